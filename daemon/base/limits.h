@@ -1,0 +1,34 @@
+// Every bound of the system that is not a setting, in one place, with its unit in its name.
+#pragma once
+
+#include <cstdint>
+
+namespace canopy {
+
+// Names (docs/formats/tree.md)
+inline constexpr uint32_t kNameBytesMax = 128;          // account or domain name
+inline constexpr uint32_t kMailboxNameBytesMax = 1024;
+inline constexpr uint32_t kMailboxLevelsMax = 32;
+inline constexpr uint32_t kMailboxesPerAccountMax = 100'000;
+
+// Dictionaries (docs/formats/dictionary.md)
+inline constexpr uint32_t kDictBytesMax = 4u << 20;
+inline constexpr uint32_t kDictDepthMax = 32;
+
+// Account log (docs/formats/account-log.md)
+inline constexpr uint32_t kInlineContentBytesMax = 1u << 20;  // a larger message is written in parts of this size
+inline constexpr uint64_t kMessageBytesMax = 512ull << 20;
+inline constexpr uint32_t kKeywordsPerAccountMax = 4096;
+inline constexpr uint32_t kKeywordBytesMax = 128;
+
+// Wire (docs/protocol)
+inline constexpr uint32_t kWireMessageBytesMax = 4u << 20;  // ttrpc's own bound on a message
+inline constexpr uint32_t kWireChunkBytesMax = 1u << 20;
+inline constexpr uint32_t kWireStreamsPerConnectionMax = 4096;
+inline constexpr uint32_t kRequestIdBytes = 16;
+inline constexpr int64_t kRequestIdRememberedSeconds = 3600;
+
+// Ownership
+inline constexpr uint32_t kSlots = 4096;
+
+}  // namespace canopy

@@ -1,0 +1,139 @@
+// Store: one place that holds files, asynchronously: a local directory, an NFS export, or memory for the simulator. With
+// Loop it is the only seam between Canopy and the outside. A Store and its Files belong to one loop; several loops that
+// serve one place have a Store each.
+//
+// Paths are relative to the store's root, without a leading '/', "" is the root itself. Components are never "." or ".."
+// (refused with kInvalidArgument), and a symbolic link is never followed, in no component.
+//
+// Durability: a call with Durable::kYes answers only when the change survives a crash of everything, with one round trip
+// where the protocol can; with kNo it may be lost until a later sync. After an error the change may have happened or not,
+// now or later ("late is harmless"): callers decide by looking.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/base/error.h"
+#include "daemon/runtime/task.h"
+
+namespace canopy {
+
+enum class FileType : uint8_t { kRegular, kDirectory, kSymlink, kOther };
+enum class Durable : bool { kNo = false, kYes = true };
+
+struct FileTime {
+  int64_t seconds = 0;
+  uint32_t nanoseconds = 0;
+  auto operator<=>(const FileTime&) const = default;
+};
+
+struct Attributes {
+  FileType type = FileType::kRegular;
+  uint32_t mode = 0;  // permission bits, 07777
+  uint32_t links = 0;
+  uint32_t uid = 0, gid = 0;
+  uint64_t size = 0;        // bytes
+  uint64_t allocated = 0;   // bytes on disk
+  uint64_t file_id = 0;     // inode number: unique in the store while the file lives
+  FileTime accessed, modified, changed;
+};
+
+struct SetAttributes {  // what is absent stays
+  std::optional<uint32_t> mode, uid, gid;
+  std::optional<uint64_t> size;
+  std::optional<FileTime> accessed, modified;
+};
+
+struct OpenOptions {
+  bool write = false;
+  bool create = false;
+  bool exclusive = false;  // with create: kAlreadyExists when the name is taken, decided by the store atomically
+  bool truncate = false;
+  uint32_t mode = 0600;
+};
+
+struct WriteOutcome {
+  size_t written = 0;   // always all of it; a short write is an error
+  Attributes after;     // as the store saw them after this write: the seal check reads the mode here
+};
+
+struct DirectoryEntry {
+  std::string name;
+  FileType type = FileType::kOther;
+  uint64_t file_id = 0;
+};
+
+struct DirectoryPage {
+  std::vector<DirectoryEntry> entries;  // without "." and ".."
+  uint64_t next_cookie = 0;             // pass to the next call; meaningful when !end
+  bool end = false;
+};
+
+struct StoreSpace {
+  uint64_t bytes_total = 0, bytes_free = 0;    // free: to an ordinary user
+  uint64_t files_total = 0, files_free = 0;
+};
+
+enum class AllocateMode : uint8_t { kReserve, kReserveKeepSize, kPunchHole, kZero };
+enum class RenameMode : uint8_t { kReplace, kNoReplace, kExchange };
+
+// An open file. Its destructor closes it; no call may be under way then. Calls may overlap one another.
+class File {
+ public:
+  virtual ~File() = default;
+
+  // Reads up to into.size() bytes; fewer only at the end of the file.
+  virtual Task<Result<size_t>> read(uint64_t offset, std::span<char> into) = 0;
+  // Writes all pieces, one after the other, from `offset`. With kYes data and size are durable when it answers.
+  // The bytes must stay in place until then. `pieces` holds at most kStoreWritePiecesMax elements.
+  virtual Task<Result<WriteOutcome>> write(uint64_t offset, std::span<const std::string_view> pieces, Durable durable) = 0;
+  virtual Task<Result<Attributes>> attributes() = 0;
+  virtual Task<Result<void>> set_attributes(SetAttributes change, Durable durable) = 0;
+  virtual Task<Result<void>> sync() = 0;  // everything written to this file before, by anybody, is durable
+  virtual Task<Result<void>> allocate(AllocateMode mode, uint64_t offset, uint64_t size) = 0;
+  // The first offset >= `offset` that holds data (or a hole); kNotFound past the end.
+  virtual Task<Result<uint64_t>> seek_data(uint64_t offset) = 0;
+  virtual Task<Result<uint64_t>> seek_hole(uint64_t offset) = 0;
+};
+
+inline constexpr size_t kStoreWritePiecesMax = 1024;
+inline constexpr size_t kStoreDirectoryPageEntries = 4096;
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  virtual std::string_view name() const = 0;  // as the mount table calls it
+  // True when other processes on other machines may write to it: appends then need the seal check.
+  virtual bool shared() const = 0;
+
+  virtual Task<Result<std::unique_ptr<File>>> open(std::string path, OpenOptions options) = 0;
+  virtual Task<Result<Attributes>> attributes(std::string path) = 0;
+  virtual Task<Result<void>> set_attributes(std::string path, SetAttributes change, Durable durable) = 0;
+
+  virtual Task<Result<void>> make_directory(std::string path, uint32_t mode, Durable durable) = 0;
+  virtual Task<Result<void>> remove_directory(std::string path, Durable durable) = 0;
+  virtual Task<Result<void>> remove(std::string path, Durable durable) = 0;  // a file or link
+  virtual Task<Result<void>> rename(std::string from, std::string to, RenameMode mode, Durable durable) = 0;
+  virtual Task<Result<void>> link(std::string from, std::string to, Durable durable) = 0;
+  virtual Task<Result<void>> make_symlink(std::string target, std::string path, Durable durable) = 0;
+  virtual Task<Result<std::string>> read_symlink(std::string path) = 0;
+  // A page of a directory in the store's own order, from cookie 0. Entries that neither come nor go meanwhile appear once.
+  virtual Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie) = 0;
+  // Makes the names in this directory durable.
+  virtual Task<Result<void>> sync_directory(std::string path) = 0;
+  virtual Task<Result<StoreSpace>> space() = 0;
+};
+
+// Makes `path` and what is missing above it; existing directories are fine. Durable: the new names are.
+Task<Result<void>> make_directories(Store& store, std::string path, uint32_t mode, Durable durable);
+// Reads a whole file of at most `bytes_max`; kTooLarge above.
+Task<Result<std::string>> read_file(Store& store, std::string path, uint64_t bytes_max);
+// Lists all pages; kTooLarge beyond `entries_max`.
+Task<Result<std::vector<DirectoryEntry>>> list_all(Store& store, std::string path, size_t entries_max);
+
+}  // namespace canopy
