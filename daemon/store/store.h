@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,9 +44,9 @@ struct Attributes {
 };
 
 struct SetAttributes {  // what is absent stays
-  std::optional<uint32_t> mode, uid, gid;
-  std::optional<uint64_t> size;
-  std::optional<FileTime> accessed, modified;
+  std::optional<uint32_t> mode = {}, uid = {}, gid = {};
+  std::optional<uint64_t> size = {};
+  std::optional<FileTime> accessed = {}, modified = {};
 };
 
 struct OpenOptions {

@@ -1,0 +1,132 @@
+#include "daemon/store/store.h"
+
+#include "daemon/store/store_path.h"
+
+namespace canopy {
+
+namespace {
+
+constexpr size_t kReadChunkBytes = 1u << 20;
+
+}  // namespace
+
+Result<void> check_store_path(std::string_view path) {
+  if (path.empty()) return {};
+  if (path.size() > kStorePathBytesMax) {
+    return fail(Code::kNoSpaceForName, std::string(path.substr(0, 64)) + "...",
+                fmt::format("a path has at most {} bytes", kStorePathBytesMax));
+  }
+  if (path.find('\0') != std::string_view::npos) {
+    return fail(Code::kInvalidArgument, std::string(path), "a path holds no NUL byte");
+  }
+  std::string_view rest = path;
+  while (true) {
+    size_t slash = rest.find('/');
+    std::string_view name = rest.substr(0, slash);
+    if (name.empty()) {
+      return fail(Code::kInvalidArgument, std::string(path), "a path has no leading, trailing or doubled '/'");
+    }
+    if (name == "." || name == "..") {
+      return fail(Code::kInvalidArgument, std::string(path), "'.' and '..' are not names in a store");
+    }
+    if (name.size() > kStoreNameBytesMax) {
+      return fail(Code::kNoSpaceForName, std::string(path),
+                  fmt::format("a name has at most {} bytes", kStoreNameBytesMax));
+    }
+    if (slash == std::string_view::npos) return {};
+    rest.remove_prefix(slash + 1);
+  }
+}
+
+Result<void> check_store_name(std::string_view path) {
+  if (path.empty()) {
+    return fail(Code::kInvalidArgument, "/", "the root of a store cannot be made, removed, renamed or linked");
+  }
+  return check_store_path(path);
+}
+
+std::string_view store_parent_of(std::string_view path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
+}
+
+std::string_view store_leaf_of(std::string_view path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+Task<Result<void>> make_directories(Store& store, std::string path, uint32_t mode, Durable durable) {
+  CANOPY_CO_TRY(check_store_path(path));
+  if (path.empty()) co_return Result<void>();
+  // Most often only the last name is missing: try it first and go up only as far as needed.
+  size_t end = path.size();
+  while (true) {
+    auto made = co_await store.make_directory(path.substr(0, end), mode, durable);
+    if (made) break;
+    if (made.error().code() == Code::kAlreadyExists) {
+      CANOPY_CO_ASSIGN(Attributes found, co_await store.attributes(path.substr(0, end)));
+      if (found.type != FileType::kDirectory) {
+        co_return fail(Code::kNotDirectory, path.substr(0, end), "is in the way of a directory of this name");
+      }
+      if (durable == Durable::kYes) {
+        // Whoever made it may not have synced its name yet, and our answer promises the whole path.
+        CANOPY_CO_TRY(co_await store.sync_directory(std::string(store_parent_of(path.substr(0, end)))));
+      }
+      break;
+    }
+    if (made.error().code() != Code::kNotFound) co_return fail(made.error());
+    size_t slash = path.rfind('/', end - 1);
+    if (slash == std::string::npos) co_return fail(made.error());
+    end = slash;
+  }
+  while (end < path.size()) {
+    size_t slash = path.find('/', end + 1);
+    end = slash == std::string::npos ? path.size() : slash;
+    auto made = co_await store.make_directory(path.substr(0, end), mode, durable);
+    // Another process may make the same path at the same time.
+    if (!made && made.error().code() != Code::kAlreadyExists) co_return fail(made.error());
+    if (!made && durable == Durable::kYes) {
+      CANOPY_CO_TRY(co_await store.sync_directory(std::string(store_parent_of(path.substr(0, end)))));
+    }
+  }
+  co_return Result<void>();
+}
+
+Task<Result<std::string>> read_file(Store& store, std::string path, uint64_t bytes_max) {
+  CANOPY_CO_ASSIGN(std::unique_ptr<File> file, co_await store.open(path, OpenOptions()));
+  CANOPY_CO_ASSIGN(Attributes found, co_await file->attributes());
+  std::string bytes;
+  // The size is only a first guess: the file may grow or shrink under the read.
+  size_t chunk = std::min<uint64_t>(std::min(found.size, bytes_max) + 1, kReadChunkBytes);
+  while (true) {
+    size_t had = bytes.size();
+    bytes.resize(had + chunk);
+    CANOPY_CO_ASSIGN(size_t got, co_await file->read(had, std::span<char>(bytes.data() + had, chunk)));
+    bytes.resize(had + got);
+    if (bytes.size() > bytes_max) {
+      co_return fail(Code::kTooLarge, path, fmt::format("the file is larger than {} bytes", bytes_max));
+    }
+    if (got < chunk) co_return bytes;
+    chunk = kReadChunkBytes;
+  }
+}
+
+Task<Result<std::vector<DirectoryEntry>>> list_all(Store& store, std::string path, size_t entries_max) {
+  std::vector<DirectoryEntry> entries;
+  uint64_t cookie = 0;
+  while (true) {
+    CANOPY_CO_ASSIGN(DirectoryPage page, co_await store.list(path, cookie));
+    if (entries.size() + page.entries.size() > entries_max) {
+      co_return fail(Code::kTooLarge, path, fmt::format("the directory has more than {} entries", entries_max));
+    }
+    entries.insert(entries.end(), std::make_move_iterator(page.entries.begin()),
+                   std::make_move_iterator(page.entries.end()));
+    if (page.end) co_return entries;
+    if (page.entries.empty() && page.next_cookie == cookie) {
+      co_return fail(Code::kInternal, path, "the store answered an empty page that does not end the directory");
+    }
+    cookie = page.next_cookie;
+  }
+}
+
+}  // namespace canopy
