@@ -1,0 +1,2 @@
+// Codecs.
+#include "daemon/log/records.h"
