@@ -30,6 +30,22 @@ struct TimerNode {
   void (*fire)(TimerNode*) = nullptr;
 };
 
+namespace loop_detail {
+// A spawned task in its loop's list, when the loop keeps one.
+struct Spawned {
+  Spawned* before = this;
+  Spawned* after = this;
+  std::coroutine_handle<> frame;
+  Spawned() = default;
+  Spawned(const Spawned&) = delete;
+  Spawned& operator=(const Spawned&) = delete;
+  ~Spawned() {
+    before->after = after;
+    after->before = before;
+  }
+};
+}  // namespace loop_detail
+
 class Loop {
  public:
   virtual ~Loop() = default;
@@ -49,8 +65,8 @@ class Loop {
   virtual Result<std::unique_ptr<Listener>> listen(const Address& address, const ListenOptions& options) = 0;
   virtual Task<Result<std::unique_ptr<Stream>>> connect(Address address, Nanos deadline) = 0;
 
-  // Runs `task` to its end on this loop without anybody waiting for it. The loop's owner must see to it that
-  // everything the task refers to outlives it.
+  // Runs `task` to its end on this loop without anybody waiting for it; it starts as defer() would start it. The loop's
+  // owner must see to it that everything the task refers to outlives it.
   void spawn(Task<void> task);
 
   // co_await loop.sleep_until(t); co_await loop.sleep(d); co_await loop.yield(); co_await loop.switch_to() (moves the
@@ -61,6 +77,15 @@ class Loop {
   auto switch_to();
 
   virtual bool on_this_thread() const = 0;
+
+ protected:
+  // A loop that can be killed (SimLoop) keeps its spawned tasks in a list, so that it can destroy their frames.
+  void keep_spawned() { spawned_kept_ = true; }
+  void destroy_spawned();  // the youngest first; nothing may resume any of them afterwards
+
+ private:
+  bool spawned_kept_ = false;
+  loop_detail::Spawned spawned_;
 };
 
 class SleepAwaiter {

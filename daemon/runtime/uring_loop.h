@@ -13,9 +13,9 @@ struct io_uring_sqe;
 namespace canopy {
 
 struct UringOptions {
-  uint32_t entries = 4096;             // submission queue; the completion queue is 4 times that
-  uint32_t receive_buffers = 256;      // provided buffers for socket reads; 0: none
-  uint32_t receive_buffer_bytes = 16384;
+  uint32_t entries = 4096;     // submission queue; the completion queue is 4 times that
+  uint32_t file_workers = 64;  // kernel threads for file operations that cannot be done at once (fdatasync): its
+                               // concurrency is what lets a journalling file system commit many at a time
 };
 
 class UringLoop final : public Loop {
@@ -51,6 +51,14 @@ class UringLoop final : public Loop {
   // `count` entries that the kernel will see in one submission, for chains with IOSQE_IO_LINK.
   void reserve(uint32_t count);
   void cancel(Completion& completion);  // asks; the completion still comes (usually -ECANCELED)
+  // Holds `owner` (of `completion`) until its last completion was delivered or the loop has gone.
+  void keep(Completion& completion, std::shared_ptr<void> owner);
+
+  // A second listener, on this loop, on the socket of `other` (of any loop of this process): loops share the
+  // connections of one Unix socket. `other` must not go away meanwhile; the socket closes with the last of them.
+  Result<std::unique_ptr<Listener>> share(const Listener& other);
+  // Takes a connected stream socket, blocking, on success and on failure alike.
+  std::unique_ptr<Stream> adopt(int socket_fd);
 
   // co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_read(sqe, …); }): the CQE's result, -errno on failure.
   template <class Prepare>
