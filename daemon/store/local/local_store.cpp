@@ -1,0 +1,214 @@
+#include "daemon/store/local/local_store.h"
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include <cerrno>
+
+#include "daemon/store/local/local_file.h"
+#include "daemon/store/store_path.h"
+
+namespace canopy {
+
+using local::Fd;
+using local::fail_system;
+
+LocalStore::LocalStore(UringLoop& loop, Fd root, LocalStoreOptions options)
+    : loop_(loop), root_(std::move(root)), options_(std::move(options)), directory_sync_(loop) {}
+
+LocalStore::~LocalStore() = default;
+
+Result<std::unique_ptr<LocalStore>> LocalStore::open_root(UringLoop& loop, const std::string& root,
+                                                          LocalStoreOptions options) {
+  Fd fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail_system(errno, root, "opening the root of a store");
+  return std::unique_ptr<LocalStore>(new LocalStore(loop, std::move(fd), std::move(options)));
+}
+
+Task<Result<Fd>> LocalStore::open_at(std::string path, int flags, uint32_t mode) {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags) | O_CLOEXEC;
+  how.mode = mode;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  std::string at = path.empty() ? "." : path;
+  while (true) {
+    int32_t fd = co_await loop_.submit(
+        [&](io_uring_sqe* sqe) { io_uring_prep_openat2(sqe, root_.get(), at.c_str(), &how); });
+    if (fd >= 0) co_return Fd(fd);
+    if (fd != -EINTR && fd != -EAGAIN) co_return fail_system(-fd, std::move(path), "open");
+    // EAGAIN: a rename elsewhere ran against the look-up (RESOLVE_BENEATH); once more.
+  }
+}
+
+Task<Result<LocalStore::Parent>> LocalStore::open_parent(std::string path) {
+  CANOPY_CO_TRY(check_store_name(path));
+  Parent parent;
+  auto fd = co_await open_at(std::string(store_parent_of(path)), O_RDONLY | O_DIRECTORY, 0);
+  if (!fd) co_return fail(fd.error().code(), std::move(path), fd.error().message());
+  parent.fd = std::move(*fd);
+  parent.leaf = store_leaf_of(path);
+  co_return parent;
+}
+
+Task<Result<void>> LocalStore::settle(Parent& parent, std::string path, Durable durable) {
+  if (durable == Durable::kNo) co_return Result<void>();
+  co_return co_await directory_sync_.sync(parent.fd.get(), std::move(path));
+}
+
+Task<Result<std::unique_ptr<File>>> LocalStore::open(std::string path, OpenOptions options) {
+  if ((options.create || options.truncate) && !options.write) {
+    co_return fail(Code::kInvalidArgument, path, "creating and truncating need an open for writing");
+  }
+  CANOPY_CO_TRY(check_store_path(path));
+  if (path.empty()) co_return fail(Code::kIsDirectory, "/", "is the root directory");
+  int flags = options.write ? O_RDWR : O_RDONLY;
+  if (options.create) flags |= O_CREAT;
+  if (options.create && options.exclusive) flags |= O_EXCL;
+  if (options.truncate) flags |= O_TRUNC;
+  // O_NONBLOCK so that a FIFO or device that somebody put into the tree cannot hold us up.
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, flags | O_NONBLOCK | O_NOCTTY, options.create ? options.mode & 07777 : 0));
+  struct stat found;
+  if (fstat(fd.get(), &found) != 0) co_return fail_system(errno, path, "fstat");
+  if (S_ISDIR(found.st_mode)) co_return fail(Code::kIsDirectory, path, "is a directory");
+  if (!S_ISREG(found.st_mode)) co_return fail(Code::kUnsupported, path, "neither a file nor a directory");
+  if (fcntl(fd.get(), F_SETFL, 0) != 0) co_return fail_system(errno, path, "fcntl");  // else io_uring would answer EAGAIN
+  std::unique_ptr<File> file =
+      std::make_unique<local::LocalFile>(loop_, std::move(fd), std::move(path), options.write, options_.shared);
+  co_return file;
+}
+
+Task<Result<Attributes>> LocalStore::attributes(std::string path) {
+  CANOPY_CO_TRY(check_store_path(path));
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_PATH | O_NOFOLLOW, 0));
+  co_return co_await local::fresh_attributes(loop_, fd.get(), options_.shared, std::move(path));
+}
+
+Task<Result<void>> LocalStore::set_attributes(std::string path, SetAttributes change, Durable durable) {
+  CANOPY_CO_TRY(check_store_path(path));
+  bool path_only = false;
+  auto opened = co_await open_at(path, (change.size ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_NOCTTY, 0);
+  if (!opened && !change.size) {  // a symbolic link, or a file that we may change but not read
+    path_only = true;
+    auto refused = opened.error();
+    opened = co_await open_at(path, O_PATH | O_NOFOLLOW, 0);
+    if (!opened) co_return fail(opened.error());
+    CANOPY_CO_ASSIGN(Attributes found, local::attributes_now(opened->get(), path));
+    if (found.type == FileType::kSymlink && change.mode) {
+      co_return fail(Code::kUnsupported, path, "a symbolic link has no mode of its own");
+    }
+  }
+  if (!opened) co_return fail(opened.error());
+  CANOPY_CO_TRY(local::change_now(opened->get(), path_only, change, path));
+  if (durable == Durable::kNo) co_return Result<void>();
+  if (path_only) {  // such a descriptor cannot be synced; rare enough to sync the whole file system
+    if (syncfs(root_.get()) != 0) co_return fail_system(errno, path, "syncfs");
+    co_return Result<void>();
+  }
+  int32_t answer =
+      co_await loop_.submit([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, opened->get(), 0); });
+  if (answer < 0) co_return fail_system(-answer, path, "fsync");
+  co_return Result<void>();
+}
+
+Task<Result<void>> LocalStore::make_directory(std::string path, uint32_t mode, Durable durable) {
+  if (path.empty()) co_return fail(Code::kAlreadyExists, "/", "the root is always there");
+  CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
+  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
+    io_uring_prep_mkdirat(sqe, parent.fd.get(), parent.leaf.c_str(), mode & 07777);
+  });
+  if (answer < 0) co_return fail_system(-answer, std::move(path), "mkdir");
+  co_return co_await settle(parent, std::move(path), durable);
+}
+
+Task<Result<void>> LocalStore::unlink(std::string path, int flags, Durable durable) {
+  CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
+  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
+    io_uring_prep_unlinkat(sqe, parent.fd.get(), parent.leaf.c_str(), flags);
+  });
+  if (answer < 0) co_return fail_system(-answer, std::move(path), flags == 0 ? "unlink" : "rmdir");
+  co_return co_await settle(parent, std::move(path), durable);
+}
+
+Task<Result<void>> LocalStore::remove_directory(std::string path, Durable durable) {
+  return unlink(std::move(path), AT_REMOVEDIR, durable);
+}
+
+Task<Result<void>> LocalStore::remove(std::string path, Durable durable) { return unlink(std::move(path), 0, durable); }
+
+Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMode mode, Durable durable) {
+  CANOPY_CO_ASSIGN(Parent source, co_await open_parent(from));
+  CANOPY_CO_ASSIGN(Parent target, co_await open_parent(to));
+  unsigned flags = 0;
+  if (mode == RenameMode::kNoReplace) flags = RENAME_NOREPLACE;
+  if (mode == RenameMode::kExchange) flags = RENAME_EXCHANGE;
+  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
+    io_uring_prep_renameat(sqe, source.fd.get(), source.leaf.c_str(), target.fd.get(), target.leaf.c_str(), flags);
+  });
+  if (answer < 0) {
+    bool about_target = answer == -EEXIST || answer == -ENOTEMPTY || answer == -EISDIR || answer == -ENOTDIR;
+    co_return fail_system(-answer, about_target ? std::move(to) : std::move(from), "rename");
+  }
+  // The new name first: a crash between the two syncs may show both names, never none.
+  CANOPY_CO_TRY(co_await settle(target, to, durable));
+  if (store_parent_of(from) != store_parent_of(to)) CANOPY_CO_TRY(co_await settle(source, from, durable));
+  co_return Result<void>();
+}
+
+Task<Result<void>> LocalStore::link(std::string from, std::string to, Durable durable) {
+  CANOPY_CO_ASSIGN(Parent source, co_await open_parent(from));
+  CANOPY_CO_ASSIGN(Parent target, co_await open_parent(to));
+  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
+    io_uring_prep_linkat(sqe, source.fd.get(), source.leaf.c_str(), target.fd.get(), target.leaf.c_str(), 0);
+  });
+  if (answer < 0) co_return fail_system(-answer, answer == -EEXIST ? std::move(to) : std::move(from), "link");
+  co_return co_await settle(target, std::move(to), durable);
+}
+
+Task<Result<void>> LocalStore::make_symlink(std::string target, std::string path, Durable durable) {
+  if (target.empty() || target.find('\0') != std::string::npos) {
+    co_return fail(Code::kInvalidArgument, path, "a symbolic link needs a target without NUL bytes");
+  }
+  if (target.size() > kStorePathBytesMax) co_return fail(Code::kNoSpaceForName, path, "the target is too long");
+  CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
+  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
+    io_uring_prep_symlinkat(sqe, target.c_str(), parent.fd.get(), parent.leaf.c_str());
+  });
+  if (answer < 0) co_return fail_system(-answer, std::move(path), "symlink");
+  co_return co_await settle(parent, std::move(path), durable);
+}
+
+Task<Result<std::string>> LocalStore::read_symlink(std::string path) {
+  CANOPY_CO_TRY(check_store_path(path));
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_PATH | O_NOFOLLOW, 0));
+  CANOPY_CO_ASSIGN(Attributes found, local::attributes_now(fd.get(), path));
+  if (found.type != FileType::kSymlink) co_return fail(Code::kInvalidArgument, path, "not a symbolic link");
+  std::string target(kStorePathBytesMax + 1, '\0');
+  ssize_t size = readlinkat(fd.get(), "", target.data(), target.size());
+  if (size < 0) co_return fail_system(errno, path, "readlink");
+  target.resize(static_cast<size_t>(size));
+  co_return target;
+}
+
+Task<Result<DirectoryPage>> LocalStore::list(std::string path, uint64_t cookie) {
+  CANOPY_CO_TRY(check_store_path(path));
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_RDONLY | O_DIRECTORY, 0));
+  co_return local::list_now(fd.get(), cookie, path);
+}
+
+Task<Result<void>> LocalStore::sync_directory(std::string path) {
+  CANOPY_CO_TRY(check_store_path(path));
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_RDONLY | O_DIRECTORY, 0));
+  co_return co_await directory_sync_.sync(fd.get(), std::move(path));
+}
+
+Task<Result<StoreSpace>> LocalStore::space() {
+  struct statfs found;
+  if (fstatfs(root_.get(), &found) != 0) co_return fail_system(errno, options_.name, "statfs");
+  auto block = static_cast<uint64_t>(found.f_bsize);
+  co_return StoreSpace{found.f_blocks * block, found.f_bavail * block, found.f_files, found.f_ffree};
+}
+
+}  // namespace canopy
