@@ -114,7 +114,7 @@ class MemoryDisk {
   FileId next_id_ = 1;
   uint64_t next_cookie_ = 1;
   uint64_t used_bytes_ = 0;
-  int64_t ticks_ = 0;
+  int64_t ticks_ = 1'700'000'000'000'000'000;  // a plausible date
 };
 
 }  // namespace canopy
