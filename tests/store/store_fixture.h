@@ -49,8 +49,9 @@ class LocalFactory {
  public:
   explicit LocalFactory(UringLoop& loop) {
     umask(0);
-    one_ = *LocalStore::open_root(loop, directory_.path(), {.name = "one", .shared = kShared});
-    two_ = *LocalStore::open_root(loop, directory_.path(), {.name = "two", .shared = kShared});
+    WorkerPool* workers = kShared ? &workers_ : nullptr;
+    one_ = *LocalStore::open_root(loop, directory_.path(), {.name = "one", .shared = kShared, .workers = workers});
+    two_ = *LocalStore::open_root(loop, directory_.path(), {.name = "two", .shared = kShared, .workers = workers});
   }
   Store& one() { return *one_; }
   Store& two() { return *two_; }
@@ -58,6 +59,7 @@ class LocalFactory {
 
  private:
   TemporaryDirectory directory_;
+  WorkerPool workers_{"store", 2, 1000};
   std::unique_ptr<LocalStore> one_, two_;
 };
 

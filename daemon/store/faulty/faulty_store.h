@@ -39,7 +39,7 @@ struct FaultPlan {
   Nanos sync_delay = 0;                       // every durable operation takes so much longer
   uint64_t used_bytes_max = UINT64_MAX;       // kStoreFull for what would fill the store above this
   uint32_t operations = ~0u;                  // bits of StoreOperation that faults apply to
-  std::string object_contains;                // faults apply only to paths that hold this
+  std::string object_contains = {};                // faults apply only to paths that hold this
   bool check_unclosed = true;                 // ~FaultyStore() aborts when a file that it opened is still open
 
   static constexpr uint32_t only(StoreOperation operation) { return 1u << static_cast<uint32_t>(operation); }

@@ -154,8 +154,12 @@ Task<Result<WriteOutcome>> LocalFile::write(uint64_t offset, std::span<const std
 Task<Result<Attributes>> LocalFile::attributes() { return fresh_attributes(loop_, fd_.get(), shared_, path_); }
 
 Task<Result<void>> LocalFile::set_attributes(SetAttributes change, Durable durable) {
-  if (change.size) CANOPY_CO_TRY(check_writable());
-  CANOPY_CO_TRY(change_now(fd_.get(), false, change, path_));
+  if (change.size) {  // freeing the blocks of a large file takes its time
+    CANOPY_CO_TRY(check_writable());
+    CANOPY_CO_TRY(co_await blocking_.run([&] { return change_now(fd_.get(), false, change, path_); }));
+  } else {
+    CANOPY_CO_TRY(change_now(fd_.get(), false, change, path_));
+  }
   if (durable == Durable::kYes) co_return co_await sync();
   co_return Result<void>();
 }

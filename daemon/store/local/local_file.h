@@ -1,7 +1,7 @@
 // An open file of a LocalStore.
 #pragma once
 
-#include "daemon/runtime/uring_loop.h"
+#include "daemon/store/local/blocking.h"
 #include "daemon/store/local/system.h"
 #include "daemon/store/store.h"
 
@@ -9,8 +9,8 @@ namespace canopy::local {
 
 class LocalFile final : public File {
  public:
-  LocalFile(UringLoop& loop, Fd fd, std::string path, bool writable, bool shared)
-      : loop_(loop), fd_(std::move(fd)), path_(std::move(path)), writable_(writable), shared_(shared) {}
+  LocalFile(const Blocking& blocking, Fd fd, std::string path, bool writable, bool shared)
+      : loop_(blocking.loop), blocking_(blocking), fd_(std::move(fd)), path_(std::move(path)), writable_(writable), shared_(shared) {}
 
   Task<Result<size_t>> read(uint64_t offset, std::span<char> into) override;
   Task<Result<WriteOutcome>> write(uint64_t offset, std::span<const std::string_view> pieces,
@@ -26,6 +26,7 @@ class LocalFile final : public File {
   Result<void> check_writable() const;
 
   UringLoop& loop_;
+  Blocking blocking_;
   Fd fd_;
   std::string path_;
   bool writable_;

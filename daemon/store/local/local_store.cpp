@@ -17,7 +17,8 @@ using local::Fd;
 using local::fail_system;
 
 LocalStore::LocalStore(UringLoop& loop, Fd root, LocalStoreOptions options)
-    : loop_(loop), root_(std::move(root)), options_(std::move(options)), directory_sync_(loop) {}
+    : loop_(loop), root_(std::move(root)), options_(std::move(options)),
+      blocking_{loop, options_.workers}, directory_sync_(loop) {}
 
 LocalStore::~LocalStore() = default;
 
@@ -76,7 +77,7 @@ Task<Result<std::unique_ptr<File>>> LocalStore::open(std::string path, OpenOptio
   if (!S_ISREG(found.st_mode)) co_return fail(Code::kUnsupported, path, "neither a file nor a directory");
   if (fcntl(fd.get(), F_SETFL, 0) != 0) co_return fail_system(errno, path, "fcntl");  // else io_uring would answer EAGAIN
   std::unique_ptr<File> file =
-      std::make_unique<local::LocalFile>(loop_, std::move(fd), std::move(path), options.write, options_.shared);
+      std::make_unique<local::LocalFile>(blocking_, std::move(fd), std::move(path), options.write, options_.shared);
   co_return file;
 }
 
@@ -92,7 +93,6 @@ Task<Result<void>> LocalStore::set_attributes(std::string path, SetAttributes ch
   auto opened = co_await open_at(path, (change.size ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_NOCTTY, 0);
   if (!opened && !change.size) {  // a symbolic link, or a file that we may change but not read
     path_only = true;
-    auto refused = opened.error();
     opened = co_await open_at(path, O_PATH | O_NOFOLLOW, 0);
     if (!opened) co_return fail(opened.error());
     CANOPY_CO_ASSIGN(Attributes found, local::attributes_now(opened->get(), path));
@@ -101,16 +101,26 @@ Task<Result<void>> LocalStore::set_attributes(std::string path, SetAttributes ch
     }
   }
   if (!opened) co_return fail(opened.error());
-  CANOPY_CO_TRY(local::change_now(opened->get(), path_only, change, path));
-  if (durable == Durable::kNo) co_return Result<void>();
-  if (path_only) {  // such a descriptor cannot be synced; rare enough to sync the whole file system
-    if (syncfs(root_.get()) != 0) co_return fail_system(errno, path, "syncfs");
-    co_return Result<void>();
+  if (change.size) {
+    CANOPY_CO_TRY(
+        co_await blocking_.run([&] { return local::change_now(opened->get(), path_only, change, path); }));
+  } else {
+    CANOPY_CO_TRY(local::change_now(opened->get(), path_only, change, path));
   }
-  int32_t answer =
-      co_await loop_.submit([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, opened->get(), 0); });
+  if (durable == Durable::kNo) co_return Result<void>();
+  if (path_only) co_return co_await sync_whole_file_system(std::move(path));
+  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, opened->get(), 0); });
+  if (answer == -EINVAL) co_return co_await sync_whole_file_system(std::move(path));  // a FIFO, a device
   if (answer < 0) co_return fail_system(-answer, path, "fsync");
   co_return Result<void>();
+}
+
+// For what no descriptor of its own can sync: a symbolic link, a special file, a file that may not be opened. It is rare.
+Task<Result<void>> LocalStore::sync_whole_file_system(std::string path) {
+  co_return co_await blocking_.run([&]() -> Result<void> {
+    if (syncfs(root_.get()) != 0) return fail_system(errno, path, "syncfs");
+    return {};
+  });
 }
 
 Task<Result<void>> LocalStore::make_directory(std::string path, uint32_t mode, Durable durable) {
@@ -195,7 +205,7 @@ Task<Result<std::string>> LocalStore::read_symlink(std::string path) {
 Task<Result<DirectoryPage>> LocalStore::list(std::string path, uint64_t cookie) {
   CANOPY_CO_TRY(check_store_path(path));
   CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_RDONLY | O_DIRECTORY, 0));
-  co_return local::list_now(fd.get(), cookie, path);
+  co_return co_await blocking_.run([&] { return local::list_now(fd.get(), cookie, path); });
 }
 
 Task<Result<void>> LocalStore::sync_directory(std::string path) {

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "daemon/runtime/uring_loop.h"
+#include "daemon/store/local/blocking.h"
 #include "daemon/store/local/directory_sync.h"
 #include "daemon/store/local/system.h"
 #include "daemon/store/store.h"
@@ -19,6 +20,9 @@ namespace canopy {
 struct LocalStoreOptions {
   std::string name = "local";
   bool shared = false;
+  // For what may wait for the disk and is no io_uring operation (listing, truncating); null: the loop itself. It must
+  // outlive the store.
+  WorkerPool* workers = nullptr;
 };
 
 class LocalStore final : public Store {
@@ -59,10 +63,12 @@ class LocalStore final : public Store {
   Task<Result<Parent>> open_parent(std::string path);
   Task<Result<void>> settle(Parent& parent, std::string path, Durable durable);
   Task<Result<void>> unlink(std::string path, int flags, Durable durable);
+  Task<Result<void>> sync_whole_file_system(std::string path);
 
   UringLoop& loop_;
   local::Fd root_;
   LocalStoreOptions options_;
+  local::Blocking blocking_;
   local::DirectorySync directory_sync_;
 };
 

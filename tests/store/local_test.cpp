@@ -1,0 +1,115 @@
+// What only the local store has: descriptors, special files, shared directory syncs.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "tests/store/store_fixture.h"
+
+namespace canopy {
+namespace {
+
+class Local : public testing::Test {
+ protected:
+  template <class T>
+  Code code(Task<Result<T>> task) {
+    auto result = loop_->run_until_done(std::move(task));
+    return result ? Code::kOk : result.error().code();
+  }
+
+  TemporaryDirectory directory_;
+  std::unique_ptr<UringLoop> loop_ = *UringLoop::create();
+  std::unique_ptr<LocalStore> store_ = *LocalStore::open_root(*loop_, directory_.path());
+};
+
+TEST_F(Local, ARootThatIsMissingOrAFileIsRefused) {
+  auto missing = LocalStore::open_root(*loop_, directory_.path() + "/none");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code(), Code::kNotFound);
+  ASSERT_EQ(code(store_->open("f", {.write = true, .create = true})), Code::kOk);
+  auto file = LocalStore::open_root(*loop_, directory_.path() + "/f");
+  ASSERT_FALSE(file);
+  EXPECT_EQ(file.error().code(), Code::kNotDirectory);
+}
+
+TEST_F(Local, RunningOutOfDescriptorsSaysSo) {
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  int next = dup(0);
+  close(next);
+  rlimit tight{static_cast<rlim_t>(next), before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &tight), 0);
+  auto refused = loop_->run_until_done(store_->open("f", {.write = true, .create = true}));
+  Code refused_directory = code(store_->make_directory("a/b", 0700, Durable::kYes));
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kTryAgain);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("too many open files"));
+  EXPECT_EQ(refused_directory, Code::kTryAgain);
+  EXPECT_EQ(code(store_->attributes("f")), Code::kNotFound);
+  EXPECT_EQ(code(store_->open("f", {.write = true, .create = true})), Code::kOk);
+}
+
+TEST_F(Local, AFifoInTheTreeIsRefusedWithoutWaitingForItsOtherEnd) {
+  ASSERT_EQ(mkfifo((directory_.path() + "/fifo").c_str(), 0600), 0);
+  EXPECT_EQ(code(store_->open("fifo", {})), Code::kUnsupported);
+  EXPECT_EQ(code(store_->open("fifo", {.write = true})), Code::kUnsupported);
+  auto found = loop_->run_until_done(store_->attributes("fifo"));
+  EXPECT_EQ(found->type, FileType::kOther);
+  EXPECT_EQ(code(store_->set_attributes("fifo", {.mode = 0644}, Durable::kYes)), Code::kOk);
+  EXPECT_EQ(code(store_->remove("fifo", Durable::kYes)), Code::kOk);
+}
+
+TEST_F(Local, AStoreStaysInItsRootWhenTheRootIsMoved) {
+  ASSERT_EQ(code(store_->make_directory("here", 0700, Durable::kNo)), Code::kOk);
+  std::string moved = directory_.path() + "_moved";
+  std::filesystem::rename(directory_.path(), moved);
+  EXPECT_EQ(code(store_->attributes("here")), Code::kOk);
+  std::filesystem::rename(moved, directory_.path());
+}
+
+TEST_F(Local, DirectorySyncsThatOverlapShareTheNextOne) {
+  local::DirectorySync sync(*loop_);
+  local::Fd fd(open(directory_.path().c_str(), O_RDONLY | O_DIRECTORY));
+  int ends = 0;
+  auto ask = [](UringLoop& loop, local::DirectorySync& group, int directory, int& end) -> Task<void> {
+    EXPECT_TRUE((co_await group.sync(directory, "d")).has_value());
+    if (++end == 40) loop.stop();
+  };
+  for (int i = 0; i < 40; ++i) loop_->spawn(ask(*loop_, sync, fd.get(), ends));
+  loop_->run();
+  EXPECT_EQ(sync.asked(), 40u);
+  EXPECT_EQ(sync.issued(), 2u);  // the first, and one for all who came while it was under way
+}
+
+TEST_F(Local, ASyncOfOneDirectoryDoesNotWaitForAnother) {
+  std::filesystem::create_directory(directory_.path() + "/d");
+  local::DirectorySync sync(*loop_);
+  local::Fd one(open(directory_.path().c_str(), O_RDONLY | O_DIRECTORY));
+  local::Fd two(open((directory_.path() + "/d").c_str(), O_RDONLY | O_DIRECTORY));
+  int ends = 0;
+  auto ask = [](UringLoop& loop, local::DirectorySync& group, int directory, int& end) -> Task<void> {
+    EXPECT_TRUE((co_await group.sync(directory, "d")).has_value());
+    if (++end == 20) loop.stop();
+  };
+  for (int i = 0; i < 20; ++i) loop_->spawn(ask(*loop_, sync, i % 2 == 0 ? one.get() : two.get(), ends));
+  loop_->run();
+  EXPECT_EQ(sync.issued(), 4u);
+}
+
+TEST_F(Local, AFailedSyncIsToldToAllWhoSharedIt) {
+  local::DirectorySync sync(*loop_);
+  local::Fd fifo;
+  ASSERT_EQ(mkfifo((directory_.path() + "/fifo").c_str(), 0600), 0);
+  fifo = local::Fd(open((directory_.path() + "/fifo").c_str(), O_RDWR));  // fsync of a FIFO answers EINVAL
+  int ends = 0, failures = 0;
+  auto ask = [](UringLoop& loop, local::DirectorySync& group, int fd, int& end, int& failed) -> Task<void> {
+    if (!(co_await group.sync(fd, "d"))) ++failed;
+    if (++end == 10) loop.stop();
+  };
+  for (int i = 0; i < 10; ++i) loop_->spawn(ask(*loop_, sync, fifo.get(), ends, failures));
+  loop_->run();
+  EXPECT_EQ(failures, 10);
+}
+
+}  // namespace
+}  // namespace canopy
