@@ -25,6 +25,9 @@ inline constexpr uint32_t kKeywordBytesMax = 128;
 inline constexpr uint32_t kWireMessageBytesMax = 4u << 20;  // ttrpc's own bound on a message
 inline constexpr uint32_t kWireChunkBytesMax = 1u << 20;
 inline constexpr uint32_t kWireStreamsPerConnectionMax = 4096;
+inline constexpr uint32_t kWireRequestBytesInFlightMax = 32u << 20;  // of one connection; beyond it nothing is read
+inline constexpr uint32_t kWireAnswerBytesQueuedMax = 8u << 20;      // likewise
+inline constexpr uint32_t kWireConnectionsPerLoopMax = 65'536;
 inline constexpr uint32_t kRequestIdBytes = 16;
 inline constexpr int64_t kRequestIdRememberedSeconds = 3600;
 
