@@ -14,9 +14,9 @@
 namespace canopy::wire {
 
 struct ClientOptions {
-  std::vector<Address> addresses;          // tried in order; the one that worked is kept
+  std::vector<Address> addresses = {};     // tried in order; the one that worked is kept
   std::string name = "canopy-client/0.1";  // for the server's logs
-  std::string role;                        // asks for this role (an admin may take a lesser one); empty: the peer's own
+  std::string role = {};                   // asks for this role (an admin may take a lesser one); empty: the peer's own
   Nanos call_timeout = 30 * kSecond;       // for calls without a deadline of their own
   Nanos connect_timeout = 5 * kSecond;
   Nanos backoff_min = 20 * kMillisecond;

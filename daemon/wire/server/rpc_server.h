@@ -12,8 +12,8 @@
 namespace canopy::wire {
 
 struct RpcServerOptions {
-  std::string cluster;                    // of which certificates count; empty: any
-  std::vector<uint32_t> frontend_uids;    // Unix peers with role frontend
+  std::string cluster = {};               // of which certificates count; empty: any
+  std::vector<uint32_t> frontend_uids = {};  // Unix peers with role frontend
   uint32_t own_uid = ~0u;                 // Unix peer with role admin, besides root; ~0: this process's
   // Role of a peer without credentials (plain TCP, a simulated stream). For tests and measurements.
   Role unknown_peer = Role::kNone;

@@ -14,11 +14,11 @@ class SessionMethods {
 
   struct Options {
     std::string server = "canopyd/0.1";
-    std::string cluster;
+    std::string cluster = {};
     uint64_t mail_bytes_max = kMessageBytesMax;
     uint32_t page_entries_max = 1000;
     uint32_t watch_seconds_max = 1800;
-    std::function<uint64_t()> epoch;  // of this process; called on any loop
+    std::function<uint64_t()> epoch = {};  // of this process; called on any loop
   };
   explicit SessionMethods(Options options) : options_(std::move(options)) {}
 
