@@ -1,0 +1,256 @@
+#include "daemon/account/account.h"
+
+#include "daemon/account/account_compaction.h"
+#include "daemon/account/account_parts.h"
+#include "daemon/account/mailbox_name.h"
+#include "daemon/base/log.h"
+#include "daemon/log/content.h"
+
+namespace canopy {
+
+Account::Account(LogEnvironment environment, std::string name, std::string directory, AccountOptions options)
+    : environment_(std::move(environment)),
+      name_(std::move(name)),
+      directory_(std::move(directory)),
+      options_(options),
+      lane_(*environment_.loop),
+      operations_(*environment_.loop) {}
+
+Account::~Account() { CANOPY_CHECK(operations_.count() == 0); }
+
+Task<Result<std::shared_ptr<Account>>> Account::open(LogEnvironment environment, std::string name,
+                                                     std::string directory, AccountOptions options) {
+  std::shared_ptr<Account> account(
+      new Account(std::move(environment), std::move(name), std::move(directory), options));
+  auto log = co_await AccountLog::open(account->environment_, account->directory_, account->state_);
+  if (log) {
+    account->log_ = std::move(*log);
+    for (const Damage& damage : account->log_->damages()) {
+      log_event(LogLevel::kError, "damage", account->name_,
+                {{"file", account->directory_ + "/" + damage.file}, {"offset", damage.offset},
+                 {"length", damage.length}, {"what", damage.what}});
+    }
+  } else if (log.error().code() != Code::kNotFound) {
+    co_return fail(std::move(log).error());
+  } else {
+    account->state_.reset();
+  }
+  co_return account;
+}
+
+Task<void> Account::close() {
+  closing_ = true;
+  while (operations_.count() > 0) co_await operations_.wait();
+  if (log_ == nullptr) co_return;
+  if (usable() && writable_ && log_->bytes_since_checkpoint() > options_.checkpoint_tail_bytes / 8) {
+    auto written = co_await write_checkpoint();
+    if (!written) {
+      log_event(LogLevel::kWarning, "checkpoint-failed", name_, {{"error", written.error().to_string()}});
+    }
+  }
+  co_await log_->close();
+}
+
+bool Account::usable() const {
+  return !failed_ && (log_ == nullptr || (!log_->broken() && !log_->fenced()));
+}
+
+Task<std::optional<Result<RequestResult>>> Account::claim(RequestId id, Claim& claim) {
+  if (is_none(id)) co_return std::nullopt;
+  for (;;) {
+    auto under_way = in_flight_.find(id);
+    if (under_way == in_flight_.end()) break;
+    std::shared_ptr<Event> over = under_way->second;
+    co_await over->wait();
+  }
+  // Taking the account over may bring in frames of another process, this request's among them: look after that.
+  if (!writable_) {
+    auto hold = co_await enter_alone();
+    if (!hold) co_return Result<RequestResult>(fail(hold.error()));
+  }
+  int64_t now = environment_.loop->wall_clock_ns();
+  state_.forget_requests_before(now - kRequestIdRememberedSeconds * kSecond);
+  if (const RememberedRequest* before = state_.remembered(id)) co_return RequestResult::decode(before->result);
+  if (in_flight_.contains(id)) {
+    co_return Result<RequestResult>(fail(Code::kTryAgain, name_, "the same request is under way twice"));
+  }
+  claim.take(*this, id);
+  co_return std::nullopt;
+}
+
+Task<Result<Lane::Hold>> Account::enter_shared() {
+  for (;;) {
+    auto hold = co_await lane_.shared();
+    if (!usable()) co_return fail(Code::kTryAgain, name_, "the account has to be opened again");
+    if (writable_) co_return hold;
+    hold.release();
+    auto alone = co_await lane_.alone();
+    CANOPY_CO_TRY(co_await make_writable());
+  }
+}
+
+Task<Result<Lane::Hold>> Account::enter_alone() {
+  auto hold = co_await lane_.alone();
+  CANOPY_CO_TRY(co_await make_writable());
+  co_return hold;
+}
+
+Task<Result<void>> Account::make_writable() {
+  if (!usable()) co_return fail(Code::kTryAgain, name_, "the account has to be opened again");
+  if (writable_) co_return Result<void>();
+  if (log_ == nullptr) {
+    CANOPY_CO_TRY(co_await make_log());
+  } else {
+    CANOPY_CO_TRY(co_await log_->take_over());
+  }
+  state_.forget_plans();
+  writable_ = true;
+  co_return Result<void>();
+}
+
+uint32_t Account::new_uidvalidity() {
+  auto seconds = static_cast<uint32_t>(environment_.loop->wall_clock_ns() / kSecond);
+  return std::max(seconds, state_.last_uidvalidity() + 1);
+}
+
+MailboxCreate Account::plan_create(const std::string& name, uint32_t id) {
+  MailboxCreate create;
+  create.mailbox_id = id;
+  create.uidvalidity = new_uidvalidity();
+  create.modseq = state_.plan_modseq();
+  create.name = name;
+  return create;
+}
+
+Task<Result<void>> Account::make_log() {
+  Frame first;
+  state_.reset();
+  first.add(plan_create(std::string(kInbox), 1));
+  Subscribe inbox;
+  inbox.name = kInbox;
+  inbox.on = true;
+  first.add(inbox);
+  auto made = co_await AccountLog::create(environment_, directory_, state_, std::move(first));
+  if (!made) {
+    failed_ = true;  // whether it is there is found out by opening again
+    co_return fail(std::move(made).error());
+  }
+  log_ = std::move(*made);
+  co_return Result<void>();
+}
+
+Task<Result<RequestResult>> Account::commit(Frame frame, RequestResult result, RequestId id, Apply apply) {
+  frame.set_request_id(id);
+  auto appended = co_await log_->append(std::move(frame));
+  if (!appended) {
+    Code code = appended.error().code();
+    bool nothing_happened = code == Code::kBusy || code == Code::kTooLarge || code == Code::kInvalidArgument;
+    if (!nothing_happened) failed_ = true;
+    co_return fail(std::move(appended).error());
+  }
+  apply(*appended);
+  if (!is_none(id)) state_.remember(id, appended->time_ns, result.encode());
+  changed();
+  co_return result;
+}
+
+void Account::changed() {
+  if (on_change_) on_change_();
+  maintain();
+}
+
+Result<void> Account::check_room(uint64_t bytes, uint64_t messages) const {
+  if (limits_.bytes_max != 0 && state_.bytes() + planned_bytes_ + bytes > limits_.bytes_max) {
+    return fail(Code::kQuotaExceeded, name_, fmt::format("the account is limited to {} bytes", limits_.bytes_max));
+  }
+  if (limits_.messages_max != 0 && state_.messages() + planned_messages_ + messages > limits_.messages_max) {
+    return fail(Code::kQuotaExceeded, name_,
+                fmt::format("the account is limited to {} messages", limits_.messages_max));
+  }
+  return {};
+}
+
+Result<const MailboxState*> Account::mailbox(uint32_t id) const {
+  const MailboxState* box = state_.mailbox(id);
+  if (box == nullptr) return fail(Code::kNotFound, name_, fmt::format("there is no mailbox with the id {}", id));
+  return box;
+}
+
+void Account::maintain() {
+  if (maintaining_ || closing_ || !writable_ || !usable()) return;
+  uint64_t tail = log_->bytes_since_checkpoint();
+  bool tail_long = tail > options_.checkpoint_tail_bytes && tail > state_.memory_bytes();
+  if (!tail_long) return;  // garbage is looked for where a checkpoint is due: both grow with what is written
+  maintaining_ = true;
+  environment_.loop->spawn(maintain_later(shared_from_this()));
+}
+
+Task<void> Account::maintain_later(std::shared_ptr<Account> self) {
+  Operation operation(*self);
+  uint64_t stored = 0;
+  auto live_slices = self->log_->slices();
+  for (const SliceInfo& slice : live_slices) stored += slice.entry.length;
+  uint64_t rows = self->state_.messages() * (sizeof(MessageRow) + 64);
+  uint64_t live = self->state_.bytes() + rows;
+  bool garbage = stored > 2 * live + self->options_.garbage_bytes_min;
+  Result<void> done;
+  if (garbage || live_slices.size() > self->options_.slices_max) {
+    done = co_await self->compact();
+  } else {
+    done = co_await self->write_checkpoint();
+  }
+  if (!done) {
+    log_event(LogLevel::kWarning, garbage ? "compaction-failed" : "checkpoint-failed", self->name_,
+              {{"error", done.error().to_string()}});
+  }
+  self->maintaining_ = false;
+}
+
+Task<Result<void>> Account::write_checkpoint() {
+  // Alone in the lane: the state is then exactly what the log has acknowledged.
+  std::string payload;
+  CoveredPoint covered;
+  {
+    auto hold = co_await lane_.alone();
+    if (!usable() || log_ == nullptr) co_return fail(Code::kTryAgain, name_, "the account has to be opened again");
+    state_.forget_requests_before(environment_.loop->wall_clock_ns() - kRequestIdRememberedSeconds * kSecond);
+    covered = log_->covered();
+    payload = state_.save_checkpoint();
+  }
+  co_return co_await log_->write_checkpoint(std::move(covered), std::move(payload));
+}
+
+Task<Result<void>> Account::compact() {
+  Operation operation(*this);
+  if (log_ == nullptr) co_return Result<void>();
+  if (compaction_ != nullptr) co_return fail(Code::kBusy, name_, "a compaction is under way");
+  {
+    auto hold = co_await enter_alone();
+    if (!hold) co_return fail(std::move(hold).error());
+  }
+  // Pieces of an upload are named by nothing yet: they would be dropped.
+  if (uploads_open_ > 0) co_return fail(Code::kBusy, name_, "an upload is under way");
+  AccountCompaction source(*this);
+  auto report = co_await log_->compact(source, CompactionRequest{});
+  if (!report) co_return fail(std::move(report).error());
+  log_event(LogLevel::kInfo, "compacted", name_,
+            {{"slices", report->slices_dropped}, {"before", report->bytes_before}, {"after", report->bytes_after}});
+  co_return co_await write_checkpoint();
+}
+
+Task<Result<CheckReport>> Account::check() {
+  Operation operation(*this);
+  if (log_ == nullptr) co_return CheckReport{};
+  co_return co_await log_->check();
+}
+
+std::vector<SliceInfo> Account::slices() const {
+  return log_ == nullptr ? std::vector<SliceInfo>() : log_->slices();
+}
+
+const std::vector<Damage>& Account::damages() const {
+  static const std::vector<Damage> kNone;
+  return log_ == nullptr ? kNone : log_->damages();
+}
+
+}  // namespace canopy
