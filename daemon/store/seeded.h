@@ -15,7 +15,7 @@ class SeededRandom {
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return z ^ (z >> 31);
   }
-  uint64_t below(uint64_t bound) { return bound == 0 ? 0 : next() % bound; }       // 0 <= it < bound
+  uint64_t below(uint64_t bound) { return bound == 0 ? 0 : next() % bound; }  // 0 <= it < bound
   bool chance(double probability) { return static_cast<double>(next() >> 11) * 0x1p-53 < probability; }
 
  private:

@@ -24,7 +24,8 @@ Result<void> check_store_path(std::string_view path) {
     size_t slash = rest.find('/');
     std::string_view name = rest.substr(0, slash);
     if (name.empty()) {
-      return fail(Code::kInvalidArgument, std::string(path), "a path has no leading, trailing or doubled '/'");
+      return fail(Code::kInvalidArgument, std::string(path),
+                  "a path has no leading, trailing or doubled '/'");
     }
     if (name == "." || name == "..") {
       return fail(Code::kInvalidArgument, std::string(path), "'.' and '..' are not names in a store");
@@ -40,7 +41,8 @@ Result<void> check_store_path(std::string_view path) {
 
 Result<void> check_store_name(std::string_view path) {
   if (path.empty()) {
-    return fail(Code::kInvalidArgument, "/", "the root of a store cannot be made, removed, renamed or linked");
+    return fail(Code::kInvalidArgument, "/",
+                "the root of a store cannot be made, removed, renamed or linked");
   }
   return check_store_path(path);
 }
@@ -117,13 +119,15 @@ Task<Result<std::vector<DirectoryEntry>>> list_all(Store& store, std::string pat
   while (true) {
     CANOPY_CO_ASSIGN(DirectoryPage page, co_await store.list(path, cookie));
     if (entries.size() + page.entries.size() > entries_max) {
-      co_return fail(Code::kTooLarge, path, fmt::format("the directory has more than {} entries", entries_max));
+      co_return fail(Code::kTooLarge, path,
+                     fmt::format("the directory has more than {} entries", entries_max));
     }
     entries.insert(entries.end(), std::make_move_iterator(page.entries.begin()),
                    std::make_move_iterator(page.entries.end()));
     if (page.end) co_return entries;
     if (page.entries.empty() && page.next_cookie == cookie) {
-      co_return fail(Code::kInternal, path, "the store answered an empty page that does not end the directory");
+      co_return fail(Code::kInternal, path,
+                     "the store answered an empty page that does not end the directory");
     }
     cookie = page.next_cookie;
   }

@@ -1,4 +1,5 @@
-// The rules that every Store puts on a path, in one place, so that all stores refuse the same ones with the same words.
+// The rules that every Store puts on a path, in one place, so that all stores refuse the same ones with the
+// same words.
 #pragma once
 
 #include <string_view>
@@ -7,11 +8,12 @@
 
 namespace canopy {
 
-inline constexpr size_t kStoreNameBytesMax = 255;    // a component, in bytes of any value but '/' and NUL
-inline constexpr size_t kStorePathBytesMax = 4000;   // a path: below the kernel's PATH_MAX with room for a root's prefix
+inline constexpr size_t kStoreNameBytesMax = 255;  // a component, in bytes of any value but '/' and NUL
+inline constexpr size_t kStorePathBytesMax =
+    4000;  // a path: below the kernel's PATH_MAX with room for a root's prefix
 
-// kInvalidArgument: an empty component (also from a leading, trailing or doubled '/'), "." or "..", or a NUL byte;
-// kNoSpaceForName: a component or the path is too long. "" is the root and is fine.
+// kInvalidArgument: an empty component (also from a leading, trailing or doubled '/'), "." or "..", or a NUL
+// byte; kNoSpaceForName: a component or the path is too long. "" is the root and is fine.
 Result<void> check_store_path(std::string_view path);
 // The same, and refuses the root: for what makes, removes or renames a name.
 Result<void> check_store_name(std::string_view path);

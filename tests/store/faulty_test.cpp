@@ -11,7 +11,9 @@ namespace {
 
 class Faulty : public testing::Test {
  protected:
-  FaultyStore make(FaultPlan plan, uint64_t seed = 1) { return FaultyStore(memory_, process_, plan, seed, &server_); }
+  FaultyStore make(FaultPlan plan, uint64_t seed = 1) {
+    return FaultyStore(memory_, process_, plan, seed, &server_);
+  }
   template <class T>
   Result<T> run(Task<Result<T>> task) {
     auto result = world_.run_until_done(process_, std::move(task), world_.now() + 600 * kSecond);
@@ -160,8 +162,8 @@ TEST_F(Faulty, AFullStoreRefusesWhatNeedsRoomAndAllowsTheRest) {
 }
 
 TEST_F(Faulty, FaultsKeepToTheOperationsAndPathsOfThePlan) {
-  FaultyStore store = make({.error = 1, .operations = FaultPlan::only(StoreOperation::kMakeDirectory),
-                            .object_contains = "bad"});
+  FaultyStore store = make(
+      {.error = 1, .operations = FaultPlan::only(StoreOperation::kMakeDirectory), .object_contains = "bad"});
   EXPECT_EQ(code(store.make_directory("good", 0700, Durable::kNo)), Code::kOk);
   EXPECT_EQ(code(store.make_directory("bad", 0700, Durable::kNo)), Code::kIo);
   EXPECT_EQ(code(store.attributes("bad")), Code::kNotFound);
@@ -177,7 +179,8 @@ TEST_F(Faulty, AfterAHaltNothingTakesEffectAnyMore) {
     });
     auto program = [](Store& s, uint64_t run) -> Task<void> {
       for (int i = 1; i <= 4; ++i) {
-        EXPECT_TRUE((co_await s.make_directory(fmt::format("run{}-{}", run, i), 0700, Durable::kYes)).has_value());
+        EXPECT_TRUE(
+            (co_await s.make_directory(fmt::format("run{}-{}", run, i), 0700, Durable::kYes)).has_value());
       }
     };
     doomed.spawn(program(store, stop_at));
@@ -219,7 +222,8 @@ TEST_F(Faulty, TheSameSeedGivesTheSameFaults) {
     FaultyStore store(memory, process, plan, seed, &server);
     std::string log;
     for (int i = 0; i < 60; ++i) {
-      auto made = world.run_until_done(process, store.make_directory(fmt::format("d{}", i % 20), 0700, Durable::kNo));
+      auto made =
+          world.run_until_done(process, store.make_directory(fmt::format("d{}", i % 20), 0700, Durable::kNo));
       log += made->has_value() ? "ok" : code_name(made->error().code());
       log += fmt::format("@{} ", world.now());
     }
@@ -230,7 +234,9 @@ TEST_F(Faulty, TheSameSeedGivesTheSameFaults) {
   EXPECT_NE(history(5), history(6));
 }
 
-TEST_F(Faulty, AnUnclosedFileEndsTheProgram) {
+using FaultyDeathTest = Faulty;
+
+TEST_F(FaultyDeathTest, AnUnclosedFileEndsTheProgram) {
   EXPECT_DEATH(
       {
         std::unique_ptr<File> leaked;

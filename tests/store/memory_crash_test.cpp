@@ -13,7 +13,9 @@ constexpr int kSeeds = 300;
 struct Disk : MemoryDisk {
   using MemoryDisk::MemoryDisk;
 
-  FileId create(std::string_view path) { return *open(path, {.write = true, .create = true, .exclusive = true}); }
+  FileId create(std::string_view path) {
+    return *open(path, {.write = true, .create = true, .exclusive = true});
+  }
   void write_at(FileId file, uint64_t offset, std::string_view bytes, Durable durable) {
     std::string_view pieces[] = {bytes};
     ASSERT_TRUE(write(file, false, offset, pieces, durable).has_value());
@@ -54,8 +56,8 @@ TEST(MemoryCrash, WhatWasSyncedStaysAndNothingElseIsPromised) {
   }
   EXPECT_TRUE(outcomes.contains("synced|"));
   EXPECT_TRUE(outcomes.contains("synced|unsynced"));
-  EXPECT_TRUE(outcomes.contains("synced|uns"));                              // torn
-  EXPECT_TRUE(outcomes.contains("synced|" + std::string(8, '\0')));          // its sector was never written
+  EXPECT_TRUE(outcomes.contains("synced|uns"));                      // torn
+  EXPECT_TRUE(outcomes.contains("synced|" + std::string(8, '\0')));  // its sector was never written
 }
 
 TEST(MemoryCrash, ADurableWriteKeepsItsOwnBytesAndNotThoseBeforeIt) {
@@ -223,8 +225,8 @@ TEST(MemoryCrash, TheSameSeedGivesTheSameOutcome) {
   EXPECT_GT(different.size(), 5u);
 }
 
-// Random histories on a small tree: after any of them, and any crash, the disk is a tree in which everything that was made
-// durable is found, and its room is what its files take.
+// Random histories on a small tree: after any of them, and any crash, the disk is a tree in which everything
+// that was made durable is found, and its room is what its files take.
 TEST(MemoryCrash, RandomHistoriesEndInASoundTree) {
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     SeededRandom random(seed);
@@ -235,7 +237,8 @@ TEST(MemoryCrash, RandomHistoriesEndInASoundTree) {
     for (int step = 0; step < 200; ++step) {
       auto any_path = [&] {
         const char* parents[] = {"", "p/", "q/", "p/m/", "q/n/"};
-        return std::string(parents[random.below(5)]) + static_cast<char>('m' + static_cast<char>(random.below(4)));
+        return std::string(parents[random.below(5)]) +
+               static_cast<char>('m' + static_cast<char>(random.below(4)));
       };
       Durable durable = random.chance(0.2) ? Durable::kYes : Durable::kNo;
       std::string path = any_path(), second = any_path();

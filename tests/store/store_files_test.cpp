@@ -74,7 +74,8 @@ TYPED_TEST(StoreFiles, OpeningSaysWhatItMayDo) {
 TYPED_TEST(StoreFiles, AttributesAreSetByPathAndByFile) {
   auto file = this->create("f");
   this->write(*file, 0, "0123456789");
-  SetAttributes change{.mode = 04711, .size = 4, .accessed = FileTime{1000, 1}, .modified = FileTime{-5, 999'999'999}};
+  SetAttributes change{
+      .mode = 04711, .size = 4, .accessed = FileTime{1000, 1}, .modified = FileTime{-5, 999'999'999}};
   this->must(file->set_attributes(change, Durable::kYes));
   Attributes now = this->must(file->attributes());
   EXPECT_EQ(now.mode, 04711u);
@@ -191,7 +192,8 @@ TYPED_TEST(StoreFiles, ManyOverlappingWritesAllArrive) {
   this->loop_->run();
   std::string all = this->read(*file, 0, 2000);
   ASSERT_EQ(all.size(), kWriters * 10u);
-  for (int i = 0; i < kWriters; ++i) EXPECT_EQ(all.substr(static_cast<size_t>(i) * 10, 10), fmt::format("{:010}", i));
+  for (int i = 0; i < kWriters; ++i)
+    EXPECT_EQ(all.substr(static_cast<size_t>(i) * 10, 10), fmt::format("{:010}", i));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The stores that the same tests run over: each factory makes two clients of one place, as two processes would have.
+// The stores that the same tests run over: each factory makes two clients of one place, as two processes
+// would have.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -50,8 +51,10 @@ class LocalFactory {
   explicit LocalFactory(UringLoop& loop) {
     umask(0);
     WorkerPool* workers = kShared ? &workers_ : nullptr;
-    one_ = *LocalStore::open_root(loop, directory_.path(), {.name = "one", .shared = kShared, .workers = workers});
-    two_ = *LocalStore::open_root(loop, directory_.path(), {.name = "two", .shared = kShared, .workers = workers});
+    one_ = *LocalStore::open_root(loop, directory_.path(),
+                                  {.name = "one", .shared = kShared, .workers = workers});
+    two_ = *LocalStore::open_root(loop, directory_.path(),
+                                  {.name = "two", .shared = kShared, .workers = workers});
   }
   Store& one() { return *one_; }
   Store& two() { return *two_; }
@@ -131,7 +134,7 @@ class StoreTest : public testing::Test {
   std::unique_ptr<Factory> factory_ = std::make_unique<Factory>(*loop_);
 };
 
-using StoreFactories =
-    testing::Types<MemoryFactory<false>, MemoryFactory<true>, LocalFactory<false>, LocalFactory<true>, FaultyFactory>;
+using StoreFactories = testing::Types<MemoryFactory<false>, MemoryFactory<true>, LocalFactory<false>,
+                                      LocalFactory<true>, FaultyFactory>;
 
 }  // namespace canopy

@@ -15,8 +15,10 @@ TYPED_TEST_SUITE(StoreNames, StoreFactories);
 TYPED_TEST(StoreNames, RefusesPathsThatAreNotPlain) {
   for (std::string path : {"/a", "a/", "a//b", ".", "..", "a/.", "a/../b", "../x"}) {
     EXPECT_EQ(this->code(this->store().attributes(path)), Code::kInvalidArgument) << path;
-    EXPECT_EQ(this->code(this->store().open(path, {.write = true, .create = true})), Code::kInvalidArgument) << path;
-    EXPECT_EQ(this->code(this->store().make_directory(path, 0700, Durable::kNo)), Code::kInvalidArgument) << path;
+    EXPECT_EQ(this->code(this->store().open(path, {.write = true, .create = true})), Code::kInvalidArgument)
+        << path;
+    EXPECT_EQ(this->code(this->store().make_directory(path, 0700, Durable::kNo)), Code::kInvalidArgument)
+        << path;
     EXPECT_EQ(this->code(this->store().remove(path, Durable::kNo)), Code::kInvalidArgument) << path;
     EXPECT_EQ(this->code(this->store().list(path, 0)), Code::kInvalidArgument) << path;
   }
@@ -33,7 +35,8 @@ TYPED_TEST(StoreNames, TheRootIsADirectoryThatCannotBeRemovedOrRenamed) {
   EXPECT_EQ(this->code(this->store().make_directory("", 0700, Durable::kNo)), Code::kAlreadyExists);
   EXPECT_EQ(this->code(this->store().remove_directory("", Durable::kNo)), Code::kInvalidArgument);
   EXPECT_EQ(this->code(this->store().remove("", Durable::kNo)), Code::kInvalidArgument);
-  EXPECT_EQ(this->code(this->store().rename("", "x", RenameMode::kReplace, Durable::kNo)), Code::kInvalidArgument);
+  EXPECT_EQ(this->code(this->store().rename("", "x", RenameMode::kReplace, Durable::kNo)),
+            Code::kInvalidArgument);
   EXPECT_EQ(this->code(this->store().open("", {})), Code::kIsDirectory);
   this->must(this->store().sync_directory(""));
 }
@@ -63,7 +66,8 @@ TYPED_TEST(StoreNames, AMissingPathIsNotFoundAndAFileOnTheWayIsNotADirectory) {
   EXPECT_EQ(this->code(this->store().make_directory("nothing/x", 0700, Durable::kNo)), Code::kNotFound);
   EXPECT_EQ(this->code(this->store().remove("nothing", Durable::kNo)), Code::kNotFound);
   EXPECT_EQ(this->code(this->store().remove_directory("nothing", Durable::kNo)), Code::kNotFound);
-  EXPECT_EQ(this->code(this->store().rename("nothing", "x", RenameMode::kReplace, Durable::kNo)), Code::kNotFound);
+  EXPECT_EQ(this->code(this->store().rename("nothing", "x", RenameMode::kReplace, Durable::kNo)),
+            Code::kNotFound);
   EXPECT_EQ(this->code(this->store().link("nothing", "x", Durable::kNo)), Code::kNotFound);
   EXPECT_EQ(this->code(this->store().read_symlink("nothing")), Code::kNotFound);
   EXPECT_EQ(this->code(this->store().list("nothing", 0)), Code::kNotFound);
@@ -100,14 +104,16 @@ TYPED_TEST(StoreNames, MakeDirectoriesMakesWhatIsMissingAndAcceptsWhatIsThere) {
   this->create("a/file");
   EXPECT_EQ(this->code(make_directories(this->store(), "a/file", 0700, Durable::kNo)), Code::kNotDirectory);
   EXPECT_EQ(this->code(make_directories(this->store(), "a/file/x", 0700, Durable::kNo)), Code::kNotDirectory);
-  EXPECT_EQ(this->code(make_directories(this->store(), "a/../b", 0700, Durable::kNo)), Code::kInvalidArgument);
+  EXPECT_EQ(this->code(make_directories(this->store(), "a/../b", 0700, Durable::kNo)),
+            Code::kInvalidArgument);
 }
 
 TYPED_TEST(StoreNames, OfTwoExclusiveCreationsExactlyOneWins) {
   for (int round = 0; round < 20; ++round) {
     std::string path = fmt::format("claim{}", round);
     int won = 0, lost = 0, done = 0;
-    auto claim = [](UringLoop& loop, Store& store, std::string name, int& wins, int& losses, int& ends) -> Task<void> {
+    auto claim = [](UringLoop& loop, Store& store, std::string name, int& wins, int& losses,
+                    int& ends) -> Task<void> {
       auto file = co_await store.open(name, {.write = true, .create = true, .exclusive = true});
       if (file) ++wins;
       if (!file && file.error().code() == Code::kAlreadyExists) ++losses;
@@ -137,7 +143,8 @@ TYPED_TEST(StoreNames, RenameReplacesAndKeepsTheFile) {
 TYPED_TEST(StoreNames, RenameWithoutReplacingRefusesATakenName) {
   this->create("a");
   this->create("b");
-  EXPECT_EQ(this->code(this->store().rename("a", "b", RenameMode::kNoReplace, Durable::kYes)), Code::kAlreadyExists);
+  EXPECT_EQ(this->code(this->store().rename("a", "b", RenameMode::kNoReplace, Durable::kYes)),
+            Code::kAlreadyExists);
   this->must(this->store().rename("a", "c", RenameMode::kNoReplace, Durable::kYes));
   EXPECT_THAT(this->names(""), ElementsAre("b", "c"));
 }
@@ -147,7 +154,8 @@ TYPED_TEST(StoreNames, RenameExchangesTwoNamesOfAnyType) {
   this->create("d/inner");
   this->must(this->store().make_directory("e", 0700, Durable::kNo));
   this->write(*this->create("e/f"), 0, "content");
-  EXPECT_EQ(this->code(this->store().rename("d", "none", RenameMode::kExchange, Durable::kNo)), Code::kNotFound);
+  EXPECT_EQ(this->code(this->store().rename("d", "none", RenameMode::kExchange, Durable::kNo)),
+            Code::kNotFound);
   this->must(this->store().rename("d", "e/f", RenameMode::kExchange, Durable::kYes));
   EXPECT_EQ(this->must(read_file(this->store(), "d", 100)), "content");
   EXPECT_THAT(this->names("e/f"), ElementsAre("inner"));
@@ -159,10 +167,14 @@ TYPED_TEST(StoreNames, RenameRefusesWhatNoFileSystemAllows) {
   this->must(make_directories(this->store(), "d/e", 0700, Durable::kNo));
   this->must(make_directories(this->store(), "empty", 0700, Durable::kNo));
   this->create("f");
-  EXPECT_EQ(this->code(this->store().rename("d", "d/e/x", RenameMode::kReplace, Durable::kNo)), Code::kInvalidArgument);
-  EXPECT_EQ(this->code(this->store().rename("f", "d", RenameMode::kReplace, Durable::kNo)), Code::kIsDirectory);
-  EXPECT_EQ(this->code(this->store().rename("d", "f", RenameMode::kReplace, Durable::kNo)), Code::kNotDirectory);
-  EXPECT_EQ(this->code(this->store().rename("empty", "d", RenameMode::kReplace, Durable::kNo)), Code::kNotEmpty);
+  EXPECT_EQ(this->code(this->store().rename("d", "d/e/x", RenameMode::kReplace, Durable::kNo)),
+            Code::kInvalidArgument);
+  EXPECT_EQ(this->code(this->store().rename("f", "d", RenameMode::kReplace, Durable::kNo)),
+            Code::kIsDirectory);
+  EXPECT_EQ(this->code(this->store().rename("d", "f", RenameMode::kReplace, Durable::kNo)),
+            Code::kNotDirectory);
+  EXPECT_EQ(this->code(this->store().rename("empty", "d", RenameMode::kReplace, Durable::kNo)),
+            Code::kNotEmpty);
   this->must(this->store().rename("d", "empty", RenameMode::kReplace, Durable::kNo));
   EXPECT_THAT(this->names(""), ElementsAre("empty", "f"));
   EXPECT_THAT(this->names("empty"), ElementsAre("e"));
@@ -175,8 +187,10 @@ TYPED_TEST(StoreNames, AFileMayHaveSeveralNames) {
   EXPECT_EQ(this->code(this->store().link("a", "d/b", Durable::kNo)), Code::kAlreadyExists);
   EXPECT_EQ(this->code(this->store().link("d", "e", Durable::kNo)), Code::kPermissionDenied);
   EXPECT_EQ(this->write(*file, 0, "x").after.links, 2u);
-  EXPECT_EQ(this->must(this->store().attributes("d/b")).file_id, this->must(this->store().attributes("a")).file_id);
-  this->must(this->store().rename("a", "d/b", RenameMode::kReplace, Durable::kNo));  // two names of one file: no change
+  EXPECT_EQ(this->must(this->store().attributes("d/b")).file_id,
+            this->must(this->store().attributes("a")).file_id);
+  this->must(this->store().rename("a", "d/b", RenameMode::kReplace,
+                                  Durable::kNo));  // two names of one file: no change
   EXPECT_THAT(this->names(""), ElementsAre("a", "d"));
   this->must(this->store().remove("a", Durable::kYes));
   EXPECT_EQ(this->must(this->store().attributes("d/b")).links, 1u);
@@ -220,7 +234,8 @@ TYPED_TEST(StoreNames, SymbolicLinksAreKeptButNeverFollowed) {
   EXPECT_EQ(this->code(this->store().make_directory("to_d/x", 0700, Durable::kNo)), Code::kLoop);
   EXPECT_EQ(this->code(this->store().remove("to_d/f", Durable::kNo)), Code::kLoop);
   EXPECT_EQ(this->code(this->store().rename("to_d/f", "x", RenameMode::kReplace, Durable::kNo)), Code::kLoop);
-  EXPECT_EQ(this->code(this->store().set_attributes("to_f", {.mode = 0600}, Durable::kNo)), Code::kUnsupported);
+  EXPECT_EQ(this->code(this->store().set_attributes("to_f", {.mode = 0600}, Durable::kNo)),
+            Code::kUnsupported);
   EXPECT_EQ(this->code(this->store().set_attributes("to_f", {.size = 0}, Durable::kNo)), Code::kLoop);
   this->must(this->store().set_attributes("to_f", {.modified = FileTime{77, 5}}, Durable::kYes));
   EXPECT_EQ(this->must(this->store().attributes("to_f")).modified, (FileTime{77, 5}));
@@ -275,7 +290,8 @@ TYPED_TEST(StoreNames, ListedEntriesCarryTypeAndFileId) {
   EXPECT_EQ(found["d"].type, FileType::kDirectory);
   EXPECT_EQ(found["f"].type, FileType::kRegular);
   EXPECT_EQ(found["s"].type, FileType::kSymlink);
-  for (auto& [name, entry] : found) EXPECT_EQ(entry.file_id, this->must(this->store().attributes(name)).file_id);
+  for (auto& [name, entry] : found)
+    EXPECT_EQ(entry.file_id, this->must(this->store().attributes(name)).file_id);
 }
 
 TYPED_TEST(StoreNames, WhatOneClientDoesTheOtherSees) {

@@ -1,5 +1,6 @@
-// store_speed SECONDS DIRECTORY: durable appends of 4 KiB a second over 1,000 files, by the local store and by threads that
-// do pwrite and fdatasync, with 1, 16 and 64 writers, in one run, turn by turn: only the ratios mean anything.
+// store_speed SECONDS DIRECTORY: durable appends of 4 KiB a second over 1,000 files, by the local store and
+// by threads that do pwrite and fdatasync, with 1, 16 and 64 writers, in one run, turn by turn: only the
+// ratios mean anything.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -108,7 +109,8 @@ int main(int argc, char** argv) {
   auto local = *LocalStore::open_root(*loop, directory, {.name = "local", .shared = false});
   auto shared = *LocalStore::open_root(*loop, directory, {.name = "shared", .shared = true});
   std::printf("durable 4-KiB appends/s over 1,000 files; best of %d rounds of %.1f s\n", kRounds, seconds);
-  std::printf("%8s %22s %12s %28s\n", "writers", "pwrite+fdatasync", "LocalStore", "LocalStore, shared (statx)");
+  std::printf("%8s %22s %12s %28s\n", "writers", "pwrite+fdatasync", "LocalStore",
+              "LocalStore, shared (statx)");
   for (int writers : {1, 16, 64}) {
     double best[3] = {};
     for (int round = 0; round < kRounds; ++round) {

@@ -38,7 +38,9 @@ FaultyFile::~FaultyFile() { --world_->open_files; }
 
 Task<Result<size_t>> FaultyFile::read(uint64_t offset, std::span<char> into) {
   FaultyCall<std::string> call{StoreOperation::kRead, path_};
-  call.execute = [file = inner_, offset, size = into.size()](FaultyExecution) { return read_owned(file, offset, size); };
+  call.execute = [file = inner_, offset, size = into.size()](FaultyExecution) {
+    return read_owned(file, offset, size);
+  };
   CANOPY_CO_ASSIGN(std::string bytes, co_await FaultyWorld::perform(world_, std::move(call)));
   std::ranges::copy(bytes, into.begin());
   co_return bytes.size();
@@ -46,7 +48,8 @@ Task<Result<size_t>> FaultyFile::read(uint64_t offset, std::span<char> into) {
 
 Task<Result<WriteOutcome>> FaultyFile::write(uint64_t offset, std::span<const std::string_view> pieces,
                                              Durable durable) {
-  if (pieces.size() > kStoreWritePiecesMax) co_return fail(Code::kInvalidArgument, path_, "too many pieces in one write");
+  if (pieces.size() > kStoreWritePiecesMax)
+    co_return fail(Code::kInvalidArgument, path_, "too many pieces in one write");
   FaultyCall<WriteOutcome> call{StoreOperation::kWrite, path_, durable};
   OwnedWrite owned{inner_, offset, {}};
   for (std::string_view piece : pieces) owned.bytes.append(piece);
@@ -63,7 +66,9 @@ Task<Result<Attributes>> FaultyFile::attributes() {
 
 Task<Result<void>> FaultyFile::set_attributes(SetAttributes change, Durable durable) {
   FaultyCall<void> call{StoreOperation::kSetAttributes, path_, durable};
-  call.execute = [file = inner_, change](FaultyExecution how) { return file->set_attributes(change, how.durable); };
+  call.execute = [file = inner_, change](FaultyExecution how) {
+    return file->set_attributes(change, how.durable);
+  };
   return FaultyWorld::perform(world_, std::move(call));
 }
 
@@ -76,7 +81,9 @@ Task<Result<void>> FaultyFile::sync() {
 Task<Result<void>> FaultyFile::allocate(AllocateMode mode, uint64_t offset, uint64_t size) {
   FaultyCall<void> call{StoreOperation::kAllocate, path_};
   if (mode != AllocateMode::kPunchHole) call.bytes = size;
-  call.execute = [file = inner_, mode, offset, size](FaultyExecution) { return file->allocate(mode, offset, size); };
+  call.execute = [file = inner_, mode, offset, size](FaultyExecution) {
+    return file->allocate(mode, offset, size);
+  };
   return FaultyWorld::perform(world_, std::move(call));
 }
 

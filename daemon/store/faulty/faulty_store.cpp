@@ -7,8 +7,10 @@ namespace canopy {
 
 namespace {
 constexpr std::string_view kOperationNames[] = {
-    "open", "read", "write", "attributes", "set-attributes", "sync", "allocate", "seek", "make-directory",
-    "remove-directory", "remove", "rename", "link", "make-symlink", "read-symlink", "list", "sync-directory", "space"};
+    "open",   "read",           "write", "attributes",     "set-attributes",
+    "sync",   "allocate",       "seek",  "make-directory", "remove-directory",
+    "remove", "rename",         "link",  "make-symlink",   "read-symlink",
+    "list",   "sync-directory", "space"};
 static_assert(std::size(kOperationNames) == static_cast<size_t>(StoreOperation::kCount));
 
 Task<Result<void>> nothing() { co_return Result<void>(); }
@@ -19,7 +21,8 @@ std::string_view store_operation_name(StoreOperation operation) {
 }
 
 FaultyStore::FaultyStore(Store& inner, Loop& loop, FaultPlan plan, uint64_t seed, Loop* world)
-    : world_(std::make_shared<FaultyWorld>(inner, loop, world != nullptr ? *world : loop, std::move(plan), seed)) {}
+    : world_(std::make_shared<FaultyWorld>(inner, loop, world != nullptr ? *world : loop, std::move(plan),
+                                           seed)) {}
 
 FaultyStore::~FaultyStore() { CANOPY_CHECK(!world_->plan.check_unclosed || world_->open_files == 0); }
 
@@ -27,7 +30,9 @@ void FaultyStore::set_plan(FaultPlan plan) { world_->plan = std::move(plan); }
 void FaultyStore::on_operation(OnOperation hook) { world_->hook = std::move(hook); }
 void FaultyStore::halt() { world_->halted = true; }
 uint64_t FaultyStore::operations() const { return world_->asked; }
-uint64_t FaultyStore::count(StoreOperation operation) const { return world_->counts[static_cast<size_t>(operation)]; }
+uint64_t FaultyStore::count(StoreOperation operation) const {
+  return world_->counts[static_cast<size_t>(operation)];
+}
 uint64_t FaultyStore::faults() const { return world_->injected; }
 size_t FaultyStore::pending() const { return world_->pending; }
 size_t FaultyStore::open_files() const { return world_->open_files; }
@@ -37,7 +42,9 @@ bool FaultyStore::shared() const { return world_->inner.shared(); }
 Task<Result<std::unique_ptr<File>>> FaultyStore::open(std::string path, OpenOptions options) {
   FaultyCall<std::unique_ptr<File>> call{StoreOperation::kOpen, path};
   call.bytes = options.create ? 1 : 0;
-  call.execute = [&inner = world_->inner, path, options](FaultyExecution) { return inner.open(path, options); };
+  call.execute = [&inner = world_->inner, path, options](FaultyExecution) {
+    return inner.open(path, options);
+  };
   CANOPY_CO_ASSIGN(std::unique_ptr<File> file, co_await FaultyWorld::perform(world_, std::move(call)));
   file = std::make_unique<FaultyFile>(world_, std::move(file), std::move(path));
   co_return file;
@@ -68,13 +75,17 @@ Task<Result<void>> FaultyStore::make_directory(std::string path, uint32_t mode, 
 
 Task<Result<void>> FaultyStore::remove_directory(std::string path, Durable durable) {
   FaultyCall<void> call{StoreOperation::kRemoveDirectory, path, durable};
-  call.execute = [&inner = world_->inner, path](FaultyExecution how) { return inner.remove_directory(path, how.durable); };
+  call.execute = [&inner = world_->inner, path](FaultyExecution how) {
+    return inner.remove_directory(path, how.durable);
+  };
   return FaultyWorld::perform(world_, std::move(call));
 }
 
 Task<Result<void>> FaultyStore::remove(std::string path, Durable durable) {
   FaultyCall<void> call{StoreOperation::kRemove, path, durable};
-  call.execute = [&inner = world_->inner, path](FaultyExecution how) { return inner.remove(path, how.durable); };
+  call.execute = [&inner = world_->inner, path](FaultyExecution how) {
+    return inner.remove(path, how.durable);
+  };
   return FaultyWorld::perform(world_, std::move(call));
 }
 
@@ -88,7 +99,9 @@ Task<Result<void>> FaultyStore::rename(std::string from, std::string to, RenameM
 
 Task<Result<void>> FaultyStore::link(std::string from, std::string to, Durable durable) {
   FaultyCall<void> call{StoreOperation::kLink, from, durable};
-  call.execute = [&inner = world_->inner, from, to](FaultyExecution how) { return inner.link(from, to, how.durable); };
+  call.execute = [&inner = world_->inner, from, to](FaultyExecution how) {
+    return inner.link(from, to, how.durable);
+  };
   return FaultyWorld::perform(world_, std::move(call));
 }
 

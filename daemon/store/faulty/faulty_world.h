@@ -9,7 +9,7 @@ namespace canopy {
 // How an operation is to be carried out.
 struct FaultyExecution {
   Durable durable = Durable::kNo;
-  double part = 1;      // of a write's bytes
+  double part = 1;  // of a write's bytes
   bool skip_sync = false;
 };
 
@@ -47,7 +47,11 @@ class FaultyAwaiter {
 class FaultyWorld : public std::enable_shared_from_this<FaultyWorld> {
  public:
   FaultyWorld(Store& inner_store, Loop& caller_loop, Loop& world_loop, FaultPlan fault_plan, uint64_t seed)
-      : inner(inner_store), callers(caller_loop), world(world_loop), plan(std::move(fault_plan)), random(seed) {}
+      : inner(inner_store),
+        callers(caller_loop),
+        world(world_loop),
+        plan(std::move(fault_plan)),
+        random(seed) {}
 
   template <class T>
   static Task<Result<T>> perform(std::shared_ptr<FaultyWorld> self, FaultyCall<T> call) {
@@ -79,8 +83,9 @@ class FaultyWorld : public std::enable_shared_from_this<FaultyWorld> {
   }
 
   Fate draw(StoreOperation operation, std::string_view object) {
-    bool applies = (plan.operations >> static_cast<uint32_t>(operation) & 1) != 0 &&
-                   (plan.object_contains.empty() || object.find(plan.object_contains) != std::string_view::npos);
+    bool applies =
+        (plan.operations >> static_cast<uint32_t>(operation) & 1) != 0 &&
+        (plan.object_contains.empty() || object.find(plan.object_contains) != std::string_view::npos);
     if (!applies) return Fate::kPlain;
     Fate fate = Fate::kPlain;
     if (random.chance(plan.error)) {
@@ -96,7 +101,9 @@ class FaultyWorld : public std::enable_shared_from_this<FaultyWorld> {
     return fate;
   }
 
-  Nanos up_to(Nanos most) { return most <= 0 ? 0 : static_cast<Nanos>(random.below(static_cast<uint64_t>(most))); }
+  Nanos up_to(Nanos most) {
+    return most <= 0 ? 0 : static_cast<Nanos>(random.below(static_cast<uint64_t>(most)));
+  }
 
   template <class T>
   static Task<void> carry_out(std::shared_ptr<FaultyWorld> self, FaultyCall<T> call,
@@ -146,7 +153,8 @@ class FaultyWorld : public std::enable_shared_from_this<FaultyWorld> {
         w.answer_with(*answer, Result<T>(fail(Code::kIo, call.object, "an injected torn write")));
         break;
       case Fate::kLostAnswer:
-        w.answer_with(*answer, Result<T>(fail(Code::kStoreUnavailable, call.object, "an injected lost answer")));
+        w.answer_with(*answer,
+                      Result<T>(fail(Code::kStoreUnavailable, call.object, "an injected lost answer")));
         break;
       case Fate::kLate: break;
       case Fate::kError: CANOPY_CHECK(false);

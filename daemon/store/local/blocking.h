@@ -1,5 +1,5 @@
-// Where system calls run that io_uring cannot do and that may read or write the disk: on worker threads where the store
-// was given some, else on the loop.
+// Where system calls run that io_uring cannot do and that may read or write the disk: on worker threads where
+// the store was given some, else on the loop.
 #pragma once
 
 #include "daemon/runtime/uring_loop.h"

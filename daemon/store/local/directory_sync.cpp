@@ -31,7 +31,8 @@ Task<Result<void>> DirectorySync::sync(int fd, std::string object) {
   Key key{found.st_dev, found.st_ino};
   Group& group = groups_[key];
   if (group.running) {
-    // What runs may have started before our change. Whoever comes first leads the next round, with its own descriptor.
+    // What runs may have started before our change. Whoever comes first leads the next round, with its own
+    // descriptor.
     bool leads = group.next == nullptr;
     if (leads) group.next = std::make_shared<Round>();
     std::shared_ptr<Round> before = group.running, mine = group.next;

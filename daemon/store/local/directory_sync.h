@@ -1,4 +1,5 @@
-// Group commit of directories: while one fsync of a directory is under way, all who come wait for the next one and share it.
+// Group commit of directories: while one fsync of a directory is under way, all who come wait for the next
+// one and share it.
 #pragma once
 
 #include <coroutine>
@@ -17,7 +18,8 @@ class DirectorySync {
   explicit DirectorySync(UringLoop& loop) : loop_(loop) {}
   ~DirectorySync();
 
-  // Every name changed in the directory before this call is durable when it answers. `fd` is open for reading.
+  // Every name changed in the directory before this call is durable when it answers. `fd` is open for
+  // reading.
   Task<Result<void>> sync(int fd, std::string object);
 
   uint64_t asked() const { return asked_; }    // calls of sync()

@@ -16,7 +16,8 @@ namespace {
 constexpr size_t kReadBytesMax = 1u << 30;  // in one system call
 constexpr uint64_t kOffsetMax = INT64_MAX;
 
-// A write and the statx that follows it, linked: the kernel starts the second only when the first wrote everything.
+// A write and the statx that follows it, linked: the kernel starts the second only when the first wrote
+// everything.
 class WriteThenStatx {
  public:
   WriteThenStatx(UringLoop& loop, int fd, const iovec* pieces, unsigned count, uint64_t offset, int flags,
@@ -105,7 +106,8 @@ Task<Result<size_t>> LocalFile::read(uint64_t offset, std::span<char> into) {
 
 Task<Result<WriteOutcome>> LocalFile::write(uint64_t offset, std::span<const std::string_view> pieces,
                                             Durable durable) {
-  if (pieces.size() > kStoreWritePiecesMax) co_return fail(Code::kInvalidArgument, path_, "too many pieces in one write");
+  if (pieces.size() > kStoreWritePiecesMax)
+    co_return fail(Code::kInvalidArgument, path_, "too many pieces in one write");
   CANOPY_CO_TRY(check_writable());
   std::vector<iovec> left;
   left.reserve(pieces.size());
@@ -114,9 +116,10 @@ Task<Result<WriteOutcome>> LocalFile::write(uint64_t offset, std::span<const std
     if (!piece.empty()) left.push_back(iovec{const_cast<char*>(piece.data()), piece.size()});
     total += piece.size();
   }
-  if (offset > kOffsetMax || total > kOffsetMax - offset) co_return fail(Code::kTooLarge, path_, "beyond the largest file");
-  // RWF_DSYNC makes data, and the size needed to reach it, durable in one operation; measured against a linked fdatasync
-  // in docs/formats/store.md.
+  if (offset > kOffsetMax || total > kOffsetMax - offset)
+    co_return fail(Code::kTooLarge, path_, "beyond the largest file");
+  // RWF_DSYNC makes data, and the size needed to reach it, durable in one operation; measured against a
+  // linked fdatasync in docs/formats/store.md.
   int flags = durable == Durable::kYes ? RWF_DSYNC : 0;
   WriteOutcome outcome;
   size_t first = 0;
@@ -128,13 +131,13 @@ Task<Result<WriteOutcome>> LocalFile::write(uint64_t offset, std::span<const std
     uint64_t at = offset + outcome.written;
     int32_t wrote;
     if (shared_) {
-      auto [write_answer, look_answer] = co_await WriteThenStatx(loop_, fd_.get(), start, count, at, flags, &after);
+      auto [write_answer, look_answer] =
+          co_await WriteThenStatx(loop_, fd_.get(), start, count, at, flags, &after);
       wrote = write_answer;
       looked = look_answer == 0;
     } else {
-      wrote = co_await loop_.submit([&](io_uring_sqe* sqe) {
-        io_uring_prep_writev2(sqe, fd_.get(), start, count, at, flags);
-      });
+      wrote = co_await loop_.submit(
+          [&](io_uring_sqe* sqe) { io_uring_prep_writev2(sqe, fd_.get(), start, count, at, flags); });
     }
     if (wrote == -EINTR || wrote == -EAGAIN) continue;
     if (wrote < 0) co_return fail_system(-wrote, path_, "write");
@@ -151,7 +154,9 @@ Task<Result<WriteOutcome>> LocalFile::write(uint64_t offset, std::span<const std
   co_return outcome;
 }
 
-Task<Result<Attributes>> LocalFile::attributes() { return fresh_attributes(loop_, fd_.get(), shared_, path_); }
+Task<Result<Attributes>> LocalFile::attributes() {
+  return fresh_attributes(loop_, fd_.get(), shared_, path_);
+}
 
 Task<Result<void>> LocalFile::set_attributes(SetAttributes change, Durable durable) {
   if (change.size) {  // freeing the blocks of a large file takes its time
@@ -166,7 +171,8 @@ Task<Result<void>> LocalFile::set_attributes(SetAttributes change, Durable durab
 
 Task<Result<void>> LocalFile::sync() {
   // Not fdatasync: mode and owner must be durable too, and that may leave them out.
-  int32_t answer = co_await loop_.submit([this](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd_.get(), 0); });
+  int32_t answer =
+      co_await loop_.submit([this](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd_.get(), 0); });
   if (answer < 0) co_return fail_system(-answer, path_, "fsync");
   co_return Result<void>();
 }
@@ -174,7 +180,8 @@ Task<Result<void>> LocalFile::sync() {
 Task<Result<void>> LocalFile::allocate(AllocateMode mode, uint64_t offset, uint64_t size) {
   CANOPY_CO_TRY(check_writable());
   if (size == 0) co_return fail(Code::kInvalidArgument, path_, "a range has at least one byte");
-  if (offset > kOffsetMax || size > kOffsetMax - offset) co_return fail(Code::kTooLarge, path_, "beyond the largest file");
+  if (offset > kOffsetMax || size > kOffsetMax - offset)
+    co_return fail(Code::kTooLarge, path_, "beyond the largest file");
   int flags = 0;
   switch (mode) {
     case AllocateMode::kReserve: flags = 0; break;
@@ -203,7 +210,11 @@ Result<uint64_t> seek_now(int fd, uint64_t offset, int whence, const std::string
 }
 }  // namespace
 
-Task<Result<uint64_t>> LocalFile::seek_data(uint64_t offset) { co_return seek_now(fd_.get(), offset, SEEK_DATA, path_); }
-Task<Result<uint64_t>> LocalFile::seek_hole(uint64_t offset) { co_return seek_now(fd_.get(), offset, SEEK_HOLE, path_); }
+Task<Result<uint64_t>> LocalFile::seek_data(uint64_t offset) {
+  co_return seek_now(fd_.get(), offset, SEEK_DATA, path_);
+}
+Task<Result<uint64_t>> LocalFile::seek_hole(uint64_t offset) {
+  co_return seek_now(fd_.get(), offset, SEEK_HOLE, path_);
+}
 
 }  // namespace canopy::local

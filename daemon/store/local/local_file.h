@@ -10,7 +10,12 @@ namespace canopy::local {
 class LocalFile final : public File {
  public:
   LocalFile(const Blocking& blocking, Fd fd, std::string path, bool writable, bool shared)
-      : loop_(blocking.loop), blocking_(blocking), fd_(std::move(fd)), path_(std::move(path)), writable_(writable), shared_(shared) {}
+      : loop_(blocking.loop),
+        blocking_(blocking),
+        fd_(std::move(fd)),
+        path_(std::move(path)),
+        writable_(writable),
+        shared_(shared) {}
 
   Task<Result<size_t>> read(uint64_t offset, std::span<char> into) override;
   Task<Result<WriteOutcome>> write(uint64_t offset, std::span<const std::string_view> pieces,

@@ -13,12 +13,15 @@
 
 namespace canopy {
 
-using local::Fd;
 using local::fail_system;
+using local::Fd;
 
 LocalStore::LocalStore(UringLoop& loop, Fd root, LocalStoreOptions options)
-    : loop_(loop), root_(std::move(root)), options_(std::move(options)),
-      blocking_{loop, options_.workers}, directory_sync_(loop) {}
+    : loop_(loop),
+      root_(std::move(root)),
+      options_(std::move(options)),
+      blocking_{loop, options_.workers},
+      directory_sync_(loop) {}
 
 LocalStore::~LocalStore() = default;
 
@@ -70,14 +73,16 @@ Task<Result<std::unique_ptr<File>>> LocalStore::open(std::string path, OpenOptio
   if (options.create && options.exclusive) flags |= O_EXCL;
   if (options.truncate) flags |= O_TRUNC;
   // O_NONBLOCK so that a FIFO or device that somebody put into the tree cannot hold us up.
-  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, flags | O_NONBLOCK | O_NOCTTY, options.create ? options.mode & 07777 : 0));
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, flags | O_NONBLOCK | O_NOCTTY,
+                                           options.create ? options.mode & 07777 : 0));
   struct stat found;
   if (fstat(fd.get(), &found) != 0) co_return fail_system(errno, path, "fstat");
   if (S_ISDIR(found.st_mode)) co_return fail(Code::kIsDirectory, path, "is a directory");
   if (!S_ISREG(found.st_mode)) co_return fail(Code::kUnsupported, path, "neither a file nor a directory");
-  if (fcntl(fd.get(), F_SETFL, 0) != 0) co_return fail_system(errno, path, "fcntl");  // else io_uring would answer EAGAIN
-  std::unique_ptr<File> file =
-      std::make_unique<local::LocalFile>(blocking_, std::move(fd), std::move(path), options.write, options_.shared);
+  if (fcntl(fd.get(), F_SETFL, 0) != 0)
+    co_return fail_system(errno, path, "fcntl");  // else io_uring would answer EAGAIN
+  std::unique_ptr<File> file = std::make_unique<local::LocalFile>(blocking_, std::move(fd), std::move(path),
+                                                                  options.write, options_.shared);
   co_return file;
 }
 
@@ -109,13 +114,15 @@ Task<Result<void>> LocalStore::set_attributes(std::string path, SetAttributes ch
   }
   if (durable == Durable::kNo) co_return Result<void>();
   if (path_only) co_return co_await sync_whole_file_system(std::move(path));
-  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, opened->get(), 0); });
+  int32_t answer =
+      co_await loop_.submit([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, opened->get(), 0); });
   if (answer == -EINVAL) co_return co_await sync_whole_file_system(std::move(path));  // a FIFO, a device
   if (answer < 0) co_return fail_system(-answer, path, "fsync");
   co_return Result<void>();
 }
 
-// For what no descriptor of its own can sync: a symbolic link, a special file, a file that may not be opened. It is rare.
+// For what no descriptor of its own can sync: a symbolic link, a special file, a file that may not be opened.
+// It is rare.
 Task<Result<void>> LocalStore::sync_whole_file_system(std::string path) {
   co_return co_await blocking_.run([&]() -> Result<void> {
     if (syncfs(root_.get()) != 0) return fail_system(errno, path, "syncfs");
@@ -135,9 +142,8 @@ Task<Result<void>> LocalStore::make_directory(std::string path, uint32_t mode, D
 
 Task<Result<void>> LocalStore::unlink(std::string path, int flags, Durable durable) {
   CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
-  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
-    io_uring_prep_unlinkat(sqe, parent.fd.get(), parent.leaf.c_str(), flags);
-  });
+  int32_t answer = co_await loop_.submit(
+      [&](io_uring_sqe* sqe) { io_uring_prep_unlinkat(sqe, parent.fd.get(), parent.leaf.c_str(), flags); });
   if (answer < 0) co_return fail_system(-answer, std::move(path), flags == 0 ? "unlink" : "rmdir");
   co_return co_await settle(parent, std::move(path), durable);
 }
@@ -146,7 +152,9 @@ Task<Result<void>> LocalStore::remove_directory(std::string path, Durable durabl
   return unlink(std::move(path), AT_REMOVEDIR, durable);
 }
 
-Task<Result<void>> LocalStore::remove(std::string path, Durable durable) { return unlink(std::move(path), 0, durable); }
+Task<Result<void>> LocalStore::remove(std::string path, Durable durable) {
+  return unlink(std::move(path), 0, durable);
+}
 
 Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMode mode, Durable durable) {
   CANOPY_CO_ASSIGN(Parent source, co_await open_parent(from));
@@ -155,7 +163,8 @@ Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMo
   if (mode == RenameMode::kNoReplace) flags = RENAME_NOREPLACE;
   if (mode == RenameMode::kExchange) flags = RENAME_EXCHANGE;
   int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
-    io_uring_prep_renameat(sqe, source.fd.get(), source.leaf.c_str(), target.fd.get(), target.leaf.c_str(), flags);
+    io_uring_prep_renameat(sqe, source.fd.get(), source.leaf.c_str(), target.fd.get(), target.leaf.c_str(),
+                           flags);
   });
   if (answer < 0) {
     bool about_target = answer == -EEXIST || answer == -ENOTEMPTY || answer == -EISDIR || answer == -ENOTDIR;
@@ -181,7 +190,8 @@ Task<Result<void>> LocalStore::make_symlink(std::string target, std::string path
   if (target.empty() || target.find('\0') != std::string::npos) {
     co_return fail(Code::kInvalidArgument, path, "a symbolic link needs a target without NUL bytes");
   }
-  if (target.size() > kStorePathBytesMax) co_return fail(Code::kNoSpaceForName, path, "the target is too long");
+  if (target.size() > kStorePathBytesMax)
+    co_return fail(Code::kNoSpaceForName, path, "the target is too long");
   CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
   int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
     io_uring_prep_symlinkat(sqe, target.c_str(), parent.fd.get(), parent.leaf.c_str());

@@ -1,8 +1,9 @@
-// LocalStore: a directory of this machine as a Store, over io_uring. Also for a cluster file system that the kernel has
-// mounted: then `shared` is set, and attributes are asked of the server instead of taken from the kernel's memory.
+// LocalStore: a directory of this machine as a Store, over io_uring. Also for a cluster file system that the
+// kernel has mounted: then `shared` is set, and attributes are asked of the server instead of taken from the
+// kernel's memory.
 //
-// Paths are opened with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, so that the kernel itself keeps every operation below the
-// root. The process's umask applies to new files and directories: a server sets it to 0.
+// Paths are opened with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, so that the kernel itself keeps every
+// operation below the root. The process's umask applies to new files and directories: a server sets it to 0.
 //
 // For the thread of its loop. The loop and the store must outlive the files.
 #pragma once
@@ -20,15 +21,16 @@ namespace canopy {
 struct LocalStoreOptions {
   std::string name = "local";
   bool shared = false;
-  // For what may wait for the disk and is no io_uring operation (listing, truncating); null: the loop itself. It must
-  // outlive the store.
+  // For what may wait for the disk and is no io_uring operation (listing, truncating); null: the loop itself.
+  // It must outlive the store.
   WorkerPool* workers = nullptr;
 };
 
 class LocalStore final : public Store {
  public:
-  // `root` is a directory, absolute or relative to the working directory; it is held open, so that a file system mounted
-  // over it later is not seen. kNotFound, kNotDirectory, kPermissionDenied. Any thread, before the loop runs or from it.
+  // `root` is a directory, absolute or relative to the working directory; it is held open, so that a file
+  // system mounted over it later is not seen. kNotFound, kNotDirectory, kPermissionDenied. Any thread, before
+  // the loop runs or from it.
   static Result<std::unique_ptr<LocalStore>> open_root(UringLoop& loop, const std::string& root,
                                                        LocalStoreOptions options = {});
   ~LocalStore() override;

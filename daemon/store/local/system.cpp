@@ -33,13 +33,15 @@ const unsigned kStatxMask = STATX_BASIC_STATS;
 std::unexpected<Error> fail_system(int error_number, std::string object, std::string_view operation) {
   switch (error_number) {
     case EMFILE:
-      return fail(Code::kTryAgain, std::move(object),
-                  fmt::format("{}: this process has too many open files; raise its limit (LimitNOFILE)", operation));
+      return fail(
+          Code::kTryAgain, std::move(object),
+          fmt::format("{}: this process has too many open files; raise its limit (LimitNOFILE)", operation));
     case ENFILE:
       return fail(Code::kTryAgain, std::move(object),
                   fmt::format("{}: the system has too many open files; raise fs.file-max", operation));
     case ENOSPC:
-      return fail(Code::kStoreFull, std::move(object), fmt::format("{}: no space left on the store", operation));
+      return fail(Code::kStoreFull, std::move(object),
+                  fmt::format("{}: no space left on the store", operation));
     case ELOOP:
       return fail(Code::kLoop, std::move(object),
                   fmt::format("{}: a symbolic link is on the way, and none is followed", operation));
@@ -88,7 +90,8 @@ Result<Attributes> attributes_now(int fd, const std::string& object) {
 }
 
 Result<void> change_now(int fd, bool path_only, const SetAttributes& change, const std::string& object) {
-  if (change.size && ftruncate(fd, static_cast<off_t>(*change.size)) != 0) return fail_system(errno, object, "ftruncate");
+  if (change.size && ftruncate(fd, static_cast<off_t>(*change.size)) != 0)
+    return fail_system(errno, object, "ftruncate");
   if (change.uid || change.gid) {  // before the mode: changing the owner clears set-id bits
     uid_t uid = change.uid.value_or(static_cast<uid_t>(-1));
     gid_t gid = change.gid.value_or(static_cast<gid_t>(-1));
@@ -133,7 +136,8 @@ Result<DirectoryPage> list_now(int fd, uint64_t cookie, const std::string& objec
       FileType type = type_from_entry(entry->d_type);
       if (entry->d_type == DT_UNKNOWN) {  // some file systems do not say
         struct stat found;
-        if (fstatat(fd, entry->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0) type = type_from_mode(found.st_mode);
+        if (fstatat(fd, entry->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0)
+          type = type_from_mode(found.st_mode);
       }
       page.entries.push_back(DirectoryEntry{std::string(name), type, entry->d_ino});
     }

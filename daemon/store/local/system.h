@@ -1,4 +1,5 @@
-// What the local store needs of the system beside io_uring: descriptors, attributes, errors with the store's words.
+// What the local store needs of the system beside io_uring: descriptors, attributes, errors with the store's
+// words.
 #pragma once
 
 #include <unistd.h>
@@ -41,13 +42,15 @@ Attributes attributes_from(const struct statx& found);
 FileType type_from_mode(unsigned mode);
 FileType type_from_entry(unsigned char d_type);
 
-// Attributes of an open file (also O_PATH) from what the system holds in memory: no I/O on a local file system.
+// Attributes of an open file (also O_PATH) from what the system holds in memory: no I/O on a local file
+// system.
 Result<Attributes> attributes_now(int fd, const std::string& object);
 
 // Owner, mode and times, directly. With `path_only` fd is O_PATH. Size: through a writable fd only.
 Result<void> change_now(int fd, bool path_only, const SetAttributes& change, const std::string& object);
 
-// One getdents64 page at `cookie`. Directly: it reads the directory's pages, which are in memory for a directory in use.
+// One getdents64 page at `cookie`. Directly: it reads the directory's pages, which are in memory for a
+// directory in use.
 Result<DirectoryPage> list_now(int fd, uint64_t cookie, const std::string& object);
 
 }  // namespace canopy::local

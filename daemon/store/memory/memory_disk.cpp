@@ -34,7 +34,8 @@ Result<MemoryDisk::Inode*> MemoryDisk::walk(std::string_view path) {
     if (at->type == FileType::kSymlink) {
       return fail(Code::kLoop, std::string(path), "a symbolic link is on the way, and none is followed");
     }
-    if (at->type != FileType::kDirectory) return fail(Code::kNotDirectory, std::string(path), "a file is on the way");
+    if (at->type != FileType::kDirectory)
+      return fail(Code::kNotDirectory, std::string(path), "a file is on the way");
     auto name = at->names.find(std::string(path.substr(start, end - start)));
     if (name == at->names.end()) return fail(Code::kNotFound, std::string(path), "no such file or directory");
     at = inodes_.at(name->second.target).get();
@@ -74,7 +75,8 @@ Result<MemoryDisk::Inode*> MemoryDisk::make_inode(FileType type, uint32_t mode, 
   return raw;
 }
 
-Result<MemoryDisk::Inode*> MemoryDisk::create_file(Place& place, const OpenOptions& options, std::string_view path) {
+Result<MemoryDisk::Inode*> MemoryDisk::create_file(Place& place, const OpenOptions& options,
+                                                   std::string_view path) {
   CANOPY_ASSIGN(Inode * made, make_inode(FileType::kRegular, options.mode, path));
   apply({Assignment{place.directory->id, place.name, made->id, 0, true, false}}, Durable::kNo);
   return made;
@@ -92,7 +94,8 @@ Result<MemoryDisk::FileId> MemoryDisk::open(std::string_view path, const OpenOpt
     return fail(Code::kAlreadyExists, std::string(path), "the name is taken");
   }
   Inode& inode = *place.found;
-  if (inode.type == FileType::kDirectory) return fail(Code::kIsDirectory, std::string(path), "is a directory");
+  if (inode.type == FileType::kDirectory)
+    return fail(Code::kIsDirectory, std::string(path), "is a directory");
   if (inode.type == FileType::kSymlink) return fail(Code::kLoop, std::string(path), "is a symbolic link");
   ++inode.open;
   if (!fresh && options.truncate) {
@@ -138,8 +141,10 @@ Result<void> MemoryDisk::make_directory(std::string_view path, uint32_t mode, Du
 Result<void> MemoryDisk::remove_directory(std::string_view path, Durable durable) {
   CANOPY_ASSIGN(Place place, place_of(path));
   if (place.found == nullptr) return fail(Code::kNotFound, std::string(path), "no such file or directory");
-  if (place.found->type != FileType::kDirectory) return fail(Code::kNotDirectory, std::string(path), "not a directory");
-  if (!place.found->names.empty()) return fail(Code::kNotEmpty, std::string(path), "the directory is not empty");
+  if (place.found->type != FileType::kDirectory)
+    return fail(Code::kNotDirectory, std::string(path), "not a directory");
+  if (!place.found->names.empty())
+    return fail(Code::kNotEmpty, std::string(path), "the directory is not empty");
   apply({Assignment{place.directory->id, place.name, 0, place.found->id, false, true}}, durable);
   return {};
 }
@@ -147,12 +152,14 @@ Result<void> MemoryDisk::remove_directory(std::string_view path, Durable durable
 Result<void> MemoryDisk::remove(std::string_view path, Durable durable) {
   CANOPY_ASSIGN(Place place, place_of(path));
   if (place.found == nullptr) return fail(Code::kNotFound, std::string(path), "no such file or directory");
-  if (place.found->type == FileType::kDirectory) return fail(Code::kIsDirectory, std::string(path), "is a directory");
+  if (place.found->type == FileType::kDirectory)
+    return fail(Code::kIsDirectory, std::string(path), "is a directory");
   apply({Assignment{place.directory->id, place.name, 0, place.found->id, false, false}}, durable);
   return {};
 }
 
-Result<void> MemoryDisk::rename(std::string_view from, std::string_view to, RenameMode mode, Durable durable) {
+Result<void> MemoryDisk::rename(std::string_view from, std::string_view to, RenameMode mode,
+                                Durable durable) {
   CANOPY_ASSIGN(Place source, place_of(from));
   CANOPY_ASSIGN(Place target, place_of(to));
   if (source.found == nullptr) return fail(Code::kNotFound, std::string(from), "no such file or directory");
@@ -219,9 +226,11 @@ Result<void> MemoryDisk::link(std::string_view from, std::string_view to, Durabl
 
 Result<void> MemoryDisk::make_symlink(std::string_view target, std::string_view path, Durable durable) {
   if (target.empty() || target.find('\0') != std::string_view::npos) {
-    return fail(Code::kInvalidArgument, std::string(path), "a symbolic link needs a target without NUL bytes");
+    return fail(Code::kInvalidArgument, std::string(path),
+                "a symbolic link needs a target without NUL bytes");
   }
-  if (target.size() > kStorePathBytesMax) return fail(Code::kNoSpaceForName, std::string(path), "the target is too long");
+  if (target.size() > kStorePathBytesMax)
+    return fail(Code::kNoSpaceForName, std::string(path), "the target is too long");
   CANOPY_ASSIGN(Place place, place_of(path));
   if (place.found != nullptr) return fail(Code::kAlreadyExists, std::string(path), "the name is taken");
   CANOPY_ASSIGN(Inode * made, make_inode(FileType::kSymlink, 0777, path));
@@ -232,14 +241,16 @@ Result<void> MemoryDisk::make_symlink(std::string_view target, std::string_view 
 
 Result<std::string> MemoryDisk::read_symlink(std::string_view path) {
   CANOPY_ASSIGN(Inode * inode, walk(path));
-  if (inode->type != FileType::kSymlink) return fail(Code::kInvalidArgument, std::string(path), "not a symbolic link");
+  if (inode->type != FileType::kSymlink)
+    return fail(Code::kInvalidArgument, std::string(path), "not a symbolic link");
   return inode->target;
 }
 
 Result<DirectoryPage> MemoryDisk::list(std::string_view path, uint64_t cookie) {
   CANOPY_ASSIGN(Inode * inode, walk(path));
   if (inode->type == FileType::kSymlink) return fail(Code::kLoop, std::string(path), "is a symbolic link");
-  if (inode->type != FileType::kDirectory) return fail(Code::kNotDirectory, std::string(path), "not a directory");
+  if (inode->type != FileType::kDirectory)
+    return fail(Code::kNotDirectory, std::string(path), "not a directory");
   DirectoryPage page;
   page.next_cookie = cookie;
   auto at = inode->by_cookie.upper_bound(cookie);

@@ -1,14 +1,16 @@
-// MemoryDisk: what a machine with a disk would hold: a whole file system, and beside it what of it would survive a power
-// cut. MemoryStores are its clients; several may share one disk, as processes share an NFS server. Every member is one
-// operation that takes effect at once, so that any interleaving of clients is an interleaving of these calls.
+// MemoryDisk: what a machine with a disk would hold: a whole file system, and beside it what of it would
+// survive a power cut. MemoryStores are its clients; several may share one disk, as processes share an NFS
+// server. Every member is one operation that takes effect at once, so that any interleaving of clients is an
+// interleaving of these calls.
 //
 // What survives a cut:
-//  - content, size and mode of a file: what was synced, by sync() or by a write with Durable::kYes, which makes durable its
-//    own bytes and the size up to them, but no earlier write to another range;
-//  - names: what a durable call or sync_directory() made durable, together with the earlier name changes it rests on.
-//    A rename is one step, and syncing either of its two directories makes all of it durable;
-//  - of everything else a random part, chosen from the seed: an unsynced write may be absent, whole, cut short at any byte,
-//    or present with a sector range that was never written; an unsynced name change is whole or absent.
+//  - content, size and mode of a file: what was synced, by sync() or by a write with Durable::kYes, which makes
+//    durable its own bytes and the size up to them, but no earlier write to another range;
+//  - names: what a durable call or sync_directory() made durable, together with the earlier name changes it
+//    rests on. A rename is one step, and syncing either of its two directories makes all of it durable;
+//  - of everything else a random part, chosen from the seed: an unsynced write may be absent, whole, cut short
+//    at any byte, or present with a sector range that was never written; an unsynced name change is whole or
+//    absent.
 // A new file's name says nothing about its content, and a synced file may be lost with its unsynced name.
 //
 // For one thread. It must outlive its stores and their files.
@@ -30,7 +32,8 @@ struct MemoryDiskOptions {
   uint64_t bytes_total = 1ull << 40;
   uint64_t files_total = 1ull << 32;
   uint32_t links_max = 65000;
-  std::function<int64_t()> wall_clock_ns;  // for the times of files; absent: a counter that rises by 1 us a change
+  std::function<int64_t()>
+      wall_clock_ns;  // for the times of files; absent: a counter that rises by 1 us a change
 };
 
 class MemoryDisk {
@@ -40,8 +43,8 @@ class MemoryDisk {
   explicit MemoryDisk(MemoryDiskOptions options = {});
   ~MemoryDisk();
 
-  // The power fails and comes back. The same seed and history give the same outcome. Open files stay usable if the
-  // file survived, as those of a client whose NFS server restarted; else they answer kNotFound.
+  // The power fails and comes back. The same seed and history give the same outcome. Open files stay usable
+  // if the file survived, as those of a client whose NFS server restarted; else they answer kNotFound.
   void crash(uint64_t seed);
 
   // By path. Refusals are those of Linux, with the codes of code_from_errno.
@@ -62,8 +65,8 @@ class MemoryDisk {
 
   // By open file. With `stale` a file without a name answers kNotFound although it is open, as NFSv3 does.
   Result<size_t> read(FileId file, bool stale, uint64_t offset, std::span<char> into);
-  Result<WriteOutcome> write(FileId file, bool stale, uint64_t offset, std::span<const std::string_view> pieces,
-                             Durable durable);
+  Result<WriteOutcome> write(FileId file, bool stale, uint64_t offset,
+                             std::span<const std::string_view> pieces, Durable durable);
   Result<Attributes> attributes(FileId file, bool stale);
   Result<void> set_attributes(FileId file, bool stale, const SetAttributes& change, Durable durable);
   Result<void> sync(FileId file, bool stale);

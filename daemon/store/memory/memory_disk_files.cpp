@@ -9,7 +9,9 @@ namespace {
 constexpr size_t kUnsyncedChangesMax = 1024;
 constexpr uint64_t kFileBytesMax = 1ull << 44;  // 16 TiB, as ext4 with pages of 4 KiB
 
-bool overlaps(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size) { return a < b + b_size && b < a + a_size; }
+bool overlaps(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size) {
+  return a < b + b_size && b < a + a_size;
+}
 }  // namespace
 
 void MemoryDisk::Inode::apply(const Change& change, SparseBytes& bytes, Owner& owner) {
@@ -39,7 +41,8 @@ void MemoryDisk::Inode::apply(const Change& change, SparseBytes& bytes, Owner& o
 Result<MemoryDisk::Inode*> MemoryDisk::by_id(FileId file, bool stale) {
   auto found = inodes_.find(file);
   if (found == inodes_.end() || (stale && found->second->links == 0)) {
-    return fail(Code::kNotFound, fmt::format("file {}", file), "the open file is gone from the store (stale)");
+    return fail(Code::kNotFound, fmt::format("file {}", file),
+                "the open file is gone from the store (stale)");
   }
   return found->second.get();
 }
@@ -50,7 +53,8 @@ Attributes MemoryDisk::attributes_of(const Inode& inode) const {
   out.mode = inode.owner.mode;
   out.uid = inode.owner.uid;
   out.gid = inode.owner.gid;
-  out.links = inode.type == FileType::kDirectory ? (inode.links == 0 ? 0 : 2 + inode.subdirectories) : inode.links;
+  out.links =
+      inode.type == FileType::kDirectory ? (inode.links == 0 ? 0 : 2 + inode.subdirectories) : inode.links;
   out.size = inode.bytes.size();
   if (inode.type == FileType::kDirectory) out.size = SparseBytes::kPageBytes;
   if (inode.type == FileType::kSymlink) out.size = inode.target.size();
@@ -81,16 +85,19 @@ void MemoryDisk::change_content(Inode& inode, Change change, Durable durable) {
   if (change.kind != Change::Kind::kOwner) inode.owner.modified = inode.owner.changed;
   if (durable == Durable::kNo) {
     inode.unsynced.push_back(std::move(change));
-    if (inode.unsynced.size() > kUnsyncedChangesMax) {  // the system writes back on its own account, oldest first
+    if (inode.unsynced.size() >
+        kUnsyncedChangesMax) {  // the system writes back on its own account, oldest first
       Inode::apply(inode.unsynced.front(), inode.synced_bytes, inode.synced_owner);
       inode.unsynced.erase(inode.unsynced.begin());
     }
     return;
   }
-  // Earlier writes elsewhere stay unsynced; what touches the same bytes must not come back over these at a crash.
+  // Earlier writes elsewhere stay unsynced; what touches the same bytes must not come back over these at a
+  // crash.
   bool rests_on_earlier = std::ranges::any_of(inode.unsynced, [&](const Change& earlier) {
     return earlier.kind == Change::Kind::kResize || change.kind != Change::Kind::kWrite ||
-           (earlier.kind != Change::Kind::kOwner && overlaps(earlier.offset, earlier.size, change.offset, change.size));
+           (earlier.kind != Change::Kind::kOwner &&
+            overlaps(earlier.offset, earlier.size, change.offset, change.size));
   });
   if (rests_on_earlier) sync_content(inode);
   Inode::apply(change, inode.synced_bytes, inode.synced_owner);
@@ -145,7 +152,8 @@ Result<void> MemoryDisk::change_attributes(Inode& inode, const SetAttributes& ch
   return {};
 }
 
-Result<void> MemoryDisk::set_attributes(FileId file, bool stale, const SetAttributes& change, Durable durable) {
+Result<void> MemoryDisk::set_attributes(FileId file, bool stale, const SetAttributes& change,
+                                        Durable durable) {
   CANOPY_ASSIGN(Inode * inode, by_id(file, stale));
   return change_attributes(*inode, change, durable);
 }
@@ -156,9 +164,11 @@ Result<void> MemoryDisk::sync(FileId file, bool stale) {
   return {};
 }
 
-Result<void> MemoryDisk::allocate(FileId file, bool stale, AllocateMode mode, uint64_t offset, uint64_t size) {
+Result<void> MemoryDisk::allocate(FileId file, bool stale, AllocateMode mode, uint64_t offset,
+                                  uint64_t size) {
   CANOPY_ASSIGN(Inode * inode, by_id(file, stale));
-  if (size == 0) return fail(Code::kInvalidArgument, fmt::format("file {}", file), "a range has at least one byte");
+  if (size == 0)
+    return fail(Code::kInvalidArgument, fmt::format("file {}", file), "a range has at least one byte");
   Change change{Change::Kind::kReserve};
   change.offset = offset;
   change.size = size;
@@ -176,7 +186,9 @@ Result<void> MemoryDisk::allocate(FileId file, bool stale, AllocateMode mode, ui
 Result<uint64_t> MemoryDisk::seek(FileId file, bool stale, uint64_t offset, bool data) {
   CANOPY_ASSIGN(Inode * inode, by_id(file, stale));
   std::optional<uint64_t> at = data ? inode->bytes.data_at(offset) : inode->bytes.hole_at(offset);
-  if (!at) return fail(Code::kNotFound, fmt::format("file {}", file), "nothing of the kind before the end of the file");
+  if (!at)
+    return fail(Code::kNotFound, fmt::format("file {}", file),
+                "nothing of the kind before the end of the file");
   return *at;
 }
 

@@ -10,11 +10,11 @@ namespace {
 constexpr uint64_t kSectorBytes = 512;
 constexpr size_t kUnsyncedNamesMax = 4096;
 
-// Names, files and directories that a set of name changes is about. Collected backwards it says what a change rests on;
-// collected forwards, what can no longer happen once a change was lost.
+// Names, files and directories that a set of name changes is about. Collected backwards it says what a change
+// rests on; collected forwards, what can no longer happen once a change was lost.
 struct Ties {
   std::set<std::pair<uint64_t, std::string>> names;
-  std::unordered_set<uint64_t> files;     // renamed, linked or removed
+  std::unordered_set<uint64_t> files;  // renamed, linked or removed
   std::unordered_set<uint64_t> created;
   std::unordered_set<uint64_t> contents;  // directories whose names changed
   std::unordered_set<uint64_t> emptied;   // directories that were removed for good
@@ -33,7 +33,8 @@ void MemoryDisk::apply(std::vector<Assignment> assignments, Durable durable) {
   if (durable == Durable::kYes) {
     make_durable([&change](const NameChange& candidate) { return &candidate == &change; });
   }
-  if (unsynced_names_.size() > kUnsyncedNamesMax) {  // the system writes back on its own account, oldest first
+  if (unsynced_names_.size() >
+      kUnsyncedNamesMax) {  // the system writes back on its own account, oldest first
     NameChange oldest = std::move(unsynced_names_.front());
     unsynced_names_.pop_front();
     write_through(oldest);
@@ -75,7 +76,8 @@ void MemoryDisk::write_through(NameChange& change) {
     if (held != names.end()) {
       FileId was = held->second;
       names.erase(held);
-      --inodes_.at(was)->durable_references;  // the change's own record still refers to it: released with forget()
+      --inodes_.at(was)
+            ->durable_references;  // the change's own record still refers to it: released with forget()
     }
     if (a.target != 0) names.emplace(a.name, a.target);
   }
@@ -109,7 +111,8 @@ void MemoryDisk::sync_content(Inode& inode) {
 Result<void> MemoryDisk::sync_directory(std::string_view path) {
   CANOPY_ASSIGN(Inode * inode, walk(path));
   if (inode->type == FileType::kSymlink) return fail(Code::kLoop, std::string(path), "is a symbolic link");
-  if (inode->type != FileType::kDirectory) return fail(Code::kNotDirectory, std::string(path), "not a directory");
+  if (inode->type != FileType::kDirectory)
+    return fail(Code::kNotDirectory, std::string(path), "not a directory");
   sync_content(*inode);
   FileId id = inode->id;
   make_durable([id](const NameChange& change) {

@@ -1,4 +1,5 @@
-// The inside of MemoryDisk: an inode with its volatile and its durable side, and the records of what is not yet durable.
+// The inside of MemoryDisk: an inode with its volatile and its durable side, and the records of what is not
+// yet durable.
 #pragma once
 
 #include <map>
@@ -19,8 +20,8 @@ struct MemoryDisk::Change {
 struct MemoryDisk::Assignment {
   FileId directory = 0;
   std::string name;
-  FileId target = 0;    // 0: the name goes
-  FileId previous = 0;  // what the name meant before; 0: nothing
+  FileId target = 0;               // 0: the name goes
+  FileId previous = 0;             // what the name meant before; 0: nothing
   bool creates = false;            // `target` is a new inode
   bool removes_directory = false;  // `previous` is a directory and goes for good
 };
@@ -46,10 +47,10 @@ struct MemoryDisk::Inode {
   // Volatile
   Owner owner;
   SparseBytes bytes;
-  std::unordered_map<std::string, Name> names;   // of a directory
-  std::map<uint64_t, std::string> by_cookie;     // the same, in listing order
-  FileId parent = 0;                             // of a directory that has a name
-  uint32_t links = 0;                            // names that mean it; 1 for a directory with a name
+  std::unordered_map<std::string, Name> names;  // of a directory
+  std::map<uint64_t, std::string> by_cookie;    // the same, in listing order
+  FileId parent = 0;                            // of a directory that has a name
+  uint32_t links = 0;                           // names that mean it; 1 for a directory with a name
   uint32_t subdirectories = 0;
   uint32_t open = 0;
 
@@ -57,7 +58,7 @@ struct MemoryDisk::Inode {
   Owner synced_owner;
   SparseBytes synced_bytes;
   std::map<std::string, FileId> synced_names;
-  std::vector<Change> unsynced;  // oldest first
+  std::vector<Change> unsynced;     // oldest first
   uint32_t durable_references = 0;  // by durable names and by records of unsynced name changes
 
   static void apply(const Change& change, SparseBytes& bytes, Owner& owner);

@@ -85,7 +85,10 @@ class MemoryFile final : public File {
 }  // namespace
 
 MemoryStore::MemoryStore(Loop* loop, MemoryStoreOptions options)
-    : own_disk_(std::make_unique<MemoryDisk>()), disk_(own_disk_.get()), loop_(loop), options_(std::move(options)),
+    : own_disk_(std::make_unique<MemoryDisk>()),
+      disk_(own_disk_.get()),
+      loop_(loop),
+      options_(std::move(options)),
       random_(options_.seed) {
   CANOPY_CHECK(loop_ != nullptr || options_.yields_max == 0);
 }
@@ -108,7 +111,8 @@ Task<Result<std::unique_ptr<File>>> MemoryStore::open(std::string path, OpenOpti
   }
   co_await wander();
   auto opened = disk_->open(path, options);
-  // The handle is the answer's from here on, so that it is closed although nobody may wait for the answer any more.
+  // The handle is the answer's from here on, so that it is closed although nobody may wait for the answer any
+  // more.
   std::unique_ptr<File> file;
   if (opened) file = std::make_unique<MemoryFile>(*this, *opened, options.write);
   co_await wander();

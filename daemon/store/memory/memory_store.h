@@ -1,5 +1,5 @@
-// MemoryStore: one client's view of a MemoryDisk, for tests and the simulator. Several stores may share one disk: what one
-// does, the others see at once, as on an NFS server.
+// MemoryStore: one client's view of a MemoryDisk, for tests and the simulator. Several stores may share one
+// disk: what one does, the others see at once, as on an NFS server.
 #pragma once
 
 #include "daemon/runtime/loop.h"
@@ -10,14 +10,15 @@ namespace canopy {
 struct MemoryStoreOptions {
   std::string name = "memory";
   bool shared = false;
-  // With a loop every operation takes effect up to this many turns of the loop after it was asked for, and answers up to
-  // as many turns after that, both from the seed: overlapping operations then take effect in any order.
+  // With a loop every operation takes effect up to this many turns of the loop after it was asked for, and
+  // answers up to as many turns after that, both from the seed: overlapping operations then take effect in
+  // any order.
   uint32_t yields_max = 0;
   uint64_t seed = 1;
 };
 
-// The disk must outlive the store, and the store its files. An open file without a name keeps working, unless the store is
-// shared: then it answers kNotFound, as NFSv3 does (ESTALE).
+// The disk must outlive the store, and the store its files. An open file without a name keeps working, unless
+// the store is shared: then it answers kNotFound, as NFSv3 does (ESTALE).
 class MemoryStore final : public Store {
  public:
   // With a disk of its own.

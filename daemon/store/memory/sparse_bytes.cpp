@@ -15,7 +15,8 @@ size_t SparseBytes::read(uint64_t offset, std::span<char> into) const {
     if (start >= end) break;
     uint64_t from = std::max(start, offset);
     uint64_t to = std::min(start + page->second.size(), end);
-    if (from < to) std::memcpy(into.data() + (from - offset), page->second.data() + (from - start), to - from);
+    if (from < to)
+      std::memcpy(into.data() + (from - offset), page->second.data() + (from - start), to - from);
   }
   return total;
 }
@@ -64,7 +65,8 @@ void SparseBytes::punch(uint64_t offset, uint64_t size) {
 
 void SparseBytes::reserve(uint64_t offset, uint64_t size) {
   if (size == 0) return;
-  for (uint64_t page = offset / kPageBytes; page <= (offset + size - 1) / kPageBytes; ++page) pages_.try_emplace(page);
+  for (uint64_t page = offset / kPageBytes; page <= (offset + size - 1) / kPageBytes; ++page)
+    pages_.try_emplace(page);
 }
 
 std::optional<uint64_t> SparseBytes::data_at(uint64_t offset) const {

@@ -1,4 +1,5 @@
-// The content of a file in memory: pages that were never written, or were punched out, take no room and read as zeros.
+// The content of a file in memory: pages that were never written, or were punched out, take no room and read
+// as zeros.
 #pragma once
 
 #include <cstdint>
