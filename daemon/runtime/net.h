@@ -46,6 +46,9 @@ class Stream {
   virtual Task<Result<size_t>> read(std::span<char> into, int64_t deadline) = 0;
   // Writes all pieces, or fails. The bytes must stay in place until it answers.
   virtual Task<Result<void>> write(std::span<const std::string_view> pieces, int64_t deadline) = 0;
+  // Writes as much as can go without waiting and answers how much; nothing while a write is under way. For last words
+  // before the stream closes.
+  virtual size_t write_at_once(std::string_view bytes) = 0;
   // Ends our direction; the peer reads an end.
   virtual void shutdown_write() = 0;
   // What is under way fails with kCancelled, and every later call with kConnectionLost.

@@ -15,10 +15,12 @@ class TimerHeap {
   Nanos next() const { return heap_.empty() ? kNever : heap_[0]->when; }
   uint64_t orders_given() const { return order_; }
 
-  void arm(TimerNode& timer, Nanos when) {
+  void arm(TimerNode& timer, Nanos when) { arm(timer, when, order_++); }
+  // `order` decides among equal times.
+  void arm(TimerNode& timer, Nanos when, uint64_t order) {
     disarm(timer);
     timer.when = when;
-    timer.order = order_++;
+    timer.order = order;
     heap_.push_back(&timer);
     rise(heap_.size() - 1, &timer);
   }

@@ -141,6 +141,12 @@ Task<Result<void>> UringStream::write(std::span<const std::string_view> pieces, 
   co_return Result<void>{};
 }
 
+size_t UringStream::write_at_once(std::string_view bytes) {
+  if (writing_ != nullptr || aborted_) return 0;
+  ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent > 0 ? static_cast<size_t>(sent) : 0;
+}
+
 void UringStream::shutdown_write() { ::shutdown(fd_, SHUT_WR); }
 
 void UringStream::abort() {

@@ -87,6 +87,7 @@ class UringStream final : public Stream {
   Task<Result<void>> readable(int64_t deadline) override;
   Task<Result<size_t>> read(std::span<char> into, int64_t deadline) override;
   Task<Result<void>> write(std::span<const std::string_view> pieces, int64_t deadline) override;
+  size_t write_at_once(std::string_view bytes) override;
   void shutdown_write() override;
   void abort() override;
   const Address& peer() const override;
