@@ -79,6 +79,7 @@ struct StoreSpace {
   uint64_t files_total = 0, files_free = 0;
 };
 
+// kReserve and kZero grow the file where the range ends beyond it; the others never change its size.
 enum class AllocateMode : uint8_t { kReserve, kReserveKeepSize, kPunchHole, kZero };
 enum class RenameMode : uint8_t { kReplace, kNoReplace, kExchange };
 
@@ -96,7 +97,7 @@ class File {
   virtual Task<Result<void>> set_attributes(SetAttributes change, Durable durable) = 0;
   virtual Task<Result<void>> sync() = 0;  // everything written to this file before, by anybody, is durable
   virtual Task<Result<void>> allocate(AllocateMode mode, uint64_t offset, uint64_t size) = 0;
-  // The first offset >= `offset` that holds data (or a hole); kNotFound past the end.
+  // The first offset >= `offset` that holds data (or a hole; the end of the file is one); kNotFound from the end on.
   virtual Task<Result<uint64_t>> seek_data(uint64_t offset) = 0;
   virtual Task<Result<uint64_t>> seek_hole(uint64_t offset) = 0;
 };

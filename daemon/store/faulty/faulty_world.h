@@ -82,11 +82,12 @@ class FaultyWorld : public std::enable_shared_from_this<FaultyWorld> {
     if (answer.waiting) callers.defer(std::exchange(answer.waiting, {}));
   }
 
-  Fate draw(StoreOperation operation, std::string_view object) {
-    bool applies =
-        (plan.operations >> static_cast<uint32_t>(operation) & 1) != 0 &&
-        (plan.object_contains.empty() || object.find(plan.object_contains) != std::string_view::npos);
-    if (!applies) return Fate::kPlain;
+  bool applies_to(StoreOperation operation, std::string_view object) const {
+    return (plan.operations >> static_cast<uint32_t>(operation) & 1) != 0 &&
+           (plan.object_contains.empty() || object.find(plan.object_contains) != std::string_view::npos);
+  }
+
+  Fate draw(StoreOperation operation) {
     Fate fate = Fate::kPlain;
     if (random.chance(plan.error)) {
       fate = Fate::kError;
@@ -111,11 +112,12 @@ class FaultyWorld : public std::enable_shared_from_this<FaultyWorld> {
     FaultyWorld& w = *self;
     uint64_t index = ++w.asked;
     ++w.counts[static_cast<size_t>(call.operation)];
-    Fate fate = w.draw(call.operation, call.object);
+    bool applies = w.applies_to(call.operation, call.object);
+    Fate fate = applies ? w.draw(call.operation) : Fate::kPlain;
     FaultyExecution how;
     how.durable = call.durable;
     if (fate == Fate::kTorn) how.part = static_cast<double>(w.random.below(1000)) / 1000;
-    if (w.random.chance(w.plan.lying_sync)) {
+    if (applies && w.random.chance(w.plan.lying_sync)) {
       how.durable = Durable::kNo;
       how.skip_sync = true;
       if (call.durable == Durable::kYes) ++w.injected;
@@ -125,7 +127,7 @@ class FaultyWorld : public std::enable_shared_from_this<FaultyWorld> {
       co_return;
     }
     ++w.pending;
-    Nanos wait = w.random.chance(w.plan.delay) ? w.up_to(w.plan.delay_max) : 0;
+    Nanos wait = applies && w.random.chance(w.plan.delay) ? w.up_to(w.plan.delay_max) : 0;
     if (call.durable == Durable::kYes) wait += w.plan.sync_delay;
     if (fate == Fate::kLate) {
       wait = w.up_to(w.plan.late_max);
