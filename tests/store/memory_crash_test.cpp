@@ -190,6 +190,47 @@ TEST(MemoryCrash, ADurableRenameTakesWithItWhatItRestsOn) {
   }
 }
 
+TEST(MemoryCrash, ASyncedDirectoryIsFoundWithTheNamesInIt) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Disk disk;
+    ASSERT_TRUE(disk.make_directory("d", 0700, Durable::kNo).has_value());
+    ASSERT_TRUE(disk.make_directory("d/e", 0700, Durable::kNo).has_value());
+    disk.create("d/e/x");
+    disk.create("d/y");
+    ASSERT_TRUE(disk.sync_directory("d/e").has_value());
+    disk.crash(seed);
+    EXPECT_TRUE(disk.exists("d/e/x")) << seed;
+  }
+}
+
+TEST(MemoryCrash, ALinkIsNotKeptWithoutTheRenameBeforeIt) {
+  std::set<std::set<std::string>> outcomes;
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Disk disk;
+    disk.create("a");
+    ASSERT_TRUE(disk.sync_directory("").has_value());
+    ASSERT_TRUE(disk.rename("a", "b", RenameMode::kReplace, Durable::kNo).has_value());
+    ASSERT_TRUE(disk.link("b", "c", Durable::kNo).has_value());
+    disk.crash(seed);
+    outcomes.insert(disk.names(""));
+  }
+  EXPECT_EQ(outcomes, (std::set<std::set<std::string>>{{"a"}, {"b"}, {"b", "c"}}));
+}
+
+TEST(MemoryCrash, AFileMovedByLinkAndRemovalIsNeverLost) {
+  std::set<std::set<std::string>> outcomes;
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Disk disk;
+    disk.create("a");
+    ASSERT_TRUE(disk.sync_directory("").has_value());
+    ASSERT_TRUE(disk.link("a", "b", Durable::kNo).has_value());
+    ASSERT_TRUE(disk.remove("a", Durable::kNo).has_value());
+    disk.crash(seed);
+    outcomes.insert(disk.names(""));
+  }
+  EXPECT_EQ(outcomes, (std::set<std::set<std::string>>{{"a"}, {"a", "b"}, {"b"}}));
+}
+
 TEST(MemoryCrash, ARemovedDirectoryTakesItsUnsyncedNamesWithIt) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     Disk disk;
