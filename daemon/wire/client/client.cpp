@@ -51,7 +51,7 @@ struct Client::Core : std::enable_shared_from_this<Client::Core> {
     auto found = owner_of_slot.find(slot_of(account));
     return found == owner_of_slot.end() ? any : *found->second;
   }
-  bool learn(const v1::Owner& owner);
+  Server* learn(const v1::Owner& owner);  // null: the endpoint is no address
   void forget(const Server& server) {
     std::erase_if(owner_of_slot, [&](const auto& row) { return row.second == &server; });
   }
@@ -61,15 +61,15 @@ struct Client::Core : std::enable_shared_from_this<Client::Core> {
   Error closed_error() const { return Error(Code::kConnectionLost, options.name, "the client was closed"); }
 };
 
-bool Client::Core::learn(const v1::Owner& owner) {
+Client::Server* Client::Core::learn(const v1::Owner& owner) {
   auto found = owners.find(owner.endpoint());
   if (found == owners.end()) {
     auto address = Address::parse(owner.endpoint());
-    if (!address || owners.size() >= kServersMax) return false;
+    if (!address || owners.size() >= kServersMax) return nullptr;
     found = owners.emplace(owner.endpoint(), std::make_unique<Server>(loop, std::vector<Address>{*address})).first;
   }
   owner_of_slot[owner.slot()] = found->second.get();
-  return true;
+  return found->second.get();
 }
 
 // Waits for a usable connection: one attempt of this or another call, after its back-off.
@@ -125,6 +125,10 @@ Task<void> Client::Core::attempt(std::shared_ptr<Core> core, Server& server) {
 Task<Result<void>> Client::Core::attempt_one(Server& server, Address address) {
   const Nanos deadline = loop.now() + options.connect_timeout;
   CANOPY_CO_ASSIGN(std::unique_ptr<Stream> stream, co_await loop.connect(address, deadline));
+  if (options.tls != nullptr && address.kind == Address::Kind::kTcp) {
+    CANOPY_CO_ASSIGN(stream, co_await TlsStream::connect(loop, *options.tls, std::move(stream), options.server_name,
+                                                         deadline));
+  }
   auto connection = RpcConnection::start(loop, std::move(stream));
   std::erase_if(open, [](const auto& row) { return row.second.expired(); });
   open.emplace(connection.get(), connection);
@@ -184,11 +188,12 @@ Task<Result<void>> Client::connect(Nanos deadline) {
 Task<Result<void>> Client::call_untyped(std::shared_ptr<Core> core, Call call, CallOptions options) {
   const Nanos deadline = options.deadline != 0 ? options.deadline : core->loop.now() + core->options.call_timeout;
   int redirects = 0;
+  Server* owner_server = nullptr;  // an alias lies in another slot than its account: this call knows better
   for (;;) {
     if (core->closed) co_return fail(core->closed_error());
     if (options.cancellation != nullptr && options.cancellation->cancelled())
       co_return fail(Code::kCancelled, std::string(call.method.name), "the caller cancelled");
-    Server& server = core->route(call.account);
+    Server& server = owner_server != nullptr ? *owner_server : core->route(call.account);
     if (!server.usable()) {
       Result<void> ready = co_await core->ensure(server, deadline);
       if (ready) continue;
@@ -198,6 +203,7 @@ Task<Result<void>> Client::call_untyped(std::shared_ptr<Core> core, Call call, C
       }
       if (!options.retry || core->closed) co_return ready;
       core->forget(server);
+      owner_server = nullptr;
       continue;
     }
     auto connection = server.connection;
@@ -216,8 +222,11 @@ Task<Result<void>> Client::call_untyped(std::shared_ptr<Core> core, Call call, C
         server.not_before = core->loop.now() + core->options.backoff_min;
       }
       core->forget(server);
+      owner_server = nullptr;
     } else if (error.code() == Code::kWrongBackend) {
-      if (owner.endpoint().empty() || ++redirects > kRedirectsMax || !core->learn(owner)) co_return done;
+      if (owner.endpoint().empty() || ++redirects > kRedirectsMax) co_return done;
+      owner_server = core->learn(owner);
+      if (owner_server == nullptr) co_return done;
     } else if (error.code() == Code::kConnectionLost) {
       if (!call.may_repeat || !options.retry) co_return done;
     } else {

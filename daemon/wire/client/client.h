@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/runtime/tls.h"
 #include "daemon/wire/canopy.pb.h"
 #include "daemon/wire/client/methods.h"
 #include "daemon/wire/client/rpc_connection.h"
@@ -17,6 +18,8 @@ struct ClientOptions {
   std::vector<Address> addresses = {};     // tried in order; the one that worked is kept
   std::string name = "canopy-client/0.1";  // for the server's logs
   std::string role = {};                   // asks for this role (an admin may take a lesser one); empty: the peer's own
+  std::shared_ptr<const TlsContext> tls = nullptr;  // for TCP addresses; a Unix socket needs none
+  std::string server_name = {};            // that the server's certificate must bear; empty: its authority is enough
   Nanos call_timeout = 30 * kSecond;       // for calls without a deadline of their own
   Nanos connect_timeout = 5 * kSecond;
   Nanos backoff_min = 20 * kMillisecond;

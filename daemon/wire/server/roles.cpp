@@ -92,6 +92,7 @@ PeerIdentity identity_of_uid(uint32_t uid, uint32_t own_uid, const std::vector<u
 PeerIdentity identity_of_uris(const std::vector<std::string>& uris, std::string_view cluster) {
   constexpr std::string_view kScheme = "canopy://";
   PeerIdentity peer;
+  peer.name = uris.empty() ? "a certificate without a URI name" : uris.front();
   peer.reason = "its certificate has no URI name canopy://CLUSTER/role/ROLE/NAME";
   for (std::string_view uri : uris) {
     if (!uri.starts_with(kScheme)) continue;

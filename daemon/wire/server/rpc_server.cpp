@@ -8,6 +8,7 @@ namespace canopy::wire {
 
 struct RpcServer::Accepting {
   std::unique_ptr<Listener> listener;
+  std::shared_ptr<const TlsContext> tls;
 };
 
 RpcServer::RpcServer(Loop& loop, const MethodTable& table, RpcServerOptions options)
@@ -17,8 +18,8 @@ RpcServer::RpcServer(Loop& loop, const MethodTable& table, RpcServerOptions opti
 
 RpcServer::~RpcServer() { CANOPY_CHECK(alive_.count() == 0); }
 
-void RpcServer::serve(std::unique_ptr<Listener> listener) {
-  auto accepting = std::make_shared<Accepting>(std::move(listener));
+void RpcServer::serve(std::unique_ptr<Listener> listener, std::shared_ptr<const TlsContext> tls) {
+  auto accepting = std::make_shared<Accepting>(std::move(listener), std::move(tls));
   accepting_.push_back(accepting);
   listeners_.add();
   loop_.spawn(accept(*this, std::move(accepting)));
@@ -44,9 +45,14 @@ Task<void> RpcServer::accept(RpcServer& server, std::shared_ptr<Accepting> from)
       co_await server.loop_.sleep(kPauseAfterFailure);
       continue;
     }
-    if (server.stats_.connections >= server.options_.connections_max) {
+    if (server.stats_.connections + server.shaking_hands_.size() >= server.options_.connections_max) {
       log_event(LogLevel::kWarning, "connection-refused", from->listener->local().to_string(),
                 {{"why", "too many connections"}, {"limit", server.options_.connections_max}});
+      continue;
+    }
+    if (from->tls != nullptr) {
+      server.alive_.add();
+      server.loop_.spawn(shake_hands(server, from->tls, std::move(*stream)));
       continue;
     }
     PeerIdentity peer = server.identify(**stream);
@@ -54,6 +60,31 @@ Task<void> RpcServer::accept(RpcServer& server, std::shared_ptr<Accepting> from)
   }
   from->listener.reset();
   server.listeners_.done();
+}
+
+Task<void> RpcServer::shake_hands(RpcServer& server, std::shared_ptr<const TlsContext> tls,
+                                  std::unique_ptr<Stream> stream) {
+  Stream* const open = stream.get();
+  const std::string peer_name = stream->peer().to_string();
+  server.shaking_hands_.insert(open);
+  auto shaken =
+      co_await TlsStream::accept(server.loop_, *tls, std::move(stream), server.loop_.now() + kHandshakeTimeout);
+  server.shaking_hands_.erase(open);
+  if (!shaken) {
+    log_event(LogLevel::kWarning, "handshake-failed", peer_name, {{"error", shaken.error().to_string()}});
+  } else if (!server.draining_) {
+    PeerIdentity peer = server.identify(**shaken);
+    server.serve(std::move(*shaken), std::move(peer));
+  }
+  server.alive_.done();
+}
+
+PeerIdentity RpcServer::identify(const TlsStream& stream) const {
+  if (stream.peer_verified()) return identity_of_uris(stream.peer_uri_names(), options_.cluster);
+  PeerIdentity peer;
+  peer.name = stream.peer().to_string();
+  peer.reason = "it showed no certificate of this cluster's authority";
+  return peer;
 }
 
 PeerIdentity RpcServer::identify(const Stream& stream) const {
@@ -70,6 +101,7 @@ Task<void> RpcServer::stop(Nanos deadline) {
   draining_ = true;
   for (auto& accepting : accepting_)
     if (accepting->listener) accepting->listener->abort();
+  for (Stream* stream : shaking_hands_) stream->abort();
   co_await listeners_.wait();
   accepting_.clear();
   co_await calls_.wait_until(deadline);

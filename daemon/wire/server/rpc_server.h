@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "daemon/runtime/sync.h"
+#include "daemon/runtime/tls.h"
 #include "daemon/wire/server/method_table.h"
 
 namespace canopy::wire {
@@ -37,8 +38,11 @@ class RpcServer {
   RpcServer& operator=(const RpcServer&) = delete;
   ~RpcServer();  // after stop()
 
-  // Accepts from it until stop(). Any number of listeners.
-  void serve(std::unique_ptr<Listener> listener);
+  static constexpr Nanos kHandshakeTimeout = 10 * kSecond;
+
+  // Accepts from it until stop(). Any number of listeners. With `tls` (that asks for certificates) every connection
+  // begins with a handshake, and the certificate's URI name gives the role.
+  void serve(std::unique_ptr<Listener> listener, std::shared_ptr<const TlsContext> tls = nullptr);
   // Serves one connected stream.
   void serve(std::unique_ptr<Stream> stream, PeerIdentity peer);
 
@@ -55,7 +59,10 @@ class RpcServer {
   struct Accepting;
   static Task<void> accept(RpcServer& server, std::shared_ptr<Accepting> from);
   static Task<void> serve_one(std::shared_ptr<ServerConnection> connection);
+  static Task<void> shake_hands(RpcServer& server, std::shared_ptr<const TlsContext> tls,
+                                std::unique_ptr<Stream> stream);
   PeerIdentity identify(const Stream& stream) const;
+  PeerIdentity identify(const TlsStream& stream) const;
 
   Loop& loop_;
   const MethodTable& table_;
@@ -65,9 +72,10 @@ class RpcServer {
   uint64_t next_connection_ = 1;
   std::vector<std::shared_ptr<Accepting>> accepting_;
   std::unordered_set<ServerConnection*> connections_;
+  std::unordered_set<Stream*> shaking_hands_;
   WaitGroup listeners_;  // accept tasks
   WaitGroup calls_;      // under way
-  WaitGroup alive_;      // connection objects
+  WaitGroup alive_;      // connection objects and handshakes
 };
 
 }  // namespace canopy::wire
