@@ -134,9 +134,12 @@ Task<void> RpcConnection::write(std::shared_ptr<RpcConnection> self) {
 Task<bool> RpcConnection::read_batch() {
   if (reader_.idle()) {
     reader_.release();
-    if (!co_await stream_->readable(kNever)) co_return false;
+    auto ready = co_await stream_->readable(kNever);
+    if (!ready) lose(ready.error().to_string());
+    if (!ready) co_return false;
   }
   auto got = co_await stream_->read(reader_.room(), kNever);
+  if (!got) lose(got.error().to_string());
   if (!got || *got == 0) co_return false;
   reader_.filled(*got);
   Frame frame;
