@@ -82,6 +82,15 @@ struct CompactionRequest {
   // Verified content only is copied. When true, rows whose content does not verify are kept by referring to
   // the damaged slice, which then stays live; when false such a compaction fails with kDamaged.
   bool keep_damaged = true;
+  // Repair: rows whose content does not verify are left out and reported as lost (the caller expunges them
+  // afterwards); dropped slices that hold damage go to `damaged/` in the account's directory instead of being
+  // removed.
+  bool set_damaged_aside = false;
+};
+
+struct LostMessage {
+  uint32_t mailbox_id = 0, uid = 0;
+  bool operator==(const LostMessage&) const = default;
 };
 
 struct CompactionReport {
@@ -90,7 +99,8 @@ struct CompactionReport {
   uint64_t bytes_after = 0;
   uint64_t rows = 0;
   uint64_t content_bytes_copied = 0;
-  std::vector<Damage> damages;  // found while copying
+  std::vector<Damage> damages;    // found while copying
+  std::vector<LostMessage> lost;  // with set_damaged_aside only
 };
 
 struct CheckReport {

@@ -27,15 +27,14 @@ class SliceFiles {
   Task<Result<std::shared_ptr<File>>> get(Store& store, std::string path, bool write);
   // Puts in a file that the caller opened itself.
   void put(Store& store, const std::string& path, bool write, std::shared_ptr<File> file);
-  void forget(Store& store, const std::string& path);             // before the file is removed or renamed
-  void forget_below(Store& store, const std::string& directory);  // an account moved or was removed
+  void forget(Store& store, const std::string& path);  // before the file is removed or renamed
   size_t open_files() const { return entries_.size(); }
 
   // A slice of this process whose last write failed: bytes from `length` on may still arrive and must never
   // count, and nothing may be appended to it. Remembered until a manifest that says the length is durable.
   void end_slice(Store& store, const std::string& path, uint64_t length);
   std::optional<uint64_t> ended_at(Store& store, const std::string& path) const;
-  void forget_end(Store& store, const std::string& path);
+  void forget_ends(Store& store, const std::string& directory);
 
  private:
   struct Entry {

@@ -1,0 +1,267 @@
+#include <algorithm>
+
+#include "daemon/base/log.h"
+#include "daemon/log/log_state.h"
+
+namespace canopy {
+namespace {
+
+constexpr uint64_t kManifestFirstRead = 4096;
+
+bool newer(SliceId a, SliceId b) { return a.epoch != b.epoch ? a.epoch > b.epoch : a.number > b.number; }
+
+Task<Result<std::string>> read_front(File& file, uint64_t bytes) {
+  std::string front(bytes, '\0');
+  CANOPY_CO_ASSIGN(const size_t got, co_await file.read(0, std::span<char>(front)));
+  front.resize(got);
+  co_return front;
+}
+
+// A file that was listed and is gone: somebody compacts meanwhile. It must not look like an account that is
+// not there.
+Error vanished(Error error) {
+  if (error.code() != Code::kNotFound) return error;
+  return Error(Code::kTryAgain, error.object(), "the slice went while the account was being opened");
+}
+
+bool is_manifest(const FrameView& frame) {
+  return !frame.records.empty() && frame.records[0].type == RecordType::kManifest;
+}
+
+}  // namespace
+
+Task<Result<AccountLog::State::Directory>> AccountLog::State::list() {
+  CANOPY_CO_ASSIGN(auto entries, co_await list_all(store(), directory, kAccountDirectoryEntriesMax));
+  Directory found;
+  for (const DirectoryEntry& entry : entries) {
+    if (auto id = parse_slice_file_name(entry.name)) found.slices.push_back(*id);
+    if (auto id = parse_checkpoint_file_name(entry.name)) found.checkpoints.push_back(*id);
+  }
+  std::sort(found.slices.begin(), found.slices.end(), newer);
+  std::sort(found.checkpoints.begin(), found.checkpoints.end(), newer);
+  co_return found;
+}
+
+Task<Result<std::optional<AccountLog::State::Chosen>>> AccountLog::State::read_manifest(SliceId id) {
+  const std::string path = slice_path(id);
+  if (environment.files->ended_at(store(), path) == 0) co_return std::nullopt;  // our own failed first write
+  auto opened = co_await environment.files->get(store(), path, false);
+  if (!opened) co_return fail(vanished(std::move(opened).error()));
+  const std::shared_ptr<File> file = *opened;
+  auto first = co_await read_front(*file, kManifestFirstRead);
+  if (!first) co_return fail(vanished(std::move(first).error()));
+  std::string front = std::move(*first);
+  auto header = decode_slice_header(front);
+  if (!header || header->id != id || header->kind != SliceKind::kAppend) co_return std::nullopt;
+  const SliceSeed seed(header->secret, id);
+  auto frame =
+      decode_frame_header(std::string_view(front).substr(kSliceHeaderBytes), seed, kSliceHeaderBytes);
+  if (!frame) co_return std::nullopt;
+  const uint64_t end = kSliceHeaderBytes + frame->length;
+  if (end > front.size()) {
+    CANOPY_CO_ASSIGN(front, co_await read_front(*file, end));
+    if (front.size() < end) co_return std::nullopt;
+  }
+  std::vector<RecordView> records;
+  if (!decode_frame_records(std::string_view(front).substr(kSliceHeaderBytes, frame->length), *frame, seed,
+                            kSliceHeaderBytes, records) ||
+      records.size() != 1)
+    co_return std::nullopt;
+  auto manifest = decode_manifest(records[0]);
+  if (!manifest || manifest->slices.back().id != id) co_return std::nullopt;
+  co_return Chosen{id, std::move(*manifest), header->secret};
+}
+
+// Of a slice whose manifest does not verify: does it hold proof that something in it was acknowledged?
+Task<Result<bool>> AccountLog::State::holds_acknowledged_bytes(SliceId id, std::string known_secret) {
+  const std::string path = slice_path(id);
+  if (environment.files->ended_at(store(), path) == 0) co_return false;
+  auto opened = co_await environment.files->get(store(), path, false);
+  if (!opened) co_return fail(vanished(std::move(opened).error()));
+  const std::shared_ptr<File> file = *opened;
+  CANOPY_CO_ASSIGN(std::string front, co_await read_front(*file, kSliceHeaderBytes));
+  auto header = decode_slice_header(front);
+  if (header && header->kind == SliceKind::kData) co_return false;  // counts only when a manifest names it
+  const std::string account_secret = header ? header->secret : known_secret;
+  if (account_secret.empty()) co_return false;
+  SliceScan scan;
+  scan.id = id;
+  scan.seed = SliceSeed(account_secret, id);
+  scan.chunk_bytes = environment.options.copy_chunk_bytes;
+  CANOPY_CO_ASSIGN(auto result, co_await scan_slice(*file, std::move(scan),
+                                                    [](const FrameView&) { return Result<void>(); }));
+  co_return result.acknowledged > kSliceHeaderBytes;
+}
+
+Task<Result<AccountLog::State::Chosen>> AccountLog::State::choose_manifest(Directory found, SliceId except) {
+  std::optional<Chosen> chosen;
+  std::vector<SliceId> without;
+  for (SliceId id : found.slices) {
+    if (id == except) continue;
+    CANOPY_CO_ASSIGN(auto read, co_await read_manifest(id));
+    if (read) {
+      chosen = std::move(*read);
+      break;
+    }
+    without.push_back(id);
+  }
+  // A newer slice without a sound manifest is a first write that tore, unless it can prove otherwise: then
+  // choosing an older manifest would lose what was acknowledged.
+  for (SliceId id : without) {
+    CANOPY_CO_ASSIGN(const bool acknowledged,
+                     co_await holds_acknowledged_bytes(id, chosen ? chosen->secret : std::string()));
+    if (acknowledged)
+      co_return fail(
+          Code::kDamaged, slice_path(id),
+          "the manifest at the slice's beginning does not verify, but acknowledged frames follow it");
+  }
+  if (!chosen) co_return fail(Code::kNotFound, directory, "the directory holds no account log");
+  co_return std::move(*chosen);
+}
+
+std::shared_ptr<LiveSlice> AccountLog::State::make_slice(const ManifestEntry& entry) {
+  auto slice = std::make_shared<LiveSlice>();
+  slice->id = entry.id;
+  slice->kind = entry.kind;
+  slice->replayed = entry.replayed;
+  slice->file_name = slice_file_name(entry.id);
+  slice->path = path_of(slice->file_name);
+  slice->seed = SliceSeed(secret, entry.id);
+  slice->end = entry.length == kOpenEnded ? kSliceHeaderBytes : entry.length;
+  slice->graveyard = graveyard;
+  return slice;
+}
+
+void AccountLog::State::adopt(const Chosen& chosen) {
+  secret = chosen.secret;
+  auto slices = std::make_shared<SliceSet>();
+  for (const ManifestEntry& entry : chosen.manifest.slices) slices->slices.push_back(make_slice(entry));
+  set = std::move(slices);
+}
+
+Task<Result<void>> AccountLog::State::replay_slice(LiveSlice& slice, bool last, uint64_t from,
+                                                   uint64_t acknowledged) {
+  SliceScan scan;
+  scan.id = slice.id;
+  scan.seed = slice.seed;
+  scan.file_name = slice.file_name;
+  scan.from = from;
+  scan.acknowledged = acknowledged;
+  scan.chunk_bytes = environment.options.copy_chunk_bytes;
+  scan.limit = last ? kOpenEnded : slice.end;
+  if (auto ended = environment.files->ended_at(store(), slice.path); last && ended) scan.limit = *ended;
+  auto file = co_await environment.files->get(store(), slice.path, false);
+  if (!file && file.error().code() == Code::kNotFound) {
+    slice.damaged = true;
+    damages.push_back({slice.file_name, 0, slice.end, "the slice is missing although the manifest names it"});
+    co_return Result<void>();
+  }
+  CANOPY_CO_TRY(std::move(file));
+  if (from == kSliceHeaderBytes) {
+    CANOPY_CO_ASSIGN(std::string front, co_await read_front(**file, kSliceHeaderBytes));
+    auto header = decode_slice_header(front);
+    if (!header || header->id != slice.id || header->secret != secret) {
+      slice.damaged = true;
+      damages.push_back({slice.file_name, 0, kSliceHeaderBytes, "the slice header does not verify"});
+    }
+  }
+  CANOPY_CO_ASSIGN(auto result, co_await scan_slice(**file, std::move(scan), [this](const FrameView& frame) {
+                     return is_manifest(frame) ? Result<void>() : sink->apply(frame);
+                   }));
+  if (!result.damages.empty()) slice.damaged = true;
+  for (Damage& damage : result.damages) damages.push_back(std::move(damage));
+  slice.end = result.end;
+  if (last) torn_bytes = result.torn_bytes;
+  co_return Result<void>();
+}
+
+// Whole frames that may never have been acknowledged may lie in a page cache only, and so may the slice's
+// name. They are made durable before anybody is shown them: what was once seen stays.
+Task<Result<void>> AccountLog::State::show_safely(LiveSlice& newest) {
+  if (newest.id.epoch == environment.epoch)
+    co_return Result<void>();  // written by us, durably, before answering
+  auto file = co_await environment.files->get(store(), newest.path, false);
+  if (!file && file.error().code() == Code::kNotFound) co_return Result<void>();  // named as damage already
+  CANOPY_CO_TRY(std::move(file));
+  CANOPY_CO_TRY(co_await (*file)->sync());
+  co_return co_await store().sync_directory(directory);
+}
+
+Task<Result<void>> AccountLog::State::load(Directory found, Chosen chosen) {
+  adopt(chosen);
+  damages.clear();
+  sink->reset();
+  CANOPY_CO_ASSIGN(checkpoint_covers, co_await load_checkpoint(std::move(found)));
+  size_t skip = checkpoint_covers.slices.size();  // replayed slices that the checkpoint speaks of
+  const auto slices = set;
+  for (size_t i = 0; i < slices->slices.size(); ++i) {
+    LiveSlice& slice = *slices->slices[i];
+    const bool last = i + 1 == slices->slices.size();
+    if (!slice.replayed) continue;
+    uint64_t from = kSliceHeaderBytes;
+    uint64_t acknowledged = 0;
+    if (skip > 0) {
+      const size_t index = checkpoint_covers.slices.size() - skip--;
+      from = acknowledged = checkpoint_covers.slices[index].length;
+      if (skip > 0 || (!last && from == slice.end)) continue;
+    }
+    CANOPY_CO_TRY(co_await replay_slice(slice, last, from, acknowledged));
+  }
+  LiveSlice& newest = *slices->slices.back();
+  CANOPY_CO_TRY(co_await show_safely(newest));
+  answered_slice = newest.id;
+  answered_end = newest.end;
+  if (!damages.empty())
+    log_event(LogLevel::kError, "account-log-damaged", directory,
+              {{"count", damages.size()}, {"file", damages[0].file}, {"offset", damages[0].offset}});
+  co_return Result<void>();
+}
+
+Task<Result<std::unique_ptr<AccountLog>>> AccountLog::open(LogEnvironment environment, std::string directory,
+                                                           LogReplay& sink) {
+  auto state = std::make_shared<State>(std::move(environment), std::move(directory), sink);
+  CANOPY_CO_ASSIGN(auto found, co_await state->list());
+  CANOPY_CO_ASSIGN(auto chosen, co_await state->choose_manifest(found, SliceId{}));
+  auto loaded = co_await state->load(std::move(found), std::move(chosen));
+  if (!loaded) co_return fail(vanished(std::move(loaded).error()));
+  co_return std::unique_ptr<AccountLog>(new AccountLog(std::move(state)));
+}
+
+// ------------------------------------------------------------------------------------------------- records
+
+Task<Result<OwnedRecord>> AccountLog::State::read_record(std::shared_ptr<const SliceSet> pinned, Place place,
+                                                         uint64_t hint) {
+  const LiveSlice* slice = pinned ? pinned->find(place.slice) : nullptr;
+  const std::string object = slice == nullptr ? directory : slice->path;
+  if (slice == nullptr || place.offset >= slice->end)
+    co_return fail(Code::kNotFound, object,
+                   "there is no record in slice " + std::to_string(place.slice) + " at offset " +
+                       std::to_string(place.offset));
+  auto opened = co_await environment.files->get(store(), slice->path, false);
+  const auto damaged = [&](std::string_view what) {
+    return fail(Code::kDamaged, object, std::string(what) + " at offset " + std::to_string(place.offset));
+  };
+  if (!opened && opened.error().code() == Code::kNotFound) co_return damaged("the slice is missing: record");
+  CANOPY_CO_TRY(opened);
+  const std::shared_ptr<File> file = *opened;
+  const uint64_t longest = (kRecordHeaderBytes + kRecordBodyBytesMax + 7) & ~uint64_t{7};
+  uint64_t capacity = hint >= kRecordHeaderBytes && hint <= longest ? hint : 4096;
+  auto bytes = std::make_unique_for_overwrite<char[]>(capacity);
+  CANOPY_CO_ASSIGN(size_t have, co_await file->read(place.offset, std::span<char>(bytes.get(), capacity)));
+  auto length = record_length(std::string_view(bytes.get(), have));
+  if (!length || *length > slice->end - place.offset) co_return damaged("there is no sound record");
+  if (*length > have) {
+    auto larger = std::make_unique_for_overwrite<char[]>(*length);
+    std::memcpy(larger.get(), bytes.get(), have);
+    bytes = std::move(larger);
+    CANOPY_CO_ASSIGN(
+        const size_t more,
+        co_await file->read(place.offset + have, std::span<char>(bytes.get() + have, *length - have)));
+    have += more;
+  }
+  auto view = decode_record(std::string_view(bytes.get(), have), slice->seed, place.offset);
+  if (!view) co_return damaged("the checksum of the record does not match");
+  co_return OwnedRecord{std::move(bytes), *view};
+}
+
+}  // namespace canopy
