@@ -71,7 +71,8 @@ Result<SslContext> make_context(const Options& options) {
   if (!context) return fail(Code::kInternal, "TLS", openssl_words());
   SSL_CTX* raw = context.get();
   SSL_CTX_set_min_proto_version(raw, options.version_min == Options::Version::k13 ? TLS1_3_VERSION : TLS1_2_VERSION);
-  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                            SSL_MODE_NO_AUTO_CHAIN);  // the file holds the chain
   SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);  // no memory per session: tickets hold it
   SSL_CTX_set_verify(raw, verify_mode(options), nullptr);

@@ -10,6 +10,8 @@
 
 #include <thread>
 
+#include "daemon/runtime/signals.h"
+#include "daemon/runtime/sync.h"
 #include "daemon/runtime/uring_loop.h"
 
 namespace canopy {
@@ -134,6 +136,166 @@ TEST(UringLoop, StopsWhenItIsStoppedBeforeItRuns) {
   loop->stop();
   loop->run();
   EXPECT_FALSE(loop->on_this_thread());
+}
+
+// ---- sockets
+
+Task<void> wait_idle(std::unique_ptr<Stream> stream, int& answered) {
+  auto ready = co_await stream->readable(kNever);
+  EXPECT_TRUE(ready.has_value());
+  char byte;
+  auto got = co_await stream->read({&byte, 1}, kNever);
+  if (got && *got == 1) {
+    auto sent = co_await stream->write_all({&byte, 1}, kNever);
+    EXPECT_TRUE(sent.has_value());
+  }
+  ++answered;
+}
+
+Task<void> accept_idle(UringLoop& loop, Listener& listener, int count, int& answered) {
+  for (int i = 0; i < count; ++i) {
+    auto stream = co_await listener.accept();
+    EXPECT_TRUE(stream.has_value());
+    if (stream) loop.spawn(wait_idle(std::move(*stream), answered));
+  }
+}
+
+Task<void> hold_idle_connections(UringLoop& loop, int count) {
+  auto listener = loop.listen(*Address::parse("tcp:127.0.0.1:0"), {});
+  CANOPY_CHECK(listener.has_value());
+  TaskGroup group(loop);
+  int answered = 0;
+  group.spawn(accept_idle(loop, **listener, count, answered));
+  std::vector<std::unique_ptr<Stream>> clients;
+  for (int i = 0; i < count; ++i) {
+    auto stream = co_await loop.connect((*listener)->local(), kNever);
+    EXPECT_TRUE(stream.has_value()) << stream.error().to_string();
+    if (!stream) co_return;
+    clients.push_back(std::move(*stream));
+  }
+  co_await group.join();
+  EXPECT_EQ(answered, 0);
+  for (auto& client : clients) EXPECT_EQ(client->write_at_once("?"), 1u);  // all at once
+  for (auto& client : clients) {
+    char byte = 0;
+    auto got = co_await client->read({&byte, 1}, loop.now() + 60 * kSecond);
+    EXPECT_TRUE(got.has_value() && *got == 1 && byte == '?');
+  }
+  while (answered < count) co_await loop.sleep(kMillisecond);
+}
+
+TEST(UringLoop, HoldsFiveThousandIdleConnectionsAndAnswersAllOfThem) {
+  rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 11'000);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  ASSERT_GE(limit.rlim_cur, 10'100u) << "raise ulimit -n";
+  auto loop = make_loop({.entries = 256});  // far fewer than what becomes ready at once
+  loop->run_until_done(hold_idle_connections(*loop, 5000));
+}
+
+TEST(UringLoop, ReplacesASocketFileThatNobodyAnswersButNoOther) {
+  Folder folder;
+  auto loop = make_loop();
+  Address address{.kind = Address::Kind::kUnix, .host = folder / "socket", .port = 0};
+  int stale = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  std::memcpy(at.sun_path, address.host.c_str(), address.host.size());
+  ASSERT_EQ(bind(stale, reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+  close(stale);
+  {
+    auto listener = loop->listen(address, {.unix_mode = 0666});
+    ASSERT_TRUE(listener.has_value()) << listener.error().to_string();
+    struct stat file;
+    ASSERT_EQ(stat(address.host.c_str(), &file), 0);
+    EXPECT_EQ(file.st_mode & 0777, 0666u);
+    EXPECT_EQ(loop->listen(address, {}).error().code(), Code::kBusy);
+  }
+  EXPECT_NE(access(address.host.c_str(), F_OK), 0);  // it takes its file with it
+  std::fclose(std::fopen(address.host.c_str(), "w"));
+  EXPECT_EQ(loop->listen(address, {}).error().code(), Code::kAlreadyExists);
+  EXPECT_EQ(access(address.host.c_str(), F_OK), 0);
+}
+
+Task<void> peer_of_unix_socket(UringLoop& loop, Address address) {
+  auto listener = loop.listen(address, {});
+  CANOPY_CHECK(listener.has_value());
+  auto client = co_await loop.connect(address, kNever);
+  auto server = co_await (*listener)->accept();
+  EXPECT_EQ((*server)->peer_credentials().pid, static_cast<uint32_t>(getpid()));
+  EXPECT_EQ((*server)->peer_credentials().uid, getuid());
+}
+
+TEST(UringLoop, KnowsWhoIsAtTheOtherEndOfAUnixSocket) {
+  Folder folder;
+  auto loop = make_loop();
+  loop->run_until_done(
+      peer_of_unix_socket(*loop, Address{.kind = Address::Kind::kUnix, .host = folder / "socket", .port = 0}));
+}
+
+Task<void> count_accepted(UringLoop& loop, Listener& listener, std::atomic<int>& accepted) {
+  for (;;) {
+    auto stream = co_await listener.accept();
+    if (!stream) co_return;
+    EXPECT_TRUE(loop.on_this_thread());
+    ++accepted;
+  }
+}
+
+Task<void> connect_many(UringLoop& loop, Address address, int count, std::atomic<int>& accepted) {
+  std::vector<std::unique_ptr<Stream>> clients;
+  for (int i = 0; i < count; ++i) {
+    auto stream = co_await loop.connect(address, kNever);
+    EXPECT_TRUE(stream.has_value());
+    clients.push_back(std::move(*stream));
+  }
+  while (accepted < count) co_await loop.sleep(kMillisecond);
+}
+
+Task<void> abort_listener(UringLoop& loop, Listener& listener) {
+  co_await loop.switch_to();
+  listener.abort();
+  co_await loop.yield();
+  co_await loop.yield();
+}
+
+TEST(UringLoop, TwoLoopsShareTheConnectionsOfOneUnixSocket) {
+  Folder folder;
+  auto first = make_loop(), second = make_loop();
+  Address address{.kind = Address::Kind::kUnix, .host = folder / "socket", .port = 0};
+  auto listener = first->listen(address, {});
+  ASSERT_TRUE(listener.has_value());
+  auto shared = second->share(**listener);
+  ASSERT_TRUE(shared.has_value());
+  std::atomic<int> accepted{0};
+  first->spawn(count_accepted(*first, **listener, accepted));
+  second->spawn(count_accepted(*second, **shared, accepted));
+  std::thread other([&] { second->run(); });
+  first->run_until_done(connect_many(*first, address, 200, accepted));
+  auto end = [](UringLoop& loop, Listener& of) -> Task<void> {
+    co_await abort_listener(loop, of);
+    loop.stop();
+  };
+  second->post([&] { second->spawn(end(*second, **shared)); });
+  other.join();
+  EXPECT_EQ(accepted.load(), 200);
+  first->run_until_done(abort_listener(*first, **listener));
+}
+
+Task<int> signal_number(UringLoop& loop) { co_return co_await wait_signal(loop, {SIGHUP, SIGUSR1}); }
+
+TEST(Signals, WaitsForTheNextSignalAndLosesNoneThatCameBefore) {
+  block_signals({SIGHUP, SIGUSR1});
+  auto loop = make_loop();
+  kill(getpid(), SIGHUP);
+  EXPECT_EQ(loop->run_until_done(signal_number(*loop)), SIGHUP);
+  std::thread later([] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    kill(getpid(), SIGUSR1);
+  });
+  EXPECT_EQ(loop->run_until_done(signal_number(*loop)), SIGUSR1);
+  later.join();
 }
 
 }  // namespace
