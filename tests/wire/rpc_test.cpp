@@ -2,6 +2,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <thread>
+
+#include "daemon/wire/client/blocking_client.h"
 #include "daemon/wire/framing_status.h"
 #include "tests/wire/wire_env.h"
 
@@ -353,6 +356,122 @@ Task<void> follow_owner(Env& env) {
   co_await client.close();
 }
 TYPED_TEST(Rpc, FollowsAnAccountToItsOwnerAndBack) { TypeParam::run(follow_owner); }
+
+// ------------------------------------------------------------------------------------- processes that die, in the simulator
+
+Task<void> start(ServerParts& parts) {
+  parts.start();
+  co_return;
+}
+
+Task<Result<v1::FetchResponse>> fetch_for(Client& client, uint32_t milliseconds, Nanos deadline) {
+  v1::FetchRequest request;
+  request.set_uid(milliseconds);
+  co_return co_await MailboxesStub(client).fetch(request, {.deadline = deadline});
+}
+
+TEST(DyingProcesses, AClientSurvivesTheServerThatIsKilledUnderItsCall) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    SCOPED_TRACE(seed);
+    SimWorld world(seed);
+    SimLoop& client_loop = world.add_loop("client");
+    const Address address{Address::Kind::kUnix, "/sim/canopyd", 0};
+    ServerParts first(world.add_loop("first"), address), second(world.add_loop("second"), address);
+    world.run_until_done(static_cast<SimLoop&>(first.loop), start(first));
+    Client client(client_loop, {.addresses = {address}});
+    auto answer = std::make_shared<std::optional<Result<v1::FetchResponse>>>();
+    client_loop.spawn(sim_detail::run_into(fetch_for(client, 500, 100 * kSecond), answer));
+    world.run_for(static_cast<Nanos>(seed) * 10 * kMillisecond);
+    world.kill(static_cast<SimLoop&>(first.loop));
+    world.run_for(200 * kMillisecond);
+    world.run_until_done(static_cast<SimLoop&>(second.loop), start(second));
+    EXPECT_TRUE(world.run_until([&] { return answer->has_value(); }, 90 * kSecond));
+    EXPECT_TRUE(answer->has_value() && **answer);
+    EXPECT_EQ(second.server->stats().accepted, 1u);
+    world.run_until_done(client_loop, client.close());
+    world.run_until_done(static_cast<SimLoop&>(second.loop), second.stop());
+  }
+}
+
+TEST(DyingProcesses, AServerSurvivesTheClientThatIsKilledDuringItsCall) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    SCOPED_TRACE(seed);
+    SimWorld world(seed);
+    SimLoop& client_loop = world.add_loop("client");
+    SimLoop& server_loop = world.add_loop("server");
+    ServerParts parts(server_loop, {Address::Kind::kUnix, "/sim/canopyd", 0});
+    world.run_until_done(server_loop, start(parts));
+    Client client(client_loop, {.addresses = {parts.address}});
+    auto answer = std::make_shared<std::optional<Result<v1::FetchResponse>>>();
+    client_loop.spawn(sim_detail::run_into(fetch_for(client, 500, kNever), answer));
+    world.run_until([&] { return parts.server->stats().calls_under_way == 1; }, 100 * kSecond);
+    world.run_for(static_cast<Nanos>(seed) * 5 * kMillisecond);
+    world.kill(client_loop);
+    EXPECT_TRUE(world.run_until([&] { return parts.server->stats().connections == 0; }, 100 * kSecond));
+    EXPECT_EQ(parts.server->stats().calls_under_way, 0u);
+    EXPECT_EQ(parts.probe.closed.size(), 1u);
+    EXPECT_FALSE(answer->has_value());
+    world.run_until_done(server_loop, parts.stop());
+  }
+}
+
+// ------------------------------------------------------------------------------------- threads
+
+class Elsewhere {
+ public:
+  explicit Elsewhere(Loop& loop) : loop_(loop) {}
+  Task<Result<v1::Mailbox>> status(CallContext& call, const v1::MailboxRequest& request) {
+    co_await loop_.switch_to();
+    EXPECT_FALSE(call.loop().on_this_thread());
+    if (request.mailbox().empty()) co_return fail(Code::kInvalidArgument, "mailbox", "no name");
+    v1::Mailbox mailbox;
+    mailbox.set_name(request.mailbox());
+    mailbox.set_id(call.cancelled() ? 1 : 2);
+    co_return mailbox;
+  }
+
+ private:
+  Loop& loop_;
+};
+
+Task<void> stop(RpcServer& server, UringLoop& loop) {
+  co_await server.stop(loop.now() + kSecond);
+  loop.stop();
+}
+
+TEST(BlockingClient, CallsMethodsThatEndOnAnotherLoopThanTheirConnection) {
+  auto connections_loop = *UringLoop::create(), accounts_loop = *UringLoop::create();
+  Elsewhere elsewhere(*accounts_loop);
+  SessionMethods session({.server = "canopyd/test"});
+  MethodTable table;
+  session.add_to(table);
+  table.add("canopy.v1.Mailboxes", "Status", &elsewhere, &Elsewhere::status);
+  RpcServer server(*connections_loop, table);
+  const Address address{Address::Kind::kUnix, fmt::format("/tmp/canopy-wire-blocking-{}.sock", getpid()), 0};
+  auto listener = *connections_loop->listen(address, {});
+  std::thread accounts([&] { accounts_loop->run(); });
+  std::thread connections([&] {
+    server.serve(std::move(listener));
+    connections_loop->run();
+  });
+  {
+    auto client = *BlockingClient::create({.addresses = {address}});
+    EXPECT_TRUE(client->run(client->client().connect()));
+    EXPECT_EQ(client->client().hello().server(), "canopyd/test");
+    MailboxesStub mailboxes(client->client());
+    v1::MailboxRequest request;
+    EXPECT_EQ(code_of(client->run(mailboxes.status(request))), Code::kInvalidArgument);
+    for (int i = 0; i < 1000; ++i) {
+      request.set_mailbox(std::to_string(i));
+      auto mailbox = client->run(mailboxes.status(request));
+      EXPECT_TRUE(mailbox && mailbox->name() == request.mailbox() && mailbox->id() == 2);
+    }
+  }
+  connections_loop->post([&] { connections_loop->spawn(stop(server, *connections_loop)); });
+  connections.join();
+  accounts_loop->stop();
+  accounts.join();
+}
 
 }  // namespace
 }  // namespace canopy::wire

@@ -1,6 +1,6 @@
 // Measures the wire protocol against a raw ping-pong of the same bytes in the same run: client and server each on a
 // thread and loop of their own. Not a test: nothing here fails on a slow machine.
-//   wire_speed [--seconds N] [--json]
+//   wire_speed [--seconds N]
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -97,12 +97,11 @@ struct Run {
 };
 
 // One of `depth` callers that ask again as soon as they are answered.
-Task<void> caller(Client& client, Run& run, Event& finished) {
+Task<void> caller(Client& client, MethodInfo method, Run& run, Event& finished) {
   v1::PingRequest request;
   request.set_payload(std::string(kPayloadBytes, 'x'));
-  SessionStub session(client);
   for (Nanos before = clock_now(); before < run.end;) {
-    auto response = co_await session.ping(request);
+    auto response = co_await client.call<v1::PingRequest, v1::PingResponse>(method, request);
     CANOPY_CHECK(response && response->payload().size() == kPayloadBytes);
     const Nanos after = clock_now();
     run.samples.push_back(after - before);
@@ -111,7 +110,7 @@ Task<void> caller(Client& client, Run& run, Event& finished) {
   if (--run.running == 0) finished.set();
 }
 
-Task<Percentiles> measure(UringLoop& loop, Address address, size_t depth, double seconds) {
+Task<Percentiles> measure(UringLoop& loop, Address address, MethodInfo method, size_t depth, double seconds) {
   Client client(loop, {.addresses = {address}});
   auto connected = co_await client.connect();
   CANOPY_CHECK(connected);
@@ -121,16 +120,27 @@ Task<Percentiles> measure(UringLoop& loop, Address address, size_t depth, double
   const Nanos begin = clock_now();
   run.end = begin + static_cast<Nanos>(seconds * 1e9);
   run.running = depth;
-  for (size_t i = 0; i < depth; ++i) loop.spawn(caller(client, run, finished));
+  for (size_t i = 0; i < depth; ++i) loop.spawn(caller(client, method, run, finished));
   co_await finished.wait();
   const Nanos elapsed = clock_now() - begin;
   co_await client.close();
   co_return percentiles(std::move(run.samples), elapsed);
 }
 
+// What a method costs that is a coroutine.
+class WaitingMethods {
+ public:
+  Task<Result<v1::PingResponse>> ping(CallContext&, const v1::PingRequest& request) {
+    v1::PingResponse response;
+    response.set_payload(request.payload());
+    co_return response;
+  }
+};
+
 struct Server {
   explicit Server(const Address& address) : session({.cluster = "speed"}) {
     session.add_to(table);
+    table.add("canopy.v1.Events", "Watch", &waiting, &WaitingMethods::ping);
     loop = *UringLoop::create();
     std::unique_ptr<Listener> listener = *loop->listen(address, {});
     local = listener->local();
@@ -150,6 +160,7 @@ struct Server {
   }
 
   SessionMethods session;
+  WaitingMethods waiting;
   MethodTable table;
   std::unique_ptr<UringLoop> loop;
   std::optional<RpcServer> server;
@@ -173,8 +184,14 @@ void measure_all(double seconds) {
     Server server(tcp ? Address{Address::Kind::kTcp, "127.0.0.1", 0} : Address{Address::Kind::kUnix, path, 0});
     auto loop = *UringLoop::create();
     for (size_t depth : {1, 16, 256, 1024}) {
-      const Percentiles row = loop->run_until_done(measure(*loop, server.local, depth, seconds));
+      const MethodInfo ping{"canopy.v1.Session", "Ping", Repeat::kAlways};
+      const Percentiles row = loop->run_until_done(measure(*loop, server.local, ping, depth, seconds));
       print(fmt::format("Ping, {}, depth {}", kind, depth), row, depth == 1 ? &raw : nullptr);
+    }
+    for (size_t depth : {1, 256}) {
+      const MethodInfo method{"canopy.v1.Events", "Watch", Repeat::kAlways};
+      const Percentiles row = loop->run_until_done(measure(*loop, server.local, method, depth, seconds));
+      print(fmt::format("coroutine, {}, depth {}", kind, depth), row, depth == 1 ? &raw : nullptr);
     }
   }
 }
