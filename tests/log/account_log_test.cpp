@@ -1,0 +1,283 @@
+#include "tests/log/log_fixture.h"
+
+namespace canopy {
+namespace {
+
+using testing::ElementsAre;
+
+TEST_F(AccountLogTest, WhatWasAppendedIsThereAfterOpeningAgain) {
+  Process first(world, disk, kEpoch);
+  ASSERT_TRUE(first.create());
+  for (uint32_t uid = 1; uid <= 5; ++uid) ASSERT_TRUE(first.append(delivery(uid)));
+  ASSERT_TRUE(first.append(flags_of(2, kFlagSeen)));
+  ASSERT_TRUE(first.append(expunge_of(4, 4)));
+  expect_contents(first);
+  const auto rows = first.account.rows;
+  first.close();
+
+  Process second(world, disk, kEpoch + 1);
+  ASSERT_TRUE(second.open());
+  EXPECT_EQ(second.account.rows, rows);
+  EXPECT_EQ(second.account.rows.at(2).flags, kFlagSeen);
+  EXPECT_EQ(second.account.mailboxes.at(1), "INBOX");
+  EXPECT_THAT(second.log->damages(), testing::IsEmpty());
+  expect_contents(second);
+  second.close();
+}
+
+TEST_F(AccountLogTest, OpeningForReadingChangesNothing) {
+  Process first(world, disk, kEpoch);
+  ASSERT_TRUE(first.create());
+  ASSERT_TRUE(first.append(delivery(1)));
+  first.close();
+  const auto before = names();
+  Process second(world, disk, kEpoch + 1);
+  ASSERT_TRUE(second.open());
+  second.close();
+  EXPECT_EQ(names(), before);
+  EXPECT_EQ(second.store.count(StoreOperation::kWrite), 0u);
+}
+
+TEST_F(AccountLogTest, AnAccountThatWasNeverCreatedIsNotFoundAndOneThatIsThereIsNotCreatedAgain) {
+  Process process(world, disk, kEpoch);
+  EXPECT_EQ(code_of(process.open()), Code::kNotFound);
+  ASSERT_TRUE(process.create());
+  process.close();
+  EXPECT_EQ(code_of(process.create()), Code::kAlreadyExists);
+}
+
+TEST_F(AccountLogTest, FramesThatWaitTogetherGoOutInOneWriteAndAreAnsweredInOrder) {
+  Process process(world, disk, kEpoch);
+  ASSERT_TRUE(process.create());
+  const auto writes = process.store.count(StoreOperation::kWrite);
+  std::vector<uint32_t> answered;
+  std::vector<uint64_t> offsets;
+  auto one = [&](uint32_t uid) -> Task<void> {
+    auto done = co_await process.append_task(delivery(uid));
+    EXPECT_TRUE(done);
+    answered.push_back(uid);
+    offsets.push_back(done->offset);
+  };
+  TaskGroup group(process.loop);
+  for (uint32_t uid = 1; uid <= 50; ++uid) group.spawn(one(uid));
+  process.run_void(group.join());
+  EXPECT_EQ(process.store.count(StoreOperation::kWrite), writes + 1);
+  EXPECT_EQ(answered.size(), 50u);
+  EXPECT_TRUE(std::is_sorted(offsets.begin(), offsets.end()));
+  EXPECT_EQ(process.store.count(StoreOperation::kSync), 0u);
+  expect_contents(process);
+  process.close();
+}
+
+TEST_F(AccountLogTest, AReopenedAccountOfTheSameProcessGoesOnInItsSlice) {
+  Process process(world, disk, kEpoch);
+  ASSERT_TRUE(process.create());
+  ASSERT_TRUE(process.append(delivery(1)));
+  process.close();
+  ASSERT_TRUE(process.open());
+  ASSERT_TRUE(process.append(delivery(2)));
+  EXPECT_EQ(names().size(), 1u);
+  process.close();
+  ASSERT_TRUE(process.open());
+  EXPECT_THAT(process.account.uids(), ElementsAre(1, 2));
+  process.close();
+}
+
+TEST_F(AccountLogTest, TakingOverCostsOneSliceAndFewDurableOperations) {
+  Process first(world, disk, kEpoch);
+  ASSERT_TRUE(first.create());
+  ASSERT_TRUE(first.append(delivery(1)));
+  Process second(world, disk, kEpoch + 1);
+  ASSERT_TRUE(second.open());
+  ASSERT_TRUE(second.append(delivery(2)));
+  EXPECT_LE(second.store.count(StoreOperation::kWrite) + second.store.count(StoreOperation::kSync) +
+                second.store.count(StoreOperation::kSyncDirectory) +
+                second.store.count(StoreOperation::kSetAttributes),
+            4u);
+  const auto before = second.store.operations();
+  ASSERT_TRUE(second.append(delivery(3)));
+  EXPECT_EQ(second.store.operations(), before + 1);
+  EXPECT_EQ(names().size(), 2u);
+  EXPECT_EQ(disk.unsynced_changes(), 0u);
+  second.close();
+}
+
+TEST_F(AccountLogTest, OnASharedStoreTheOldOwnerIsFencedByItsNextWrite) {
+  Process old_owner(world, disk, kEpoch, true);
+  ASSERT_TRUE(old_owner.create());
+  ASSERT_TRUE(old_owner.append(delivery(1)));
+  Process new_owner(world, disk, kEpoch + 1, true);
+  ASSERT_TRUE(new_owner.open());
+  ASSERT_TRUE(old_owner.append(delivery(2)));  // after the other has read, before it takes over
+  auto conflict = new_owner.append(delivery(3));
+  EXPECT_EQ(code_of(conflict), Code::kConflict);  // it had not seen message 2
+  EXPECT_THAT(new_owner.account.uids(), ElementsAre(1, 2));
+  ASSERT_TRUE(new_owner.append(delivery(3)));
+
+  EXPECT_EQ(code_of(old_owner.append(delivery(4))), Code::kFenced);
+  EXPECT_TRUE(old_owner.log->fenced());
+  EXPECT_EQ(code_of(old_owner.append(delivery(5))), Code::kFenced);
+  old_owner.close();
+  new_owner.close();
+  Process third(world, disk, kEpoch + 2, true);
+  ASSERT_TRUE(third.open());
+  EXPECT_THAT(third.account.uids(), ElementsAre(1, 2, 3));
+  third.close();
+}
+
+TEST_F(AccountLogTest, AnOwnerWithALowerEpochCannotTakeOver) {
+  Process later(world, disk, kEpoch + 5, true);
+  ASSERT_TRUE(later.create());
+  Process earlier(world, disk, kEpoch, true);
+  ASSERT_TRUE(earlier.open());
+  EXPECT_EQ(code_of(earlier.append(delivery(1))), Code::kFenced);
+  EXPECT_EQ(names().size(), 1u);
+}
+
+TEST_F(AccountLogTest, NothingIsAcknowledgedOnceTheLeaseHasEnded) {
+  Process process(world, disk, kEpoch, true);
+  ASSERT_TRUE(process.create());
+  process.lease = false;
+  EXPECT_EQ(code_of(process.append(delivery(1))), Code::kFenced);
+  process.close();
+}
+
+TEST_F(AccountLogTest, AfterAFailedWriteTheSliceEndsAndWhatArrivesLateNeverCounts) {
+  Process process(world, disk, kEpoch, true);
+  ASSERT_TRUE(process.create());
+  ASSERT_TRUE(process.append(delivery(1)));
+  FaultPlan late = Process::without_unclosed({});
+  late.late = 1;
+  late.operations = FaultPlan::only(StoreOperation::kWrite);
+  late.late_max = 600 * kSecond;
+  process.store.set_plan(late);
+  auto failed = process.append(delivery(2));
+  ASSERT_FALSE(failed);
+  EXPECT_TRUE(process.log->broken());
+  EXPECT_EQ(code_of(process.append(delivery(2))), Code::kTryAgain);
+  process.store.set_plan(Process::without_unclosed({}));
+  process.close();
+
+  ASSERT_TRUE(process.open());
+  EXPECT_THAT(process.account.uids(), ElementsAre(1));
+  ASSERT_TRUE(process.append(delivery(3)));
+  EXPECT_EQ(names().size(), 2u);
+  world.run_for(1000 * kSecond);  // the late write lands in the first slice
+  EXPECT_EQ(process.store.pending(), 0u);
+  process.close();
+  Process next(world, disk, kEpoch + 1, true);
+  ASSERT_TRUE(next.open());
+  EXPECT_THAT(next.account.uids(), ElementsAre(1, 3));
+  EXPECT_THAT(next.log->damages(), testing::IsEmpty());
+  expect_contents(next);
+  next.close();
+}
+
+TEST_F(AccountLogTest, AFailedFirstWriteOfASliceIsForgottenEvenIfItArrives) {
+  Process first(world, disk, kEpoch, true);
+  ASSERT_TRUE(first.create());
+  ASSERT_TRUE(first.append(delivery(1)));
+  first.close();
+  Process second(world, disk, kEpoch + 1, true);
+  ASSERT_TRUE(second.open());
+  FaultPlan lost = Process::without_unclosed({});
+  lost.lost_answer = 1;
+  lost.operations = FaultPlan::only(StoreOperation::kWrite);
+  second.store.set_plan(lost);
+  ASSERT_FALSE(second.append(delivery(2)));
+  second.store.set_plan(Process::without_unclosed({}));
+  second.close();
+  ASSERT_TRUE(second.open());
+  EXPECT_THAT(second.account.uids(), ElementsAre(1));
+  ASSERT_TRUE(second.append(delivery(3)));
+  second.close();
+  Process third(world, disk, kEpoch + 2, true);
+  ASSERT_TRUE(third.open());
+  EXPECT_THAT(third.account.uids(), ElementsAre(1, 3));
+  third.close();
+}
+
+TEST_F(AccountLogTest, AppendsRollToANewSliceWhenOneIsFull) {
+  Process process(world, disk, kEpoch);
+  process.options.slice_bytes_max = 600;
+  ASSERT_TRUE(process.create());
+  for (uint32_t uid = 1; uid <= 20; ++uid) ASSERT_TRUE(process.append(delivery(uid)));
+  EXPECT_GT(names().size(), 3u);
+  expect_contents(process);
+  process.close();
+  Process next(world, disk, kEpoch + 1);
+  ASSERT_TRUE(next.open());
+  EXPECT_EQ(next.account.rows.size(), 20u);
+  expect_contents(next);
+  next.close();
+}
+
+TEST_F(AccountLogTest, APlaceInTheSameFrameBecomesAbsolute) {
+  Process process(world, disk, kEpoch);
+  ASSERT_TRUE(process.create());
+  const std::string bytes = content_of(1);
+  Frame frame;
+  const size_t content = frame.add(Content{bytes});
+  Message message = message_with(1, bytes);
+  message.bytes = {};
+  message.content = ContentKind::kReference;
+  message.reference = Place::in_this_frame(content);
+  frame.add(message);
+  Message parts = message_with(2, bytes);
+  parts.bytes = {};
+  parts.content = ContentKind::kParts;
+  parts.parts = {{Place::in_this_frame(content), static_cast<uint32_t>(bytes.size())},
+                 {Place::in_this_frame(content), static_cast<uint32_t>(bytes.size())}};
+  parts.size = 2 * bytes.size();
+  frame.add(parts);
+  ASSERT_TRUE(process.append(std::move(frame)));
+  EXPECT_EQ(*process.content(1), bytes);
+  EXPECT_EQ(*process.content(2), bytes + bytes);
+  auto tail = [&]() -> Task<Result<std::string>> {
+    const auto& row = process.account.rows.at(2);
+    CANOPY_CO_ASSIGN(auto reader, co_await ContentReader::open(*process.log, process.log->pin(), row.place,
+                                                               row.length, bytes.size() + 5));
+    CANOPY_CO_ASSIGN(auto piece, co_await reader.next());
+    co_return std::string(piece);
+  };
+  EXPECT_EQ(*process.run(tail()), bytes.substr(5));
+  process.close();
+}
+
+TEST_F(AccountLogTest, ACheckpointShortensTheReplayAndAForeignOneIsIgnored) {
+  Process process(world, disk, kEpoch);
+  ASSERT_TRUE(process.create());
+  for (uint32_t uid = 1; uid <= 10; ++uid) ASSERT_TRUE(process.append(delivery(uid)));
+  ASSERT_TRUE(process.run(process.log->write_checkpoint(process.log->covered(), process.account.checkpoint())));
+  EXPECT_EQ(process.log->bytes_since_checkpoint(), 0u);
+  ASSERT_TRUE(process.append(delivery(11)));
+  EXPECT_GT(process.log->bytes_since_checkpoint(), 0u);
+  const auto rows = process.account.rows;
+  process.close();
+
+  Process next(world, disk, kEpoch + 1);
+  ASSERT_TRUE(next.open());
+  EXPECT_EQ(next.account.rows, rows);
+  EXPECT_EQ(next.account.checkpoints_loaded, 1);
+  EXPECT_EQ(next.account.frames_applied, 1);
+  ASSERT_TRUE(next.append(delivery(12)));
+  const auto all = next.account.rows;
+  next.close();
+
+  // The same bytes under another name, and one bit changed, are of no use.
+  std::string path;
+  for (const auto& name : names())
+    if (parse_checkpoint_file_name(name)) path = std::string(kAccount) + "/" + name;
+  std::string bytes = file_bytes(path);
+  write_file(std::string(kAccount) + "/" + checkpoint_file_name({9, kEpoch}), bytes);
+  bytes[bytes.size() / 2] ^= 1;
+  write_file(path, bytes);
+  Process last(world, disk, kEpoch + 2);
+  ASSERT_TRUE(last.open());
+  EXPECT_EQ(last.account.rows, all);
+  EXPECT_EQ(last.account.checkpoints_loaded, 0);
+  last.close();
+}
+
+}  // namespace
+}  // namespace canopy
