@@ -259,7 +259,6 @@ Task<Result<CompactionReport>> AccountLog::State::compact_alone(CompactionSource
   SliceId rolled;
   {
     auto guard = co_await lane.lock();
-    while (unresumed > 0) co_await environment.loop->yield();
     if (stopped()) co_return fail(Code::kCancelled, directory, "the account was closed or lost meanwhile");
     report.bytes_before = bytes_of(*set);
     if (preamble.empty()) CANOPY_CO_TRY(co_await roll());
@@ -307,7 +306,6 @@ Task<Result<void>> AccountLog::State::switch_over(CompactionSource& source, Slic
                                                   SliceId rolled, const std::set<uint32_t>& leaving,
                                                   const CompactionRequest& request) {
   auto guard = co_await lane.lock();
-  while (unresumed > 0) co_await environment.loop->yield();
   if (closed || is_broken || is_fenced)
     co_return fail(Code::kCancelled, directory, "the account was closed or lost meanwhile");
 

@@ -13,7 +13,6 @@ class AnswerAwaiter {
   AnswerAwaiter(const AnswerAwaiter&) = delete;
   ~AnswerAwaiter() {  // also when the waiting coroutine is destroyed: a killed process
     waiting_->waiter = {};
-    if (waiting_->result) --state_->unresumed;
     state_->appends.done();
   }
   bool await_ready() const noexcept { return false; }
@@ -178,11 +177,11 @@ void AccountLog::State::break_log() {
             {{"slice", slice.file_name}, {"end", slice.end}});
 }
 
+// Resumes the caller here and now, since only that keeps the order of answers; it runs to its next suspension.
 void AccountLog::State::answer(Waiting& waiting, Result<Appended> result) {
   if (!waiting.waiter) return;  // its coroutine was destroyed
   waiting.result = std::move(result);
-  ++unresumed;
-  environment.loop->defer(std::exchange(waiting.waiter, {}));
+  std::exchange(waiting.waiter, {}).resume();
 }
 
 void AccountLog::State::fail_waiting(const Error& error) {

@@ -156,7 +156,7 @@ Task<Result<void>> AccountLog::State::replay_slice(LiveSlice& slice, bool last, 
     damages.push_back({slice.file_name, 0, slice.end, "the slice is missing although the manifest names it"});
     co_return Result<void>();
   }
-  CANOPY_CO_TRY(std::move(file));
+  if (!file) co_return fail(std::move(file).error());
   if (from == kSliceHeaderBytes) {
     CANOPY_CO_ASSIGN(std::string front, co_await read_front(**file, kSliceHeaderBytes));
     auto header = decode_slice_header(front);
@@ -182,7 +182,7 @@ Task<Result<void>> AccountLog::State::show_safely(LiveSlice& newest) {
     co_return Result<void>();  // written by us, durably, before answering
   auto file = co_await environment.files->get(store(), newest.path, false);
   if (!file && file.error().code() == Code::kNotFound) co_return Result<void>();  // named as damage already
-  CANOPY_CO_TRY(std::move(file));
+  if (!file) co_return fail(std::move(file).error());
   CANOPY_CO_TRY(co_await (*file)->sync());
   co_return co_await store().sync_directory(directory);
 }

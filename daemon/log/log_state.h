@@ -108,8 +108,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   };
   std::deque<std::shared_ptr<Waiting>> queue;
   bool writer_running = false;
-  size_t unresumed = 0;    // answered appends whose caller did not run yet
-  WaitGroup appends;       // waiting, under way, or not resumed
+  WaitGroup appends;       // waiting or under way
   SliceId answered_slice;  // up to where append() was answered, as the callers have seen
   uint64_t answered_end = 0;
 

@@ -49,6 +49,9 @@ TEST_F(AccountLogTest, AnAccountThatWasNeverCreatedIsNotFoundAndOneThatIsThereIs
 TEST_F(AccountLogTest, FramesThatWaitTogetherGoOutInOneWriteAndAreAnsweredInOrder) {
   Process process(world, disk, kEpoch);
   ASSERT_TRUE(process.create());
+  FaultPlan slow = Process::without_unclosed({});
+  slow.sync_delay = 10 * kMillisecond;
+  process.store.set_plan(slow);
   const auto writes = process.store.count(StoreOperation::kWrite);
   std::vector<uint32_t> answered;
   std::vector<uint64_t> offsets;
@@ -59,9 +62,11 @@ TEST_F(AccountLogTest, FramesThatWaitTogetherGoOutInOneWriteAndAreAnsweredInOrde
     offsets.push_back(done->offset);
   };
   TaskGroup group(process.loop);
-  for (uint32_t uid = 1; uid <= 50; ++uid) group.spawn(one(uid));
+  group.spawn(one(1));
+  world.run_for(kMillisecond);  // its write is under way
+  for (uint32_t uid = 2; uid <= 50; ++uid) group.spawn(one(uid));
   process.run_void(group.join());
-  EXPECT_EQ(process.store.count(StoreOperation::kWrite), writes + 1);
+  EXPECT_EQ(process.store.count(StoreOperation::kWrite), writes + 2);
   EXPECT_EQ(answered.size(), 50u);
   EXPECT_TRUE(std::is_sorted(offsets.begin(), offsets.end()));
   EXPECT_EQ(process.store.count(StoreOperation::kSync), 0u);
