@@ -1,0 +1,14 @@
+// Base64 with padding, RFC 4648 section 4. Pure; any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace canopy::dict {
+
+void append_base64(std::string& out, std::string_view bytes);
+// Strict: nothing but the alphabet, padding to full groups of four, unused bits zero.
+std::optional<std::string> decode_base64(std::string_view text);
+
+}  // namespace canopy::dict
