@@ -85,6 +85,10 @@ Result<void> Frontend::start() {
   options.name = kVersion;
   options.role = "frontend";
   options.call_timeout = config.backend.timeout;
+  if (config.backend.use_tls) {
+    CANOPY_ASSIGN(options.tls, TlsContext::create(config.backend.tls));
+    options.server_name = config.backend.server_name;
+  }
   workers = std::vector<Worker>(count);
   for (Worker& worker : workers) {
     CANOPY_ASSIGN(worker.loop, UringLoop::create());

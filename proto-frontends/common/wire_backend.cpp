@@ -1,6 +1,6 @@
 #include "proto-frontends/common/wire_backend.h"
 
-#include "proto-frontends/common/session.h"
+
 
 namespace canopy::frontend {
 namespace {
@@ -19,8 +19,6 @@ void set_account(v1::AccountRef& ref, const AccountAccess& access) {
 }
 
 }  // namespace
-
-std::string new_request_id(Loop& loop) { return wire::new_request_id(loop); }
 
 WireBackend::WireBackend(Loop& loop, wire::ClientOptions options)
     : loop_(loop), options_(std::move(options)), client_(loop, options_) {}
