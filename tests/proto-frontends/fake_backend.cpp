@@ -16,19 +16,22 @@ std::unique_ptr<Stream> Fixture::connect() {
 
 namespace {
 
-Task<void> write_pieces(Loop& loop, Stream& stream, const std::string& script, size_t piece_bytes, bool& written) {
+Task<void> write_pieces(Loop& loop, Stream& stream, const std::string& script, size_t piece_bytes, bool half_close,
+                        bool& written) {
   size_t piece = piece_bytes == 0 ? std::max<size_t>(1, script.size()) : piece_bytes;
   for (size_t at = 0; at < script.size(); at += piece) {
     auto sent = co_await stream.write_all(std::string_view(script).substr(at, piece), loop.now() + 10 * kSecond);
     if (!sent) break;
     if (piece_bytes != 0) co_await loop.yield();
   }
+  if (half_close) stream.shutdown_write();
   written = true;
 }
 
-Task<std::string> play(Loop& loop, Stream& stream, const std::string& script, size_t piece_bytes) {
+Task<std::string> play(Loop& loop, Stream& stream, const std::string& script, size_t piece_bytes,
+                       bool half_close) {
   bool written = false;
-  loop.spawn(write_pieces(loop, stream, script, piece_bytes, written));
+  loop.spawn(write_pieces(loop, stream, script, piece_bytes, half_close, written));
   std::string said = co_await read_until(loop, stream, std::string());
   while (!written) co_await loop.yield();
   co_return said;
@@ -38,7 +41,7 @@ Task<std::string> play(Loop& loop, Stream& stream, const std::string& script, si
 
 std::string Fixture::talk(std::string script, size_t piece_bytes) {
   auto stream = connect();
-  return loop->run_until_done(play(*loop, *stream, script, piece_bytes));
+  return loop->run_until_done(play(*loop, *stream, script, piece_bytes, half_close));
 }
 
 Task<std::string> read_until(Loop& loop, Stream& stream, std::string end) {

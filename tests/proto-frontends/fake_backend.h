@@ -199,7 +199,7 @@ class Fixture {
   ~Fixture() { loop->run_until_done(server->stop(loop->now() + kSecond)); }
 
   std::unique_ptr<Stream> connect();
-  // Sends all of it in pieces of `piece_bytes` (0: at once), then reads to the end of the connection.
+  // Sends all of it in pieces of `piece_bytes` (0: at once), ends our direction, and reads to the end.
   std::string talk(std::string script, size_t piece_bytes = 0);
 
   std::unique_ptr<UringLoop> loop;
@@ -208,6 +208,7 @@ class Fixture {
   std::unique_ptr<ListenerShared> shared;
   std::unique_ptr<Server> server;
   lmtp::RecipientCache cache;
+  bool half_close = true;  // whether talk() ends our direction
 };
 
 // Reads until what came ends with `end`, or the stream ends.

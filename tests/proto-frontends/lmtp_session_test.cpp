@@ -175,6 +175,7 @@ TEST_F(Lmtp, ends_with_whoever_only_talks_nonsense) {
 
 TEST_F(Lmtp, says_421_to_a_silent_client) {
   t.config.session.idle = 300 * kMillisecond;
+  t.half_close = false;
   EXPECT_TRUE(t.talk(kHello).ends_with("421 4.4.2 Nothing was said for too long\r\n"));
 }
 
