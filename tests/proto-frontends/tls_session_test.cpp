@@ -77,7 +77,8 @@ TEST_F(Tls, pop3s_shakes_hands_first_also_behind_a_proxy_header_in_the_same_pack
   EXPECT_TRUE(ask(*stream, "USER ann\r\nPASS secret\r\nQUIT\r\n", {}).ends_with("+OK 0 messages\r\n+OK Bye\r\n"));
   t->config.proxy_unix = true;
   stream = t->connect();
-  ask(*stream, "PROXY TCP4 192.0.2.9 10.0.0.1 4000 995\r\n", "");
+  ASSERT_TRUE(t->loop->run_until_done(
+      stream->write_all("PROXY TCP4 192.0.2.9 10.0.0.1 4000 995\r\n", t->loop->now() + 10 * kSecond)));
   stream = secure(std::move(stream));
   ASSERT_NE(stream, nullptr);
   ask(*stream, "USER ann\r\nPASS secret\r\nQUIT\r\n", {});
