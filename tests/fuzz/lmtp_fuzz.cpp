@@ -29,7 +29,10 @@ std::string transcript(std::string_view bytes, size_t piece) {
       if (command.verb == Verb::kData) parser.begin_data();
       if (command.verb == Verb::kBdat) parser.begin_chunk(command.size);
       if (command.verb == Verb::kLhlo) {
-        std::string field = received_field({.helo = command.argument, .hostname = "mx", .id = "1"});
+        TraceInfo trace;
+        trace.helo = command.argument;
+        trace.hostname = "mx";
+        std::string field = received_field(trace);
         CANOPY_CHECK(field.find("\n") == field.find("\n\tby"));
       }
     }
