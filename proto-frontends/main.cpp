@@ -163,7 +163,8 @@ Task<void> wait_for_end(Frontend& frontend) {
   }
   notify_service_manager("STOPPING=1");
   log_event(LogLevel::kInfo, "stopping", "canopy-frontend");
-  for (Worker& worker : frontend.workers) worker.loop->post([event = worker.stopping.get()] { event->set(); });
+  for (Worker& worker : frontend.workers)
+    worker.loop->post([event = worker.stopping.get()] { event->set(); });
   co_await run_worker(frontend.workers[0], frontend.config.drain);
 }
 
@@ -171,9 +172,8 @@ void run(Frontend& frontend) {
   std::vector<std::thread> threads;
   for (size_t i = 1; i < frontend.workers.size(); ++i) {
     Worker& worker = frontend.workers[i];
-    threads.emplace_back([&worker, drain = frontend.config.drain] {
-      worker.loop->run_until_done(run_worker(worker, drain));
-    });
+    threads.emplace_back(
+        [&worker, drain = frontend.config.drain] { worker.loop->run_until_done(run_worker(worker, drain)); });
   }
   fmt::print("canopy-frontend ready{}\n", frontend.addresses);
   std::fflush(stdout);
@@ -204,7 +204,8 @@ int frontend_main(int argc, char** argv) {
   uint32_t loops = 0;
   std::string level;
   app.add_option("--config", file, "Configuration file (docs/frontends.md)")->required();
-  app.add_flag("--check-config", check, "Read the configuration and its certificates, say what is wrong, and end");
+  app.add_flag("--check-config", check,
+               "Read the configuration and its certificates, say what is wrong, and end");
   app.add_option("--loops", loops, "Event loops, in place of the configuration's")->check(CLI::Range(1, 256));
   app.add_option("--log-level", level, "In place of the configuration's")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));

@@ -1,5 +1,6 @@
-// What protocol code asks of the storage layer. WireBackend speaks the wire protocol; tests have one in memory. One a
-// loop; every member is for that loop's thread. Every call ends by itself within the backend's own deadline.
+// What protocol code asks of the storage layer. WireBackend speaks the wire protocol; tests have one in
+// memory. One a loop; every member is for that loop's thread. Every call ends by itself within the backend's
+// own deadline.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,7 @@ struct SaslAnswer {
   bool done = false;
   std::string challenge;  // also the server's last word, when done
   std::string conversation;
-  AccountAccess access;   // when done
+  AccountAccess access;  // when done
 };
 
 struct DeliveryRecipient {
@@ -65,13 +66,14 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // One result for each address, in their order: the account, or why mail for it is not taken now. `bytes`: the size of
-  // the message if known, or 0.
+  // One result for each address, in their order: the account, or why mail for it is not taken now. `bytes`:
+  // the size of the message if known, or 0.
   virtual Task<Result<std::vector<Result<std::string>>>> resolve(std::vector<std::string> addresses,
                                                                  uint64_t bytes) = 0;
   // One result for each recipient, in their order. Success means durable.
   virtual Task<Result<std::vector<Result<void>>>> deliver(Delivery delivery) = 0;
-  // For content over kWireChunkBytesMax: open, upload() in order, deliver() with the id. drop_upload() gives one up.
+  // For content over kWireChunkBytesMax: open, upload() in order, deliver() with the id. drop_upload() gives
+  // one up.
   virtual Task<Result<uint64_t>> open_upload(std::vector<std::string> recipients, uint64_t bytes) = 0;
   virtual Task<Result<void>> upload(uint64_t upload_id, uint64_t offset, std::string data) = 0;
   virtual void drop_upload(uint64_t upload_id) = 0;
@@ -81,14 +83,17 @@ class Backend {
   virtual Task<Result<uint64_t>> lock_maildrop(const AccountAccess& access, uint32_t seconds) = 0;
   virtual Task<Result<void>> unlock_maildrop(const AccountAccess& access, uint64_t lock_id) = 0;
   virtual Task<Result<MessageList>> list_inbox(const AccountAccess& access) = 0;
-  // As many of the first `uids` as fit into max_bytes, at least one; those that are no longer there are left out.
-  virtual Task<Result<std::vector<FetchedContent>>> fetch_many(const AccountAccess& access, uint32_t mailbox_id,
-                                                               std::vector<uint32_t> uids, uint32_t max_bytes) = 0;
+  // As many of the first `uids` as fit into max_bytes, at least one; those that are no longer there are left
+  // out.
+  virtual Task<Result<std::vector<FetchedContent>>> fetch_many(const AccountAccess& access,
+                                                               uint32_t mailbox_id,
+                                                               std::vector<uint32_t> uids,
+                                                               uint32_t max_bytes) = 0;
   virtual Task<Result<FetchedPart>> fetch(const AccountAccess& access, uint32_t mailbox_id, uint32_t uid,
                                           uint64_t offset, uint32_t bytes) = 0;
   // `uids`: ascending. Uids that are not there any more count as removed.
-  virtual Task<Result<void>> expunge(const AccountAccess& access, uint32_t mailbox_id, std::vector<uint32_t> uids,
-                                     std::string request_id) = 0;
+  virtual Task<Result<void>> expunge(const AccountAccess& access, uint32_t mailbox_id,
+                                     std::vector<uint32_t> uids, std::string request_id) = 0;
 };
 
 }  // namespace canopy::frontend

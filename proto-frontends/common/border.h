@@ -1,6 +1,7 @@
-// What the border of the system holds against clients: how many connections there may be, and how long an address that
-// fails to log in has to wait. Shared by all loops of the process; every member may be called from any thread (a short
-// mutex, taken once a connection or a login, never on the path of a message). Bounded in memory.
+// What the border of the system holds against clients: how many connections there may be, and how long an
+// address that fails to log in has to wait. Shared by all loops of the process; every member may be called
+// from any thread (a short mutex, taken once a connection or a login, never on the path of a message).
+// Bounded in memory.
 #pragma once
 
 #include <mutex>
@@ -48,11 +49,12 @@ class ConnectionLimits {
   const uint32_t total_max_, per_address_max_;
   mutable std::mutex mutex_;
   uint32_t total_ = 0;
-  std::unordered_map<IpAddress, uint32_t, IpAddressHash> clients_;  // as many as there are connections at most
+  std::unordered_map<IpAddress, uint32_t, IpAddressHash>
+      clients_;  // as many as there are connections at most
 };
 
-// After a failed login the address waits before its next attempt is looked at: 0.5 s, doubled with every failure up to
-// 15 s, forgotten after a success or 10 minutes.
+// After a failed login the address waits before its next attempt is looked at: 0.5 s, doubled with every
+// failure up to 15 s, forgotten after a success or 10 minutes.
 class LoginDelays {
  public:
   static constexpr Nanos kFirst = 500 * kMillisecond;
@@ -71,7 +73,8 @@ class LoginDelays {
     Nanos last = 0;
     uint32_t failures = 0;
   };
-  // Drops what is forgotten, or else the oldest of a few, so that a flood of addresses costs no more than a lookup.
+  // Drops what is forgotten, or else the oldest of a few, so that a flood of addresses costs no more than a
+  // lookup.
   void make_room(Nanos now);
 
   mutable std::mutex mutex_;

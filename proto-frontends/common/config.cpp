@@ -17,8 +17,8 @@ namespace {
 
 constexpr int64_t kHourSeconds = 3600;
 
-// One table of the file. Getters note which keys were read, so that finish() can refuse the others; the first failure
-// is kept and makes every later getter answer its default.
+// One table of the file. Getters note which keys were read, so that finish() can refuse the others; the first
+// failure is kept and makes every later getter answer its default.
 class Table {
  public:
   Table(const toml::table& table, std::string path, std::optional<Error>& error)
@@ -119,7 +119,9 @@ class Table {
     read_.insert(std::string(key));
     return table_.get(key);
   }
-  std::string name(std::string_view key) const { return path_.empty() ? std::string(key) : path_ + "." + std::string(key); }
+  std::string name(std::string_view key) const {
+    return path_.empty() ? std::string(key) : path_ + "." + std::string(key);
+  }
 
   const toml::table& table_;
   std::string path_;
@@ -143,7 +145,8 @@ T choose(Table& table, std::string_view key, std::string_view fallback,
 void read_backend(Table& table, BackendConfig& backend) {
   for (const std::string& text : table.texts("addresses"))
     backend.addresses.push_back(table.take("addresses", Address::parse(text)));
-  if (backend.addresses.empty()) table.refuse("addresses", "there must be at least one, as in \"unix:/run/canopy/canopy.sock\"");
+  if (backend.addresses.empty())
+    table.refuse("addresses", "there must be at least one, as in \"unix:/run/canopy/canopy.sock\"");
   backend.timeout = table.number("timeout_seconds", 30, 1, kHourSeconds) * kSecond;
   backend.tls.side = TlsOptions::Side::kClient;
   backend.tls.verify = TlsOptions::Verify::kRequired;
@@ -153,11 +156,13 @@ void read_backend(Table& table, BackendConfig& backend) {
   if (certificate.empty() != key.empty()) table.refuse("certificate", "certificate and key belong together");
   if (!certificate.empty()) backend.tls.certificates.push_back({certificate, key});
   backend.use_tls = !backend.tls.ca_file.empty();
-  bool tcp = std::ranges::any_of(backend.addresses, [](const Address& a) { return a.kind == Address::Kind::kTcp; });
+  bool tcp =
+      std::ranges::any_of(backend.addresses, [](const Address& a) { return a.kind == Address::Kind::kTcp; });
   bool plain = table.flag("plaintext", false);
   if (tcp && !backend.use_tls && !plain)
     table.refuse("ca", "a tcp: backend needs ca, certificate and key (or plaintext = true, for tests)");
-  if (backend.use_tls && backend.tls.certificates.empty()) table.refuse("certificate", "missing: the wire protocol's TLS is mutual");
+  if (backend.use_tls && backend.tls.certificates.empty())
+    table.refuse("certificate", "missing: the wire protocol's TLS is mutual");
 }
 
 void read_session(Table& table, ListenerConfig& listener) {
@@ -186,13 +191,15 @@ void read_session(Table& table, ListenerConfig& listener) {
 
 void read_listener(Table& table, ListenerConfig& listener) {
   if (!table.has("protocol")) table.refuse("protocol", "missing: lmtp, pop3 or pop3s");
-  listener.protocol = choose<Protocol>(table, "protocol", "lmtp",
-                                       {{"lmtp", Protocol::kLmtp}, {"pop3", Protocol::kPop3}, {"pop3s", Protocol::kPop3s}});
+  listener.protocol =
+      choose<Protocol>(table, "protocol", "lmtp",
+                       {{"lmtp", Protocol::kLmtp}, {"pop3", Protocol::kPop3}, {"pop3s", Protocol::kPop3s}});
   listener.address = table.take("address", Address::parse(table.text("address", "")));
   std::string mode = table.text("unix_mode", "0600");
   char* end = nullptr;
   unsigned long bits = std::strtoul(mode.c_str(), &end, 8);
-  if (mode.empty() || *end != '\0' || bits > 0777) table.refuse("unix_mode", "not an octal mode as in \"0660\"");
+  if (mode.empty() || *end != '\0' || bits > 0777)
+    table.refuse("unix_mode", "not an octal mode as in \"0660\"");
   listener.unix_mode = static_cast<uint32_t>(bits);
   table.tables("tls", [&](Table& tls) {
     TlsOptions::Certificate pair{tls.text("certificate", ""), tls.text("key", "")};
@@ -227,9 +234,8 @@ void read_top(Table& table, Config& config) {
   });
   if (!table.has("backend")) table.refuse("backend", "missing: a table with addresses");
   table.tables("backend", [&](Table& backend) { read_backend(backend, config.backend); });
-  table.tables("listener", [&](Table& listener) {
-    read_listener(listener, config.listeners.emplace_back());
-  });
+  table.tables("listener",
+               [&](Table& listener) { read_listener(listener, config.listeners.emplace_back()); });
   if (config.listeners.empty()) table.refuse("listener", "there must be at least one [[listener]]");
   table.finish();
 }

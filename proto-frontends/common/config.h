@@ -1,5 +1,5 @@
-// The configuration file of canopy-frontend (docs/frontends.md, TOML). Every key is checked: an unknown one, or a value
-// that breaks a rule, is refused with the key and the rule.
+// The configuration file of canopy-frontend (docs/frontends.md, TOML). Every key is checked: an unknown one,
+// or a value that breaks a rule, is refused with the key and the rule.
 #pragma once
 
 #include <string>
@@ -30,8 +30,8 @@ struct ListenerConfig {
 
 struct BackendConfig {
   std::vector<Address> addresses;
-  TlsOptions tls;          // of a TCP backend
-  std::string server_name; // that its certificate must bear
+  TlsOptions tls;           // of a TCP backend
+  std::string server_name;  // that its certificate must bear
   bool use_tls = false;
   Nanos timeout = 30 * kSecond;
 };

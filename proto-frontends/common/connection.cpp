@@ -14,8 +14,27 @@ constexpr size_t kKeepOutputBytes = 4096;
 
 }  // namespace
 
-Connection::Connection(Loop& loop, std::unique_ptr<Stream> stream, const bool& draining, size_t read_bytes)
-    : loop_(loop), stream_(std::move(stream)), draining_(draining), read_bytes_(static_cast<uint32_t>(read_bytes)) {
+std::unique_ptr<char[]> BufferPool::take() {
+  ++out_;
+  if (free_.empty()) return std::make_unique_for_overwrite<char[]>(buffer_bytes_);
+  auto buffer = std::move(free_.back());
+  free_.pop_back();
+  return buffer;
+}
+
+void BufferPool::give(std::unique_ptr<char[]> buffer) {
+  --out_;
+  if (free_.size() < kKeptMax) free_.push_back(std::move(buffer));
+}
+
+void Connection::release_buffer() {
+  if (capacity_ == pool_.buffer_bytes()) pool_.give(std::move(in_));
+  in_.reset();
+  capacity_ = begin_ = end_ = 0;
+}
+
+Connection::Connection(Loop& loop, std::unique_ptr<Stream> stream, const bool& draining, BufferPool& pool)
+    : loop_(loop), stream_(std::move(stream)), draining_(draining), pool_(pool) {
   client_ = IpAddress::of(stream_->peer());
 }
 
@@ -26,45 +45,52 @@ void Connection::consume(size_t bytes) {
 }
 
 void Connection::make_room() {
-  if (capacity_ - end_ >= read_bytes_ / 2) return;
-  if (begin_ > 0 && capacity_ - (end_ - begin_) >= read_bytes_ / 2) {
-    std::memmove(in_.get(), in_.get() + begin_, end_ - begin_);
+  const uint32_t wanted = pool_.buffer_bytes() / 2;
+  if (capacity_ - end_ >= wanted) return;
+  uint32_t held = end_ - begin_;
+  if (begin_ > 0 && capacity_ - held >= wanted) {
+    std::memmove(in_.get(), in_.get() + begin_, held);
+  } else if (capacity_ == 0) {
+    in_ = pool_.take();
+    capacity_ = pool_.buffer_bytes();
   } else {
-    // Callers keep at most a line, which is shorter than one read, so this settles after at most one doubling.
-    uint32_t capacity = capacity_ == 0 ? read_bytes_ : capacity_ * 2;
-    auto larger = std::make_unique_for_overwrite<char[]>(capacity);
-    if (end_ > begin_) std::memcpy(larger.get(), in_.get() + begin_, end_ - begin_);
+    // Callers keep at most a line, so this settles after a doubling or two.
+    uint32_t larger_capacity = capacity_ * 2;
+    auto larger = std::make_unique_for_overwrite<char[]>(larger_capacity);
+    std::memcpy(larger.get(), in_.get() + begin_, held);
+    release_buffer();
     in_ = std::move(larger);
-    capacity_ = capacity;
+    capacity_ = larger_capacity;
   }
-  end_ -= begin_;
   begin_ = 0;
+  end_ = held;
 }
 
 Task<Connection::Filled> Connection::wait_and_read(Nanos idle) {
   Nanos deadline = loop_.now() + idle;
-  for (bool at_once = true;; at_once = false) {
+  // A client that has said nothing yet may never do; one that is talking mostly goes on at once.
+  bool keep = end_ > begin_ || (bytes_in_ > 0 && pool_.may_keep());
+  for (;; keep = false) {
+    if (!keep) {
+      if (begin_ == end_) {
+        release_buffer();
+        out_ = std::string();
+      }
+      auto ready = co_await stream_->readable(deadline);
+      if (!ready) co_return ready.error().code() == Code::kDeadlineExceeded ? Filled::kIdle : Filled::kLost;
+    }
     make_room();
-    Nanos until = at_once ? std::min(deadline, loop_.now() + kKeepBuffer) : deadline;
     size_t room = capacity_ - end_;
     if (read_limit_ != 0) room = std::min(room, read_limit_);
+    Nanos until = keep ? std::min(deadline, loop_.now() + kKeepBuffer) : deadline;
     auto got = co_await stream_->read({in_.get() + end_, room}, until);
     if (got) {
-      if (*got == 0) co_return Filled::kEnd;
       end_ += static_cast<uint32_t>(*got);
       bytes_in_ += *got;
-      co_return Filled::kBytes;
+      co_return *got == 0 ? Filled::kEnd : Filled::kBytes;
     }
     if (got.error().code() != Code::kDeadlineExceeded) co_return Filled::kLost;
     if (loop_.now() >= deadline) co_return Filled::kIdle;
-    if (begin_ == end_) {
-      in_.reset();
-      capacity_ = 0;
-      out_ = std::string();
-    }
-    auto ready = co_await stream_->readable(deadline);
-    if (ready) continue;
-    co_return ready.error().code() == Code::kDeadlineExceeded ? Filled::kIdle : Filled::kLost;
   }
 }
 
@@ -101,9 +127,10 @@ Task<bool> Connection::flush() {
 
 Task<Result<void>> Connection::start_tls(std::shared_ptr<TlsContext> context) {
   CANOPY_CHECK(unread().empty() && stream_ != nullptr);
-  in_.reset();
-  capacity_ = 0;
-  auto secured = co_await TlsStream::accept(loop_, *context, std::move(stream_), loop_.now() + kHandshakeTimeout);
+  release_buffer();
+  out_ = std::string();
+  auto secured =
+      co_await TlsStream::accept(loop_, *context, std::move(stream_), loop_.now() + kHandshakeTimeout);
   if (!secured) co_return fail(secured.error());
   stream_ = std::move(*secured);
   tls_ = true;

@@ -59,7 +59,9 @@ size_t IpAddressHash::operator()(const IpAddress& address) const {
 Result<Network> Network::parse(std::string_view text) {
   size_t slash = text.find('/');
   Result<IpAddress> base = IpAddress::parse(text.substr(0, slash));
-  if (!base) return fail(Code::kInvalidArgument, std::string(text), "not a network, as in 10.0.0.0/8 or 2001:db8::/32");
+  if (!base)
+    return fail(Code::kInvalidArgument, std::string(text),
+                "not a network, as in 10.0.0.0/8 or 2001:db8::/32");
   Network network{.base = *base, .prefix_bits = 128};
   if (slash == text.npos) return network;
   std::string_view digits = text.substr(slash + 1);
@@ -67,7 +69,8 @@ Result<Network> Network::parse(std::string_view text) {
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
   uint8_t bits_max = base->is_v4() ? 32 : 128;
   if (error != std::errc() || end != digits.data() + digits.size() || bits > bits_max)
-    return fail(Code::kInvalidArgument, std::string(text), fmt::format("the part after / is not 0 to {}", bits_max));
+    return fail(Code::kInvalidArgument, std::string(text),
+                fmt::format("the part after / is not 0 to {}", bits_max));
   network.prefix_bits = static_cast<uint8_t>(bits + (128 - bits_max));
   Network check = network;
   for (size_t bit = network.prefix_bits; bit < 128; ++bit) check.base.bytes[bit / 8] &= ~(0x80 >> (bit % 8));

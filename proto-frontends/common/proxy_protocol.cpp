@@ -49,7 +49,8 @@ ProxyParse parse_version1(std::string_view input) {
     return invalid("a version 1 header has two addresses and two ports");
   auto a = IpAddress::parse(*source), b = IpAddress::parse(*destination);
   bool v4 = family == "TCP4";
-  if (!a || !b || a->is_v4() != v4 || b->is_v4() != v4) return invalid("an address does not belong to the family");
+  if (!a || !b || a->is_v4() != v4 || b->is_v4() != v4)
+    return invalid("an address does not belong to the family");
   if (!parse_port(*from, done.header.source_port) || !parse_port(*to, done.header.destination_port))
     return invalid("a port is not a number from 0 to 65535");
   done.header.source = *a;
@@ -113,7 +114,8 @@ ProxyParse parse_version2(std::string_view input) {
     done.header.source_port = big16(body.substr(32));
     done.header.destination_port = big16(body.substr(34));
   }
-  if (!parse_tlvs(body.substr(address_bytes), done.header)) return invalid("a TLV runs past the end of the header");
+  if (!parse_tlvs(body.substr(address_bytes), done.header))
+    return invalid("a TLV runs past the end of the header");
   return done;
 }
 

@@ -1,5 +1,5 @@
-// The PROXY protocol, versions 1 and 2 (haproxy's proxy-protocol.txt): the first bytes of a connection that a trusted
-// balancer hands on, naming the client behind it. Without I/O.
+// The PROXY protocol, versions 1 and 2 (haproxy's proxy-protocol.txt): the first bytes of a connection that a
+// trusted balancer hands on, naming the client behind it. Without I/O.
 #pragma once
 
 #include <optional>
@@ -14,11 +14,11 @@ namespace canopy::frontend {
 inline constexpr size_t kProxyHeaderBytesMax = 16 + 4096;
 
 struct ProxyHeader {
-  bool local = false;  // the balancer itself (health check): the connection's own addresses hold
+  bool local = false;             // the balancer itself (health check): the connection's own addresses hold
   IpAddress source, destination;  // unspecified for LOCAL, UNKNOWN and Unix sockets
   uint16_t source_port = 0, destination_port = 0;
-  bool tls = false;            // the balancer took the client's TLS off (PP2_TYPE_SSL)
-  std::string authority;       // PP2_TYPE_AUTHORITY: the name from SNI
+  bool tls = false;       // the balancer took the client's TLS off (PP2_TYPE_SSL)
+  std::string authority;  // PP2_TYPE_AUTHORITY: the name from SNI
 };
 
 enum class ProxyStatus { kNeedMore, kDone, kInvalid };
@@ -31,8 +31,9 @@ struct ProxyParse {
   size_t wanted = 1;     // with kNeedMore: so many more bytes certainly belong to the header
 };
 
-// `input`: everything received so far. The result depends on the bytes alone, not on how they were cut. Whoever reads only
-// `wanted` bytes at a time never takes one of what follows the header, which may be a TLS handshake.
+// `input`: everything received so far. The result depends on the bytes alone, not on how they were cut.
+// Whoever reads only `wanted` bytes at a time never takes one of what follows the header, which may be a TLS
+// handshake.
 ProxyParse parse_proxy_header(std::string_view input);
 
 }  // namespace canopy::frontend

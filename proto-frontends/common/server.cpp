@@ -41,7 +41,8 @@ Task<void> Server::accept(Listener& listener, ListenerShared& shared, ProtocolHa
 }
 
 Task<void> Server::session(std::unique_ptr<Stream> stream, ListenerShared& shared, ProtocolHandler handler) {
-  Connection connection(loop_, std::move(stream), draining_, handler.read_bytes);
+  auto pool = pools_.try_emplace(handler.read_bytes, static_cast<uint32_t>(handler.read_bytes)).first;
+  Connection connection(loop_, std::move(stream), draining_, pool->second);
   connections_.push_front(&connection);
   auto place_in_list = connections_.begin();
   Nanos began = loop_.now();
@@ -95,7 +96,8 @@ Task<bool> Server::take_proxy_header(Connection& connection, const ListenerConfi
       connection.consume(parsed.consumed);
       if (parsed.header.local) co_return true;
       if (!parsed.header.source.is_unspecified()) connection.set_client(parsed.header.source);
-      // Under implicit TLS the balancer's word replaces our own handshake only where it says that it made one.
+      // Under implicit TLS the balancer's word replaces our own handshake only where it says that it made
+      // one.
       if (parsed.header.tls) connection.set_tls_outside();
       co_return true;
     }

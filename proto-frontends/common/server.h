@@ -2,6 +2,7 @@
 #pragma once
 
 #include <list>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -21,8 +22,9 @@ struct ListenerShared {
   std::shared_ptr<TlsContext> tls;  // null without certificates
 };
 
-// Runs one session on a connection, from the greeting to the end; answers a word for the log. main() says which
-// function serves which protocol, so that this part knows none. `state`: the protocol's own, one a loop.
+// Runs one session on a connection, from the greeting to the end; answers a word for the log. main() says
+// which function serves which protocol, so that this part knows none. `state`: the protocol's own, one a
+// loop.
 using Serve = Task<std::string> (*)(Connection& connection, const SessionContext& context, void* state);
 struct ProtocolHandler {
   Serve serve = nullptr;
@@ -43,8 +45,8 @@ class Server {
   // Serves one connection that came in some other way.
   void serve(std::unique_ptr<Stream> stream, ListenerShared& shared, ProtocolHandler handler);
 
-  // Accepts no more; idle clients are told so at once, busy ones after the command at hand. What still runs at
-  // `deadline` is cut off. Answers when nothing runs any more.
+  // Accepts no more; idle clients are told so at once, busy ones after the command at hand. What still runs
+  // at `deadline` is cut off. Answers when nothing runs any more.
   Task<void> stop(Nanos deadline);
 
   size_t sessions() const { return connections_.size(); }
@@ -60,6 +62,7 @@ class Server {
   Backend& backend_;
   TaskGroup running_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  std::map<size_t, BufferPool> pools_;  // by the size of the buffers
   std::list<Connection*> connections_;
   bool draining_ = false;
 };

@@ -15,10 +15,10 @@ struct SessionOptions {
   std::string hostname = "localhost";  // in greetings and Received fields
   std::string domain;                  // appended to names without '@'; empty: they are refused
   Nanos idle = 600 * kSecond;
-  bool plaintext_auth = false;         // POP3: passwords without TLS
+  bool plaintext_auth = false;  // POP3: passwords without TLS
   uint64_t message_bytes_max = 100ull << 20;
   uint32_t recipients_max = 1000;
-  bool quota_is_permanent = false;     // LMTP: 552 5.2.2 for an account over its quota, not 452 4.2.2
+  bool quota_is_permanent = false;  // LMTP: 552 5.2.2 for an account over its quota, not 452 4.2.2
 };
 
 struct SessionContext {

@@ -11,7 +11,8 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c
 }  // namespace
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return lower(x) == lower(y); });
 }
 
 bool is_ascii(std::string_view text) {
@@ -21,14 +22,19 @@ bool is_ascii(std::string_view text) {
 bool is_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     auto first = static_cast<uint8_t>(text[i]);
-    size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    size_t length = first < 0x80   ? 1
+                    : first < 0xc2 ? 0
+                    : first < 0xe0 ? 2
+                    : first < 0xf0 ? 3
+                    : first < 0xf5 ? 4
+                                   : 0;
     if (length == 0 || text.size() - i < length) return false;
     for (size_t k = 1; k < length; ++k)
       if ((static_cast<uint8_t>(text[i + k]) & 0xc0) != 0x80) return false;
     if (length > 1) {
       auto second = static_cast<uint8_t>(text[i + 1]);
-      if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
-          (first == 0xf4 && second > 0x8f))
+      if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+          (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f))
         return false;
     }
     i += length;
@@ -37,7 +43,8 @@ bool is_utf8(std::string_view text) {
 }
 
 bool has_controls(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20 || c == 0x7f; });
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<uint8_t>(c) < 0x20 || c == 0x7f; });
 }
 
 std::optional<std::string_view> take_word(std::string_view& rest) {

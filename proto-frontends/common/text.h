@@ -13,7 +13,8 @@ bool is_utf8(std::string_view text);       // RFC 3629: no overlong forms, no su
 bool has_controls(std::string_view text);  // bytes below space, and DEL
 // The next word between spaces, moved off the front of `rest`; nullopt when there is none.
 std::optional<std::string_view> take_word(std::string_view& rest);
-// For one log field or one trace header: everything but printable ASCII and UTF-8 letters becomes '?', cut to `bytes_max`.
+// For one log field or one trace header: everything but printable ASCII and UTF-8 letters becomes '?', cut to
+// `bytes_max`.
 std::string printable(std::string_view text, size_t bytes_max);
 
 }  // namespace canopy::frontend

@@ -1,15 +1,14 @@
 #include "proto-frontends/common/wire_backend.h"
 
-
-
 namespace canopy::frontend {
 namespace {
 
 constexpr std::string_view kInbox = "INBOX";
 
 Error error_of(const v1::Error& from) {
-  auto code = from.code() == 0 || from.code() > static_cast<uint32_t>(Code::kLast) ? Code::kInternal
-                                                                                  : static_cast<Code>(from.code());
+  auto code = from.code() == 0 || from.code() > static_cast<uint32_t>(Code::kLast)
+                  ? Code::kInternal
+                  : static_cast<Code>(from.code());
   return Error(code, from.object(), from.message());
 }
 
@@ -36,7 +35,8 @@ Task<Result<std::vector<Result<std::string>>>> WireBackend::resolve(std::vector<
   auto response = co_await wire::DirectoryStub(client_).resolve(request);
   if (!response) co_return fail(response.error());
   if (response->results_size() != request.addresses_size())
-    co_return fail(Code::kInternal, "Resolve", "the backend answered another number of addresses than it was asked");
+    co_return fail(Code::kInternal, "Resolve",
+                   "the backend answered another number of addresses than it was asked");
   std::vector<Result<std::string>> results;
   results.reserve(response->results_size());
   for (auto& result : *response->mutable_results()) {
@@ -70,7 +70,8 @@ Task<Result<std::vector<Result<void>>>> WireBackend::deliver(Delivery delivery) 
   if (upload) co_await upload->client->close();
   if (!response) co_return fail(response.error());
   if (response->results_size() != request.recipients_size())
-    co_return fail(Code::kInternal, "Deliver", "the backend answered another number of recipients than it was given");
+    co_return fail(Code::kInternal, "Deliver",
+                   "the backend answered another number of recipients than it was given");
   std::vector<Result<void>> results;
   results.reserve(response->results_size());
   for (const auto& result : response->results()) {
@@ -175,8 +176,10 @@ Task<Result<MessageList>> WireBackend::list_inbox(const AccountAccess& access) {
   co_return list;
 }
 
-Task<Result<std::vector<FetchedContent>>> WireBackend::fetch_many(const AccountAccess& access, uint32_t mailbox_id,
-                                                                  std::vector<uint32_t> uids, uint32_t max_bytes) {
+Task<Result<std::vector<FetchedContent>>> WireBackend::fetch_many(const AccountAccess& access,
+                                                                  uint32_t mailbox_id,
+                                                                  std::vector<uint32_t> uids,
+                                                                  uint32_t max_bytes) {
   v1::FetchManyRequest request;
   set_account(*request.mutable_account(), access);
   request.set_mailbox_id(mailbox_id);
@@ -213,8 +216,8 @@ Task<Result<FetchedPart>> WireBackend::fetch(const AccountAccess& access, uint32
   co_return part;
 }
 
-Task<Result<void>> WireBackend::expunge(const AccountAccess& access, uint32_t mailbox_id, std::vector<uint32_t> uids,
-                                        std::string request_id) {
+Task<Result<void>> WireBackend::expunge(const AccountAccess& access, uint32_t mailbox_id,
+                                        std::vector<uint32_t> uids, std::string request_id) {
   v1::ExpungeRequest request;
   set_account(*request.mutable_account(), access);
   request.set_mailbox_id(mailbox_id);

@@ -59,7 +59,8 @@ bool is_domain(std::string_view domain) {
   bool literal = domain.front() == '[' && domain.back() == ']' && domain.size() > 2;
   for (char c : literal ? domain.substr(1, domain.size() - 2) : domain) {
     auto byte = static_cast<unsigned char>(c);
-    bool plain = std::isalnum(byte) || c == '-' || c == '.' || c == '_' || byte >= 0x80 || (literal && c == ':');
+    bool plain =
+        std::isalnum(byte) || c == '-' || c == '.' || c == '_' || byte >= 0x80 || (literal && c == ':');
     if (!plain) return false;
   }
   return domain.front() != '.' && domain.back() != '.';
@@ -78,7 +79,8 @@ std::optional<Path> parse_path(std::string_view text) {
   if (text.starts_with('"')) {
     std::optional<std::string> quoted = take_quoted(text);
     // An '@' in a name would say something else once the quotes are gone.
-    if (!quoted || quoted->empty() || has_controls(*quoted) || quoted->find('@') != quoted->npos) return std::nullopt;
+    if (!quoted || quoted->empty() || has_controls(*quoted) || quoted->find('@') != quoted->npos)
+      return std::nullopt;
     local = std::move(*quoted);
   } else {
     size_t end = text.find_first_of("@>");
@@ -141,13 +143,16 @@ Command parse_mail(std::string_view rest, Verb verb) {
   while (rest.starts_with(' ')) rest.remove_prefix(1);  // not allowed, but common
   std::optional<Path> path = parse_path(rest);
   if (!path || path->address.size() > kPathBytesMax)
-    return refused(verb, verb == Verb::kMail ? "501 5.1.7 Not an address in <>" : "501 5.1.3 Not an address in <>");
-  if (verb == Verb::kRcpt && path->address.empty()) return refused(verb, "501 5.1.3 A recipient has an address");
+    return refused(verb,
+                   verb == Verb::kMail ? "501 5.1.7 Not an address in <>" : "501 5.1.3 Not an address in <>");
+  if (verb == Verb::kRcpt && path->address.empty())
+    return refused(verb, "501 5.1.3 A recipient has an address");
   if (!is_utf8(path->address)) return refused(verb, "553 5.6.7 The address is not valid UTF-8");
   Command command;
   command.verb = verb;
   command.address = std::move(path->address);
-  if (!path->rest.empty() && path->rest.front() != ' ') return refused(verb, "501 5.5.4 A space is missing after >");
+  if (!path->rest.empty() && path->rest.front() != ' ')
+    return refused(verb, "501 5.5.4 A space is missing after >");
   while (std::optional<std::string_view> parameter = take_word(path->rest)) {
     if (verb == Verb::kRcpt) return refused(verb, "555 5.5.4 Parameter not known");
     std::string_view refusal = take_mail_parameter(*parameter, command);
@@ -180,9 +185,18 @@ Command without_argument(Verb verb, std::string_view rest) {
 
 Command parse_command(std::string_view line) {
   static constexpr std::array<std::pair<std::string_view, Verb>, 12> kVerbs = {{
-      {"RCPT", Verb::kRcpt}, {"MAIL", Verb::kMail}, {"DATA", Verb::kData}, {"BDAT", Verb::kBdat},
-      {"LHLO", Verb::kLhlo}, {"QUIT", Verb::kQuit}, {"RSET", Verb::kRset}, {"NOOP", Verb::kNoop},
-      {"VRFY", Verb::kVrfy}, {"STARTTLS", Verb::kStartTls}, {"HELO", Verb::kSmtpHello}, {"EHLO", Verb::kSmtpHello},
+      {"RCPT", Verb::kRcpt},
+      {"MAIL", Verb::kMail},
+      {"DATA", Verb::kData},
+      {"BDAT", Verb::kBdat},
+      {"LHLO", Verb::kLhlo},
+      {"QUIT", Verb::kQuit},
+      {"RSET", Verb::kRset},
+      {"NOOP", Verb::kNoop},
+      {"VRFY", Verb::kVrfy},
+      {"STARTTLS", Verb::kStartTls},
+      {"HELO", Verb::kSmtpHello},
+      {"EHLO", Verb::kSmtpHello},
   }};
   std::string_view word = line.substr(0, line.find(' '));
   std::string_view rest = line.substr(word.size());
@@ -192,10 +206,8 @@ Command parse_command(std::string_view line) {
     if (equals_ignoring_case(word, name)) verb = candidate;
   switch (verb) {
     case Verb::kMail:
-    case Verb::kRcpt:
-      return parse_mail(rest, verb);
-    case Verb::kBdat:
-      return parse_bdat(rest);
+    case Verb::kRcpt: return parse_mail(rest, verb);
+    case Verb::kBdat: return parse_bdat(rest);
     case Verb::kLhlo: {
       auto name = take_word(rest);
       if (!name || has_controls(*name) || !is_utf8(*name) || name->size() > 255)
@@ -208,15 +220,11 @@ Command parse_command(std::string_view line) {
     case Verb::kData:
     case Verb::kRset:
     case Verb::kQuit:
-    case Verb::kStartTls:
-      return without_argument(verb, rest);
-    case Verb::kSmtpHello:
-      return refused(verb, "500 5.5.1 This is LMTP: say LHLO");
-    case Verb::kUnknown:
-      return refused(verb, "500 5.5.2 Command not known");
+    case Verb::kStartTls: return without_argument(verb, rest);
+    case Verb::kSmtpHello: return refused(verb, "500 5.5.1 This is LMTP: say LHLO");
+    case Verb::kUnknown: return refused(verb, "500 5.5.2 Command not known");
     case Verb::kNoop:
-    case Verb::kVrfy:
-      break;
+    case Verb::kVrfy: break;
   }
   Command command;
   command.verb = verb;

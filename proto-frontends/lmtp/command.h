@@ -7,7 +7,20 @@
 
 namespace canopy::lmtp {
 
-enum class Verb { kLhlo, kMail, kRcpt, kData, kBdat, kRset, kNoop, kVrfy, kQuit, kStartTls, kSmtpHello, kUnknown };
+enum class Verb {
+  kLhlo,
+  kMail,
+  kRcpt,
+  kData,
+  kBdat,
+  kRset,
+  kNoop,
+  kVrfy,
+  kQuit,
+  kStartTls,
+  kSmtpHello,
+  kUnknown
+};
 
 enum class Body { k7Bit, k8BitMime, kBinaryMime };
 

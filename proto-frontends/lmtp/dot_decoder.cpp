@@ -72,8 +72,7 @@ bool DotDecoder::step(char c, std::string& content) {
       content.push_back(c);
       state_ = State::kText;
       return false;
-    case State::kText:
-      break;
+    case State::kText: break;
   }
   return false;
 }

@@ -1,5 +1,5 @@
-// LMTP's input as a sequence of events, without I/O. The caller keeps unconsumed bytes (at most kCommandBytesMax and an
-// unfinished read) and shows them again with more behind them.
+// LMTP's input as a sequence of events, without I/O. The caller keeps unconsumed bytes (at most
+// kCommandBytesMax and an unfinished read) and shows them again with more behind them.
 #pragma once
 
 #include "proto-frontends/common/line_scanner.h"
@@ -24,8 +24,8 @@ struct Event {
 
 class Parser {
  public:
-  // Takes what it can off the front of `input`. After kCommand of DATA or BDAT the caller says begin_data() or
-  // begin_chunk() before it goes on, or nothing when it refused DATA.
+  // Takes what it can off the front of `input`. After kCommand of DATA or BDAT the caller says begin_data()
+  // or begin_chunk() before it goes on, or nothing when it refused DATA.
   Event next(std::string_view& input, std::string& content);
 
   void begin_data() {

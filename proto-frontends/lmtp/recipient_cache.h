@@ -1,5 +1,6 @@
-// Which addresses the backend took a moment ago. It spares the round trip before the one that delivers, and decides
-// nothing: in LMTP each recipient gets its verdict after the content, from the delivery itself. One a loop.
+// Which addresses the backend took a moment ago. It spares the round trip before the one that delivers, and
+// decides nothing: in LMTP each recipient gets its verdict after the content, from the delivery itself. One a
+// loop.
 #pragma once
 
 #include <string>

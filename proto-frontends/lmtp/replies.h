@@ -7,8 +7,8 @@
 
 namespace canopy::lmtp {
 
-// For RCPT and for the replies after the last DATA or BDAT. Whatever may pass is a 4xx: a sender that gets a 5xx returns
-// the mail, so only a known fact about this recipient or this message is one.
+// For RCPT and for the replies after the last DATA or BDAT. Whatever may pass is a 4xx: a sender that gets a
+// 5xx returns the mail, so only a known fact about this recipient or this message is one.
 std::string reply_for(const Error& error, bool quota_is_permanent);
 
 }  // namespace canopy::lmtp

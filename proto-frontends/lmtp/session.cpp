@@ -15,7 +15,8 @@ constexpr std::string_view kFarewell = "421 4.3.2 Shutting down, please come aga
 
 }  // namespace
 
-Session::Session(frontend::Connection& connection, const frontend::SessionContext& context, RecipientCache& cache)
+Session::Session(frontend::Connection& connection, const frontend::SessionContext& context,
+                 RecipientCache& cache)
     : connection_(connection), context_(context), cache_(cache), id_(connection.loop().random()) {}
 
 Task<void> Session::run() {
@@ -29,7 +30,8 @@ Task<void> Session::run() {
       break;
     }
     if (!open) break;
-    bool between = parser_.in_commands() && content_state_ == ContentState::kNone && connection_.unread().empty();
+    bool between =
+        parser_.in_commands() && content_state_ == ContentState::kNone && connection_.unread().empty();
     Filled filled = co_await connection_.fill(context_.options.idle, between, kFarewell);
     if (filled == Filled::kBytes) continue;
     if (filled == Filled::kIdle) {
@@ -37,7 +39,9 @@ Task<void> Session::run() {
       connection_.end_reason = "idle";
       co_await connection_.flush();
     } else {
-      connection_.end_reason = filled == Filled::kEnd ? "closed" : filled == Filled::kDraining ? "shutdown" : "lost";
+      connection_.end_reason = filled == Filled::kEnd        ? "closed"
+                               : filled == Filled::kDraining ? "shutdown"
+                                                             : "lost";
     }
     break;
   }
@@ -51,17 +55,14 @@ Task<bool> Session::work() {
     Event event = parser_.next(unread, content_);
     connection_.consume(before - unread.size());
     switch (event.kind) {
-      case Event::Kind::kNeedMore:
-        co_return true;
+      case Event::Kind::kNeedMore: co_return true;
       case Event::Kind::kCommand: {
         ++connection_.commands;
         bool open = co_await handle_command(event.command);
         if (!open) co_return false;
         break;
       }
-      case Event::Kind::kContent:
-        co_await content_came();
-        break;
+      case Event::Kind::kContent: co_await content_came(); break;
       case Event::Kind::kContentEnd:
         co_await content_came();
         co_await content_ended();
@@ -77,31 +78,22 @@ Task<bool> Session::handle_command(const Command& command) {
       asked_.push_back({{}, std::string(command.refusal)});
     else
       connection_.reply(command.refusal);
-    // A chunk that was announced in words we cannot read: where it ends, and commands begin again, is not known.
+    // A chunk that was announced in words we cannot read: where it ends, and commands begin again, is not
+    // known.
     if (command.verb == Verb::kBdat) connection_.end_reason = "protocol-error";
     co_return command.verb != Verb::kBdat && ++bad_commands_ < kBadCommandsMax;
   }
   switch (command.verb) {
-    case Verb::kLhlo:
-      lhlo(command);
-      break;
+    case Verb::kLhlo: lhlo(command); break;
     case Verb::kRset:
       reset();
       connection_.reply("250 2.0.0 OK");
       break;
-    case Verb::kNoop:
-      connection_.reply("250 2.0.0 OK");
-      break;
-    case Verb::kVrfy:
-      connection_.reply("252 2.1.5 Send some mail, and RCPT will say");
-      break;
-    case Verb::kQuit:
-      connection_.reply("221 2.0.0 Bye");
-      co_return false;
-    case Verb::kStartTls:
-      co_return co_await start_tls();
-    default:
-      co_return co_await handle_message_command(command);
+    case Verb::kNoop: connection_.reply("250 2.0.0 OK"); break;
+    case Verb::kVrfy: connection_.reply("252 2.1.5 Send some mail, and RCPT will say"); break;
+    case Verb::kQuit: connection_.reply("221 2.0.0 Bye"); co_return false;
+    case Verb::kStartTls: co_return co_await start_tls();
+    default: co_return co_await handle_message_command(command);
   }
   co_return true;
 }
@@ -113,20 +105,11 @@ Task<bool> Session::handle_message_command(const Command& command) {
     co_return true;
   }
   switch (command.verb) {
-    case Verb::kMail:
-      mail(command);
-      break;
-    case Verb::kRcpt:
-      rcpt(command);
-      break;
-    case Verb::kData:
-      co_await data();
-      break;
-    case Verb::kBdat:
-      co_await bdat(command);
-      break;
-    default:
-      bad_command("500 5.5.2 Command not known");
+    case Verb::kMail: mail(command); break;
+    case Verb::kRcpt: rcpt(command); break;
+    case Verb::kData: co_await data(); break;
+    case Verb::kBdat: co_await bdat(command); break;
+    default: bad_command("500 5.5.2 Command not known");
   }
   co_return bad_commands_ < kBadCommandsMax;
 }
@@ -151,7 +134,8 @@ void Session::mail(const Command& command) {
   if (helo_.empty()) return bad_command("503 5.5.1 Say LHLO first");
   if (mail_given_) return bad_command("503 5.5.1 There is a sender already");
   if (command.size > context_.options.message_bytes_max)
-    return connection_.reply(fmt::format("552 5.3.4 A message has at most {} bytes", context_.options.message_bytes_max));
+    return connection_.reply(
+        fmt::format("552 5.3.4 A message has at most {} bytes", context_.options.message_bytes_max));
   mail_given_ = true;
   body_ = command.body;
   utf8_ = command.smtputf8;
@@ -187,7 +171,8 @@ Task<void> Session::answer_recipients() {
   Nanos now = connection_.loop().now();
   std::vector<std::string> unknown;
   for (const Recipient& recipient : asked_)
-    if (recipient.reply.empty() && !cache_.contains(recipient.address, now)) unknown.push_back(recipient.address);
+    if (recipient.reply.empty() && !cache_.contains(recipient.address, now))
+      unknown.push_back(recipient.address);
   std::vector<Result<std::string>> answers;
   std::optional<Error> failed;
   if (!unknown.empty()) {

@@ -1,5 +1,5 @@
-// One LMTP session: the parser's events, the backend's answers, the replies. Memory: one read buffer, kWireChunkBytesMax
-// of content, and the recipients.
+// One LMTP session: the parser's events, the backend's answers, the replies. Memory: one read buffer,
+// kWireChunkBytesMax of content, and the recipients.
 #pragma once
 
 #include "proto-frontends/common/session.h"
@@ -67,8 +67,8 @@ class Session {
   uint64_t trace_bytes_ = 0;    // of these, ours
   uint64_t uploaded_bytes_ = 0;
   uint64_t upload_id_ = 0;
-  std::string content_reply_;   // kRefused: for every recipient
-  bool in_chunks_ = false;      // BDAT
+  std::string content_reply_;  // kRefused: for every recipient
+  bool in_chunks_ = false;     // BDAT
   bool last_chunk_ = false;
 
   uint32_t bad_commands_ = 0;

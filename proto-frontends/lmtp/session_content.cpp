@@ -49,8 +49,10 @@ Task<void> Session::bdat(const Command& command) {
       refuse_content(mail_given_ ? "503 5.5.1 No valid recipients" : "503 5.5.1 MAIL and RCPT come first");
   }
   in_chunks_ = true;
-  if (content_state_ == ContentState::kTaking && content_bytes_ - trace_bytes_ + command.size > context_.options.message_bytes_max)
-    refuse_content(fmt::format("552 5.3.4 A message has at most {} bytes", context_.options.message_bytes_max));
+  if (content_state_ == ContentState::kTaking &&
+      content_bytes_ - trace_bytes_ + command.size > context_.options.message_bytes_max)
+    refuse_content(
+        fmt::format("552 5.3.4 A message has at most {} bytes", context_.options.message_bytes_max));
   co_return;
 }
 
@@ -70,16 +72,19 @@ Task<void> Session::content_came() {
   }
   content_bytes_ = uploaded_bytes_ + content_.size();
   if (content_bytes_ - trace_bytes_ > context_.options.message_bytes_max) {
-    refuse_content(fmt::format("552 5.3.4 A message has at most {} bytes", context_.options.message_bytes_max));
+    refuse_content(
+        fmt::format("552 5.3.4 A message has at most {} bytes", context_.options.message_bytes_max));
     co_return;
   }
   // Until the backend has taken a chunk nothing more is read: the client's pace is the store's.
-  while (content_.size() > kWireChunkBytesMax && content_state_ == ContentState::kTaking) co_await send_chunk(false);
+  while (content_.size() > kWireChunkBytesMax && content_state_ == ContentState::kTaking)
+    co_await send_chunk(false);
 }
 
 Task<void> Session::send_chunk(bool last) {
   if (upload_id_ == 0) {
-    auto opened = co_await context_.backend.open_upload(recipients_, std::max(announced_bytes_, content_bytes_));
+    auto opened =
+        co_await context_.backend.open_upload(recipients_, std::max(announced_bytes_, content_bytes_));
     if (!opened) {
       refuse_content(reply_for(opened.error(), context_.options.quota_is_permanent));
       co_return;
@@ -112,7 +117,8 @@ Task<void> Session::content_ended() {
       connection_.reply("250 2.0.0 Chunk taken");
     co_return;
   }
-  if (content_state_ == ContentState::kTaking && upload_id_ != 0 && !content_.empty()) co_await send_chunk(true);
+  if (content_state_ == ContentState::kTaking && upload_id_ != 0 && !content_.empty())
+    co_await send_chunk(true);
   if (content_state_ == ContentState::kTaking) {
     co_await deliver();
   } else {
@@ -142,7 +148,9 @@ Task<void> Session::deliver() {
     if (!results || i >= results->size()) {
       // A failure of the whole call says nothing about a recipient, whatever its code.
       connection_.reply("451 4.3.0 The mail store does not answer at the moment");
-      if (!results) log_event(LogLevel::kWarning, "delivery-failed", recipients_[i], {{"error", results.error().to_string()}});
+      if (!results)
+        log_event(LogLevel::kWarning, "delivery-failed", recipients_[i],
+                  {{"error", results.error().to_string()}});
       continue;
     }
     const Error& error = (*results)[i].error();

@@ -8,7 +8,7 @@ namespace canopy::lmtp {
 
 struct TraceInfo {
   std::string helo;
-  std::string client;     // address, or empty for a Unix peer
+  std::string client;  // address, or empty for a Unix peer
   std::string hostname;
   std::string recipient;  // empty when there are several: nobody learns who else got it
   std::string id;         // of the session, for the logs

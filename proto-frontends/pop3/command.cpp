@@ -36,7 +36,8 @@ Command parse_numbers(Verb verb, std::string_view rest) {
   command.message = number;
   if (verb == Verb::kTop) {
     auto lines = take_word(rest);
-    if (!lines || !parse_number(*lines, command.lines)) return refused(verb, "-ERR Syntax: TOP message lines");
+    if (!lines || !parse_number(*lines, command.lines))
+      return refused(verb, "-ERR Syntax: TOP message lines");
   }
   if (take_word(rest)) return refused(verb, "-ERR Too many arguments");
   return command;
@@ -64,10 +65,22 @@ Command parse_auth(std::string_view rest) {
 
 Command parse_command(std::string_view line) {
   static constexpr std::array<std::pair<std::string_view, Verb>, 16> kVerbs = {{
-      {"RETR", Verb::kRetr}, {"DELE", Verb::kDele}, {"LIST", Verb::kList}, {"UIDL", Verb::kUidl},
-      {"USER", Verb::kUser}, {"PASS", Verb::kPass}, {"STAT", Verb::kStat}, {"QUIT", Verb::kQuit},
-      {"NOOP", Verb::kNoop}, {"RSET", Verb::kRset}, {"TOP", Verb::kTop},   {"CAPA", Verb::kCapa},
-      {"AUTH", Verb::kAuth}, {"STLS", Verb::kStls}, {"UTF8", Verb::kUtf8}, {"LANG", Verb::kLang},
+      {"RETR", Verb::kRetr},
+      {"DELE", Verb::kDele},
+      {"LIST", Verb::kList},
+      {"UIDL", Verb::kUidl},
+      {"USER", Verb::kUser},
+      {"PASS", Verb::kPass},
+      {"STAT", Verb::kStat},
+      {"QUIT", Verb::kQuit},
+      {"NOOP", Verb::kNoop},
+      {"RSET", Verb::kRset},
+      {"TOP", Verb::kTop},
+      {"CAPA", Verb::kCapa},
+      {"AUTH", Verb::kAuth},
+      {"STLS", Verb::kStls},
+      {"UTF8", Verb::kUtf8},
+      {"LANG", Verb::kLang},
   }};
   std::string_view word = line.substr(0, line.find(' '));
   // One space divides; a password may begin with another one.
@@ -76,28 +89,22 @@ Command parse_command(std::string_view line) {
   for (const auto& [name, candidate] : kVerbs)
     if (equals_ignoring_case(word, name)) verb = candidate;
   switch (verb) {
-    case Verb::kUnknown:
-      return refused(verb, "-ERR Command not known");
+    case Verb::kUnknown: return refused(verb, "-ERR Command not known");
     case Verb::kRetr:
     case Verb::kDele:
     case Verb::kList:
     case Verb::kUidl:
-    case Verb::kTop:
-      return parse_numbers(verb, rest);
-    case Verb::kUser:
-      return parse_text(verb, rest, "-ERR Syntax: USER name");
-    case Verb::kPass:
-      return parse_text(verb, rest, "-ERR Syntax: PASS password");
-    case Verb::kAuth:
-      return parse_auth(rest);
+    case Verb::kTop: return parse_numbers(verb, rest);
+    case Verb::kUser: return parse_text(verb, rest, "-ERR Syntax: USER name");
+    case Verb::kPass: return parse_text(verb, rest, "-ERR Syntax: PASS password");
+    case Verb::kAuth: return parse_auth(rest);
     case Verb::kLang: {
       Command command;
       command.verb = verb;
       if (auto tag = take_word(rest)) command.text = *tag;
       return command;
     }
-    default:
-      break;
+    default: break;
   }
   if (take_word(rest)) return refused(verb, "-ERR The command takes no argument");
   Command command;

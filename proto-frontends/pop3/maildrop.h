@@ -1,5 +1,5 @@
-// A maildrop as one session sees it (RFC 1939 section 5): the messages there were at login, their numbers, and which of
-// them are marked as deleted. Pure. 8 bytes a message.
+// A maildrop as one session sees it (RFC 1939 section 5): the messages there were at login, their numbers,
+// and which of them are marked as deleted. Pure. 8 bytes a message.
 #pragma once
 
 #include <optional>
@@ -17,7 +17,9 @@ class Maildrop {
   }
 
   uint32_t mailbox_id() const { return list_.mailbox_id; }
-  uint32_t highest_number() const { return static_cast<uint32_t>(list_.uids.size()); }  // deleted ones included
+  uint32_t highest_number() const {
+    return static_cast<uint32_t>(list_.uids.size());
+  }  // deleted ones included
   uint32_t count() const { return highest_number() - deleted_count_; }
   uint64_t bytes() const { return bytes_; }
   // `number`: as the client says it, from 1. False for one that never was and for one marked as deleted.
@@ -27,7 +29,9 @@ class Maildrop {
   uint32_t uid(uint32_t number) const { return list_.uids[number - 1]; }
   uint32_t size(uint32_t number) const { return list_.sizes[number - 1]; }
   // Stays the same as long as the message does, over restarts and moves of the account.
-  std::string unique_id(uint32_t number) const { return fmt::format("{}.{}", list_.uid_validity, uid(number)); }
+  std::string unique_id(uint32_t number) const {
+    return fmt::format("{}.{}", list_.uid_validity, uid(number));
+  }
 
   void mark_deleted(uint32_t number) {
     if (deleted_.empty()) deleted_.resize(list_.uids.size());

@@ -1,4 +1,5 @@
-// Which reply a failure of the backend becomes (table in docs/frontends.md; RFC 2449 and RFC 3206 response codes). Pure.
+// Which reply a failure of the backend becomes (table in docs/frontends.md; RFC 2449 and RFC 3206 response
+// codes). Pure.
 #pragma once
 
 #include <string_view>

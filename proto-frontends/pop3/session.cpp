@@ -38,7 +38,9 @@ Task<void> Session::run() {
       connection_.end_reason = "idle";
       co_await connection_.flush();
     } else {
-      connection_.end_reason = filled == Filled::kEnd ? "closed" : filled == Filled::kDraining ? "shutdown" : "lost";
+      connection_.end_reason = filled == Filled::kEnd        ? "closed"
+                               : filled == Filled::kDraining ? "shutdown"
+                                                             : "lost";
     }
     break;
   }
@@ -93,17 +95,10 @@ Task<bool> Session::handle(const Command& command) {
     co_return ++bad_commands_ < kBadCommandsMax;
   }
   switch (command.verb) {
-    case Verb::kCapa:
-      capa();
-      co_return true;
-    case Verb::kLang:
-      lang(command);
-      co_return true;
-    case Verb::kQuit:
-      co_await quit();
-      co_return false;
-    default:
-      break;
+    case Verb::kCapa: capa(); co_return true;
+    case Verb::kLang: lang(command); co_return true;
+    case Verb::kQuit: co_await quit(); co_return false;
+    default: break;
   }
   if (open_ != nullptr) co_return co_await handle_transaction(command);
   co_return co_await handle_authorization(command);
@@ -117,25 +112,21 @@ Task<bool> Session::handle_authorization(const Command& command) {
         connection_.reply("+OK Now the password");
       }
       co_return true;
-    case Verb::kPass:
-      co_return co_await pass(command);
-    case Verb::kAuth:
-      co_return co_await auth(command);
-    case Verb::kStls:
-      co_return co_await stls();
+    case Verb::kPass: co_return co_await pass(command);
+    case Verb::kAuth: co_return co_await auth(command);
+    case Verb::kStls: co_return co_await stls();
     case Verb::kUtf8:
       utf8_ = true;
       connection_.reply("+OK UTF-8 it is");
       co_return true;
-    default:
-      connection_.reply("-ERR Log in first");
-      co_return ++bad_commands_ < kBadCommandsMax;
+    default: connection_.reply("-ERR Log in first"); co_return ++bad_commands_ < kBadCommandsMax;
   }
 }
 
 void Session::capa() {
   connection_.reply("+OK Capabilities follow");
-  for (std::string_view line : {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "LANG"})
+  for (std::string_view line :
+       {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "LANG"})
     connection_.reply(line);
   bool may_log_in_here = connection_.tls() || context_.options.plaintext_auth;
   if (may_log_in_here) {
@@ -151,7 +142,8 @@ void Session::capa() {
 // RFC 6856 section 3. There are no translations, so there is one language, and the one that every server has.
 void Session::lang(const Command& command) {
   if (command.text.empty()) {
-    for (std::string_view line : {"+OK Languages follow", "en English", "i-default Default", "."}) connection_.reply(line);
+    for (std::string_view line : {"+OK Languages follow", "en English", "i-default Default", "."})
+      connection_.reply(line);
   } else if (command.text == "*" || frontend::equals_ignoring_case(command.text, "i-default")) {
     connection_.reply("+OK i-default Texts are in English");
   } else if (frontend::equals_ignoring_case(command.text, "en")) {
@@ -190,11 +182,13 @@ Task<void> Session::quit() {
   std::vector<uint32_t> uids = open_->maildrop.deleted_uids();
   bool failed = false;
   if (!uids.empty()) {
-    auto expunged = co_await context_.backend.expunge(open_->access, open_->maildrop.mailbox_id(), std::move(uids),
-                                                      frontend::new_request_id(connection_.loop()));
+    auto expunged =
+        co_await context_.backend.expunge(open_->access, open_->maildrop.mailbox_id(), std::move(uids),
+                                          frontend::new_request_id(connection_.loop()));
     failed = !expunged;
     if (failed)
-      log_event(LogLevel::kWarning, "expunge-failed", open_->access.account, {{"error", expunged.error().to_string()}});
+      log_event(LogLevel::kWarning, "expunge-failed", open_->access.account,
+                {{"error", expunged.error().to_string()}});
   }
   co_await close_maildrop();
   connection_.reply(failed ? "-ERR [SYS/TEMP] Some deleted messages were not removed" : "+OK Bye");
@@ -206,7 +200,8 @@ Task<void> Session::close_maildrop() {
   uint64_t lock_id = std::exchange(open_->lock_id, 0);
   auto unlocked = co_await context_.backend.unlock_maildrop(open_->access, lock_id);
   if (!unlocked)
-    log_event(LogLevel::kWarning, "unlock-failed", open_->access.account, {{"error", unlocked.error().to_string()}});
+    log_event(LogLevel::kWarning, "unlock-failed", open_->access.account,
+              {{"error", unlocked.error().to_string()}});
 }
 
 }  // namespace canopy::pop3

@@ -1,5 +1,5 @@
-// One POP3 session. Memory: nothing but this object while the client is silent (its maildrop's list once it is logged
-// in); while it talks one read buffer, kReadAheadBytesMax of messages and the reply.
+// One POP3 session. Memory: nothing but this object while the client is silent (its maildrop's list once it
+// is logged in); while it talks one read buffer, kReadAheadBytesMax of messages and the reply.
 #pragma once
 
 #include "proto-frontends/common/line_scanner.h"
@@ -10,7 +10,7 @@
 namespace canopy::pop3 {
 
 inline constexpr size_t kReadBytes = 4096;
-inline constexpr uint32_t kFailedLoginsMax = 5;       // of one connection
+inline constexpr uint32_t kFailedLoginsMax = 5;  // of one connection
 inline constexpr uint32_t kBadCommandsMax = 50;
 inline constexpr uint32_t kReadAheadMessagesMax = 128;
 inline constexpr uint32_t kReadAheadBytesMin = 64u << 10;
@@ -50,7 +50,8 @@ class Session {
   // Runs the exchange and opens the maildrop; answers the client. False: the session is over.
   Task<bool> log_in(std::string mechanism, std::optional<std::string> response);
   Task<Result<frontend::SaslAnswer>> exchange(std::string mechanism, std::optional<std::string> response);
-  Task<std::optional<std::string>> read_response();  // a decoded line of the exchange; empty: cancelled or gone
+  Task<std::optional<std::string>>
+  read_response();  // a decoded line of the exchange; empty: cancelled or gone
   Task<Result<void>> open_maildrop(frontend::AccountAccess access);
   Task<bool> stls();
   void capa();

@@ -29,7 +29,8 @@ Task<bool> Session::pass(const Command& command) {
     connection_.reply("-ERR USER comes first");
     co_return true;
   }
-  std::string response = std::string("\0", 1) + std::exchange(user_, {}) + std::string("\0", 1) + command.text;
+  std::string response =
+      std::string("\0", 1) + std::exchange(user_, {}) + std::string("\0", 1) + command.text;
   co_return co_await log_in("PLAIN", std::move(response));
 }
 
@@ -91,7 +92,8 @@ Task<bool> Session::log_in(std::string mechanism, std::optional<std::string> res
 }
 
 // The backend verifies; here the messages only pass (RFC 5034 section 4).
-Task<Result<frontend::SaslAnswer>> Session::exchange(std::string mechanism, std::optional<std::string> response) {
+Task<Result<frontend::SaslAnswer>> Session::exchange(std::string mechanism,
+                                                     std::optional<std::string> response) {
   std::string conversation;
   for (int round = 0; round < 8; ++round) {
     if (!response) {

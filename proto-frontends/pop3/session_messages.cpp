@@ -14,18 +14,11 @@ Task<bool> Session::handle_transaction(const Command& command) {
     co_return true;
   }
   switch (command.verb) {
-    case Verb::kStat:
-      connection_.reply(fmt::format("+OK {} {}", maildrop.count(), maildrop.bytes()));
-      break;
-    case Verb::kList:
-      list(command);
-      break;
-    case Verb::kUidl:
-      uidl(command);
-      break;
+    case Verb::kStat: connection_.reply(fmt::format("+OK {} {}", maildrop.count(), maildrop.bytes())); break;
+    case Verb::kList: list(command); break;
+    case Verb::kUidl: uidl(command); break;
     case Verb::kRetr:
-    case Verb::kTop:
-      co_return co_await retrieve(command);
+    case Verb::kTop: co_return co_await retrieve(command);
     case Verb::kDele:
       maildrop.mark_deleted(*command.message);
       connection_.reply("+OK Marked as deleted");
@@ -34,12 +27,8 @@ Task<bool> Session::handle_transaction(const Command& command) {
       maildrop.unmark_all();
       connection_.reply("+OK");
       break;
-    case Verb::kNoop:
-      connection_.reply("+OK");
-      break;
-    default:
-      connection_.reply("-ERR Not in this state");
-      co_return ++bad_commands_ < kBadCommandsMax;
+    case Verb::kNoop: connection_.reply("+OK"); break;
+    default: connection_.reply("-ERR Not in this state"); co_return ++bad_commands_ < kBadCommandsMax;
   }
   co_return true;
 }
@@ -49,20 +38,24 @@ void Session::list(const Command& command) {
   if (command.message)
     return connection_.reply(fmt::format("+OK {} {}", *command.message, maildrop.size(*command.message)));
   std::string& out = connection_.out();
-  fmt::format_to(std::back_inserter(out), "+OK {} messages ({} octets)\r\n", maildrop.count(), maildrop.bytes());
+  fmt::format_to(std::back_inserter(out), "+OK {} messages ({} octets)\r\n", maildrop.count(),
+                 maildrop.bytes());
   for (uint32_t number = 1; number <= maildrop.highest_number(); ++number)
-    if (maildrop.has(number)) fmt::format_to(std::back_inserter(out), "{} {}\r\n", number, maildrop.size(number));
+    if (maildrop.has(number))
+      fmt::format_to(std::back_inserter(out), "{} {}\r\n", number, maildrop.size(number));
   connection_.reply(".");
 }
 
 void Session::uidl(const Command& command) {
   const Maildrop& maildrop = open_->maildrop;
   if (command.message)
-    return connection_.reply(fmt::format("+OK {} {}", *command.message, maildrop.unique_id(*command.message)));
+    return connection_.reply(
+        fmt::format("+OK {} {}", *command.message, maildrop.unique_id(*command.message)));
   std::string& out = connection_.out();
   connection_.reply("+OK");
   for (uint32_t number = 1; number <= maildrop.highest_number(); ++number)
-    if (maildrop.has(number)) fmt::format_to(std::back_inserter(out), "{} {}\r\n", number, maildrop.unique_id(number));
+    if (maildrop.has(number))
+      fmt::format_to(std::back_inserter(out), "{} {}\r\n", number, maildrop.unique_id(number));
   connection_.reply(".");
 }
 
@@ -79,7 +72,8 @@ Task<bool> Session::retrieve(const Command& command) {
   }
   std::string& out = connection_.out();
   bool top = command.verb == Verb::kTop;
-  if (out.capacity() - out.size() < whole->size()) out.reserve(out.size() + whole->size() + whole->size() / 32 + 64);
+  if (out.capacity() - out.size() < whole->size())
+    out.reserve(out.size() + whole->size() + whole->size() / 32 + 64);
   if (top)
     out.append("+OK Top follows\r\n");
   else
@@ -99,7 +93,8 @@ Task<bool> Session::stream_message(const Command& command, uint32_t number) {
   uint32_t part_bytes = top ? 64u << 10 : kStreamedBytesMin;
   Stuffer stuffer(top ? static_cast<int64_t>(std::min<uint64_t>(command.lines, INT64_MAX)) : -1);
   for (uint64_t offset = 0;;) {
-    auto part = co_await context_.backend.fetch(open.access, open.maildrop.mailbox_id(), uid, offset, part_bytes);
+    auto part =
+        co_await context_.backend.fetch(open.access, open.maildrop.mailbox_id(), uid, offset, part_bytes);
     if (!part) {
       log_event(LogLevel::kWarning, "fetch-failed", open.access.account,
                 {{"uid", uid}, {"offset", offset}, {"error", part.error().to_string()}});
@@ -141,16 +136,16 @@ Task<Result<std::string>> Session::content(uint32_t number) {
     if (attempt > 0) break;
     open.ahead.clear();
     std::vector<uint32_t> uids = uids_ahead(number);
-    auto fetched = co_await context_.backend.fetch_many(open.access, open.maildrop.mailbox_id(), std::move(uids),
-                                                        kWireChunkBytesMax);
+    auto fetched = co_await context_.backend.fetch_many(open.access, open.maildrop.mailbox_id(),
+                                                        std::move(uids), kWireChunkBytesMax);
     if (!fetched) co_return fail(fetched.error());
     open.ahead = std::move(*fetched);
   }
   co_return fail(Code::kNotFound, std::to_string(uid), "the message was expunged");
 }
 
-// This message and those that are likely to be asked for next: what is pipelined behind the command, or else what
-// follows in order, more of it the longer the client keeps to the order.
+// This message and those that are likely to be asked for next: what is pipelined behind the command, or else
+// what follows in order, more of it the longer the client keeps to the order.
 std::vector<uint32_t> Session::uids_ahead(uint32_t number) {
   Open& open = *open_;
   const Maildrop& maildrop = open.maildrop;
@@ -165,10 +160,12 @@ std::vector<uint32_t> Session::uids_ahead(uint32_t number) {
   frontend::LineScanner scanner(frontend::LineEnd::kAnyNewline);
   std::string_view unread = connection_.unread();
   bool pipelined = false;
-  for (auto found = scanner.next(unread, kCommandBytesMax); found.status == frontend::LineScanner::Status::kLine;
-       found = scanner.next(unread, kCommandBytesMax)) {
+  for (auto found = scanner.next(unread, kCommandBytesMax);
+       found.status == frontend::LineScanner::Status::kLine; found = scanner.next(unread, kCommandBytesMax)) {
     Command next = parse_command(found.line);
-    if ((next.verb != Verb::kRetr && next.verb != Verb::kTop) || !next.message || !maildrop.has(*next.message)) break;
+    if ((next.verb != Verb::kRetr && next.verb != Verb::kTop) || !next.message ||
+        !maildrop.has(*next.message))
+      break;
     pipelined = true;
     if (!add(*next.message, kReadAheadBytesMax)) break;
   }

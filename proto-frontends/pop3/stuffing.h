@@ -7,11 +7,12 @@
 
 namespace canopy::pop3 {
 
-// Appends message parts to a response. A dot that begins a line is doubled; a bare LF, which POP3 cannot carry, goes out
-// as CR LF (LMTP stores none, an import might). Memory: none but the caller's output.
+// Appends message parts to a response. A dot that begins a line is doubled; a bare LF, which POP3 cannot
+// carry, goes out as CR LF (LMTP stores none, an import might). Memory: none but the caller's output.
 class Stuffer {
  public:
-  // `lines_max` < 0: the whole message. Otherwise TOP: the header, the empty line and that many lines of the body.
+  // `lines_max` < 0: the whole message. Otherwise TOP: the header, the empty line and that many lines of the
+  // body.
   explicit Stuffer(int64_t lines_max = -1) : lines_left_(lines_max) {}
 
   void append(std::string_view part, std::string& out);

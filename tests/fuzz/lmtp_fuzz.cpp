@@ -23,7 +23,8 @@ std::string transcript(std::string_view bytes, size_t piece) {
         continue;
       }
       const Command& command = event.command;
-      said += fmt::format("{}/{}/{}/{}\n", static_cast<int>(command.verb), command.refusal, command.address, command.size);
+      said += fmt::format("{}/{}/{}/{}\n", static_cast<int>(command.verb), command.refusal, command.address,
+                          command.size);
       CANOPY_CHECK(command.address.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos);
       if (!command.refusal.empty()) continue;
       if (command.verb == Verb::kData) parser.begin_data();

@@ -1,5 +1,5 @@
-// POP3: commands are the same however they are cut; a stuffed message is too, has no end but its own, and comes out of a
-// client's unstuffing as it went in (with whole lines).
+// POP3: commands are the same however they are cut; a stuffed message is too, has no end but its own, and
+// comes out of a client's unstuffing as it went in (with whole lines).
 #include <cstdint>
 
 #include "daemon/base/check.h"
@@ -21,8 +21,8 @@ std::string commands(std::string_view bytes, size_t piece) {
     for (auto found = scanner.next(input, kCommandBytesMax); found.status != Status::kNeedMore;
          found = scanner.next(input, kCommandBytesMax)) {
       Command command = parse_command(found.line);
-      said += fmt::format("{}/{}/{}/{}/{}\n", static_cast<int>(command.verb), command.refusal, command.message.value_or(0),
-                          command.lines, command.text);
+      said += fmt::format("{}/{}/{}/{}/{}\n", static_cast<int>(command.verb), command.refusal,
+                          command.message.value_or(0), command.lines, command.text);
       if (command.initial) said += frontend::base64_decode(*command.initial).value_or("-");
     }
     waiting = input;

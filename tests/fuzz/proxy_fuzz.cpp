@@ -1,4 +1,5 @@
-// The PROXY header: no prefix of a header is wrong, nothing behind it is taken, and it never wants what it does not need.
+// The PROXY header: no prefix of a header is wrong, nothing behind it is taken, and it never wants what it
+// does not need.
 #include <cstdint>
 
 #include "daemon/base/check.h"

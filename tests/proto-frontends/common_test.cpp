@@ -19,8 +19,9 @@ std::vector<std::string> lines(std::string_view bytes, size_t piece, LineEnd end
     waiting += bytes.substr(at, piece);
     std::string_view input = waiting;
     for (auto line = scanner.next(input, 8); line.status != Status::kNeedMore; line = scanner.next(input, 8))
-      found.push_back(line.status == Status::kLine ? std::string(line.line)
-                                                   : line.status == Status::kTooLong ? "<long>" : "<bad>");
+      found.push_back(line.status == Status::kLine      ? std::string(line.line)
+                      : line.status == Status::kTooLong ? "<long>"
+                                                        : "<bad>");
     waiting = input;
     EXPECT_LE(waiting.size(), 8 + 1 + piece);
   }
@@ -28,10 +29,13 @@ std::vector<std::string> lines(std::string_view bytes, size_t piece, LineEnd end
 }
 
 TEST(LineScanner, finds_the_same_lines_in_pieces_of_any_size) {
-  std::string_view bytes("a\r\nb\nc\r\n\r\n123456789\r\n12345678\r\nx\ry\r\nz\0\r\nlong long \r long\r\nend\r\n", 66);
-  std::vector<std::string> strict = {"a", "<bad>", "", "<long>", "12345678", "<bad>", "<bad>", "<long>", "end"};
-  std::vector<std::string> lenient = {"a", "b", "c", "", "<long>", "12345678", "x\ry", std::string("z\0", 2),
-                                      "<long>", "end"};
+  static constexpr char kBytes[] =
+      "a\r\nb\nc\r\n\r\n123456789\r\n12345678\r\nx\ry\r\nz\0\r\nlong long \r long\r\nend\r\n";
+  std::string_view bytes(kBytes, sizeof kBytes - 1);
+  std::vector<std::string> strict = {"a",     "<bad>", "",       "<long>", "12345678",
+                                     "<bad>", "<bad>", "<long>", "end"};
+  std::vector<std::string> lenient = {
+      "a", "b", "c", "", "<long>", "12345678", "x\ry", std::string("z\0", 2), "<long>", "end"};
   for (size_t piece = 1; piece <= bytes.size(); ++piece) {
     EXPECT_EQ(lines(bytes, piece, LineEnd::kCrLf), strict) << piece;
     EXPECT_EQ(lines(bytes, piece, LineEnd::kAnyNewline), lenient) << piece;
@@ -64,10 +68,11 @@ ProxyParse parse_in_wanted_pieces(std::string_view bytes) {
 
 TEST(ProxyProtocol, reads_both_versions_and_never_wants_a_byte_behind_the_header) {
   std::string v2 = kSignature + binary({0x21, 0x11, 0, 12, 192, 0, 2, 1, 10, 0, 0, 1, 0x10, 0x00, 0, 110});
-  std::string v2_tls = kSignature + binary({0x21, 0x11, 0, 12 + 8 + 6, 192, 0, 2, 1, 10, 0, 0, 1, 1, 2, 0, 110, 0x20, 0, 5,
-                                            1, 0, 0, 0, 0, 0x02, 0, 3, 'a', '.', 'b'});
-  std::string v6 = kSignature + binary({0x21, 0x21, 0, 36}) + std::string(15, '\0') + "\1" + std::string(15, '\0') + "\2" +
-                   binary({0, 1, 0, 2});
+  std::string v2_tls =
+      kSignature + binary({0x21, 0x11, 0, 12 + 8 + 6, 192, 0, 2, 1, 10, 0,    0, 1, 1,   2,   0,
+                           110,  0x20, 0, 5,          1,   0, 0, 0, 0,  0x02, 0, 3, 'a', '.', 'b'});
+  std::string v6 = kSignature + binary({0x21, 0x21, 0, 36}) + std::string(15, '\0') + "\1" +
+                   std::string(15, '\0') + "\2" + binary({0, 1, 0, 2});
   std::string local = kSignature + binary({0x20, 0x00, 0, 0});
   struct Row {
     std::string header, source;
@@ -79,7 +84,8 @@ TEST(ProxyProtocol, reads_both_versions_and_never_wants_a_byte_behind_the_header
                          Row{"PROXY TCP6 2001:db8::1 ::1 4000 110\r\n", "2001:db8::1", false, false},
                          Row{"PROXY UNKNOWN\r\n", "::", false, false},
                          Row{"PROXY UNKNOWN whatever it says\r\n", "::", false, false}}) {
-    for (const ProxyParse& parsed : {parse_proxy_header(row.header + "USER"), parse_in_wanted_pieces(row.header + "USER")}) {
+    for (const ProxyParse& parsed :
+         {parse_proxy_header(row.header + "USER"), parse_in_wanted_pieces(row.header + "USER")}) {
       EXPECT_EQ(parsed.status, ProxyStatus::kDone) << row.header << parsed.why;
       EXPECT_EQ(parsed.consumed, row.header.size());
       EXPECT_EQ(parsed.header.source.to_string(), row.source);
@@ -132,7 +138,8 @@ TEST(ConnectionLimits, count_per_client_and_in_total_and_give_places_back) {
   second = {};
   EXPECT_TRUE(limits.enter(a));
   EXPECT_EQ(limits.total(), 1u);
-  auto six = limits.enter(*IpAddress::parse("2001:db8::1")), seven = limits.enter(*IpAddress::parse("2001:db8::2"));
+  auto six = limits.enter(*IpAddress::parse("2001:db8::1")),
+       seven = limits.enter(*IpAddress::parse("2001:db8::2"));
   EXPECT_FALSE(limits.enter(*IpAddress::parse("2001:db8::3"))) << "a /64 is one client";
 }
 
@@ -164,8 +171,10 @@ TEST(LoginDelays, stay_bounded_under_a_flood_of_addresses) {
 }
 
 TEST(Text, tells_utf8_from_other_bytes) {
-  for (std::string_view good : {"", "abc", "gr\xc3\xbcn", "\xf0\x9f\x8c\xb3", "\xef\xbf\xbf"}) EXPECT_TRUE(is_utf8(good));
-  for (std::string_view bad : {"\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe0\x80\x80", "\x80"})
+  for (std::string_view good : {"", "abc", "gr\xc3\xbcn", "\xf0\x9f\x8c\xb3", "\xef\xbf\xbf"})
+    EXPECT_TRUE(is_utf8(good));
+  for (std::string_view bad :
+       {"\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe0\x80\x80", "\x80"})
     EXPECT_FALSE(is_utf8(bad));
   EXPECT_EQ(printable("a\r\nb\xc3\xbc", 100), "a??b\xc3\xbc");
   EXPECT_EQ(printable("a\xc3\xbc", 2), "a");
@@ -195,24 +204,25 @@ TEST(Config, refuses_unknown_keys_and_bad_values_by_key_and_rule) {
   struct Row {
     std::string text, key, rule;
   };
-  for (const Row& row : {Row{kGood + "colour = 1\n", "listener[0].colour", "not a known key"},
-                         Row{"lops = 1\n" + kGood, "lops", "not a known key"},
-                         Row{kGood + "idle_seconds = 0\n", "listener[0].idle_seconds", "not a number from 1"},
-                         Row{kGood + "idle_seconds = \"1\"\n", "listener[0].idle_seconds", "not a number"},
-                         Row{kGood + "plaintext_auth = 1\n", "listener[0].plaintext_auth", "neither true nor false"},
-                         Row{kGood + "message_bytes_max = 100000\n", "listener[0].message_bytes_max", "not a known key"},
-                         Row{kGood + "unix_mode = \"rw\"\n", "listener[0].unix_mode", "octal"},
-                         Row{kGood + "[[listener]]\nprotocol = \"imap\"\naddress = \"tcp:*:1\"\n", "listener[1].protocol",
-                             "not one of lmtp, pop3, pop3s"},
-                         Row{kGood + "[[listener]]\nprotocol = \"pop3s\"\naddress = \"tcp:*:1\"\n", "listener[1].tls",
-                             "at least one certificate"},
-                         Row{kGood + "[[listener]]\nprotocol = \"pop3\"\naddress = \"mail.x.org:110\"\n",
-                             "listener[1].address", "neither unix: nor tcp:"},
-                         Row{"[backend]\naddresses = [\"tcp:10.0.0.1:9\"]\n[[listener]]\nprotocol = \"lmtp\"\n"
-                             "address = \"tcp:*:24\"\n",
-                             "backend.ca", "needs ca"},
-                         Row{"[backend]\naddresses = []\n", "backend.addresses", "at least one"},
-                         Row{"", "backend", "missing"}}) {
+  for (const Row& row :
+       {Row{kGood + "colour = 1\n", "listener[0].colour", "not a known key"},
+        Row{"lops = 1\n" + kGood, "lops", "not a known key"},
+        Row{kGood + "idle_seconds = 0\n", "listener[0].idle_seconds", "not a number from 1"},
+        Row{kGood + "idle_seconds = \"1\"\n", "listener[0].idle_seconds", "not a number"},
+        Row{kGood + "plaintext_auth = 1\n", "listener[0].plaintext_auth", "neither true nor false"},
+        Row{kGood + "message_bytes_max = 100000\n", "listener[0].message_bytes_max", "not a known key"},
+        Row{kGood + "unix_mode = \"rw\"\n", "listener[0].unix_mode", "octal"},
+        Row{kGood + "[[listener]]\nprotocol = \"imap\"\naddress = \"tcp:*:1\"\n", "listener[1].protocol",
+            "not one of lmtp, pop3, pop3s"},
+        Row{kGood + "[[listener]]\nprotocol = \"pop3s\"\naddress = \"tcp:*:1\"\n", "listener[1].tls",
+            "at least one certificate"},
+        Row{kGood + "[[listener]]\nprotocol = \"pop3\"\naddress = \"mail.x.org:110\"\n",
+            "listener[1].address", "neither unix: nor tcp:"},
+        Row{"[backend]\naddresses = [\"tcp:10.0.0.1:9\"]\n[[listener]]\nprotocol = \"lmtp\"\n"
+            "address = \"tcp:*:24\"\n",
+            "backend.ca", "needs ca"},
+        Row{"[backend]\naddresses = []\n", "backend.addresses", "at least one"},
+        Row{"", "backend", "missing"}}) {
     auto config = Config::parse(row.text, "f");
     ASSERT_FALSE(config) << row.text;
     EXPECT_EQ(config.error().object(), "f: " + row.key) << row.text;

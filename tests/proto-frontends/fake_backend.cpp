@@ -8,19 +8,21 @@ std::unique_ptr<Stream> Fixture::connect() {
   int ends[2];
   CANOPY_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
   bool lmtp = config.protocol == Protocol::kLmtp;
-  server->serve(loop->adopt(ends[0]), *shared,
-                {lmtp ? serve_lmtp_session : serve_pop3_session, &cache, lmtp ? lmtp::kReadBytes : pop3::kReadBytes,
-                 lmtp ? "421 4.3.2 Too many connections\r\n" : "-ERR [SYS/TEMP] Too many connections\r\n"});
+  server->serve(
+      loop->adopt(ends[0]), *shared,
+      {lmtp ? serve_lmtp_session : serve_pop3_session, &cache, lmtp ? lmtp::kReadBytes : pop3::kReadBytes,
+       lmtp ? "421 4.3.2 Too many connections\r\n" : "-ERR [SYS/TEMP] Too many connections\r\n"});
   return loop->adopt(ends[1]);
 }
 
 namespace {
 
-Task<void> write_pieces(Loop& loop, Stream& stream, const std::string& script, size_t piece_bytes, bool half_close,
-                        bool& written) {
+Task<void> write_pieces(Loop& loop, Stream& stream, const std::string& script, size_t piece_bytes,
+                        bool half_close, bool& written) {
   size_t piece = piece_bytes == 0 ? std::max<size_t>(1, script.size()) : piece_bytes;
   for (size_t at = 0; at < script.size(); at += piece) {
-    auto sent = co_await stream.write_all(std::string_view(script).substr(at, piece), loop.now() + 10 * kSecond);
+    auto sent =
+        co_await stream.write_all(std::string_view(script).substr(at, piece), loop.now() + 10 * kSecond);
     if (!sent) break;
     if (piece_bytes != 0) co_await loop.yield();
   }

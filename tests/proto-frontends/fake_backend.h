@@ -1,4 +1,5 @@
-// A Backend in memory, with the failures that a test asks for, and a client that plays a script against a session.
+// A Backend in memory, with the failures that a test asks for, and a client that plays a script against a
+// session.
 #pragma once
 
 #include <map>
@@ -23,7 +24,7 @@ class FakeBackend final : public Backend {
   std::map<std::string, Error> refusals;  // by address, at Resolve and Deliver
   std::optional<Error> down;              // every call fails with it
   std::optional<Error> expunge_fails, list_fails;
-  uint64_t fetch_fails_at = UINT64_MAX;   // Fetch at this offset and beyond
+  uint64_t fetch_fails_at = UINT64_MAX;  // Fetch at this offset and beyond
   int resolves = 0, delivers = 0, fetches = 0, uploads = 0, locks_held = 0;
   std::vector<std::string> dropped;
   std::string return_path, last_sasl_address;
@@ -34,7 +35,9 @@ class FakeBackend final : public Backend {
     accounts[name].password = password;
     return accounts[name];
   }
-  static void put(Account& account, std::string content) { account.messages[account.next_uid++] = std::move(content); }
+  static void put(Account& account, std::string content) {
+    account.messages[account.next_uid++] = std::move(content);
+  }
 
   Result<std::string> judge(const std::string& address) const {
     if (auto at = refusals.find(address); at != refusals.end()) return fail(at->second);
@@ -42,7 +45,8 @@ class FakeBackend final : public Backend {
     return address;
   }
 
-  Task<Result<std::vector<Result<std::string>>>> resolve(std::vector<std::string> addresses, uint64_t) override {
+  Task<Result<std::vector<Result<std::string>>>> resolve(std::vector<std::string> addresses,
+                                                         uint64_t) override {
     ++resolves;
     if (down) co_return fail(*down);
     std::vector<Result<std::string>> results;
@@ -140,7 +144,8 @@ class FakeBackend final : public Backend {
     co_return list;
   }
   Task<Result<std::vector<FetchedContent>>> fetch_many(const AccountAccess& access, uint32_t,
-                                                       std::vector<uint32_t> uids, uint32_t max_bytes) override {
+                                                       std::vector<uint32_t> uids,
+                                                       uint32_t max_bytes) override {
     ++fetches;
     if (down) co_return fail(*down);
     std::vector<FetchedContent> contents;
@@ -165,14 +170,16 @@ class FakeBackend final : public Backend {
     part.end = offset + part.data.size() >= whole.size();
     co_return part;
   }
-  Task<Result<void>> expunge(const AccountAccess& access, uint32_t, std::vector<uint32_t> uids, std::string) override {
+  Task<Result<void>> expunge(const AccountAccess& access, uint32_t, std::vector<uint32_t> uids,
+                             std::string) override {
     if (expunge_fails) co_return fail(*expunge_fails);
     for (uint32_t uid : uids) accounts[access.account].messages.erase(uid);
     co_return Result<void>{};
   }
 };
 
-inline Task<std::string> serve_lmtp_session(Connection& connection, const SessionContext& context, void* state) {
+inline Task<std::string> serve_lmtp_session(Connection& connection, const SessionContext& context,
+                                            void* state) {
   lmtp::Session session(connection, context, *static_cast<lmtp::RecipientCache*>(state));
   co_await session.run();
   co_return std::string();

@@ -15,7 +15,8 @@ std::string decode(std::string_view bytes, size_t piece, std::string* rest = nul
     std::string_view input = waiting;
     ended = decoder.decode(input, content);
     waiting = input;
-    if (ended && rest != nullptr) *rest = waiting + std::string(bytes.substr(std::min(bytes.size(), at + piece)));
+    if (ended && rest != nullptr)
+      *rest = waiting + std::string(bytes.substr(std::min(bytes.size(), at + piece)));
   }
   return ended ? content : content + "<open>";
 }
@@ -47,13 +48,15 @@ TEST(DotDecoder, decodes_every_row_the_same_whole_and_in_pieces_of_any_size) {
   for (const Row& row : kRows)
     for (size_t piece = 1; piece <= row.wire.size(); ++piece) {
       std::string rest;
-      EXPECT_EQ(decode(row.wire, piece, &rest), row.content) << testing::PrintToString(row.wire) << " by " << piece;
+      EXPECT_EQ(decode(row.wire, piece, &rest), row.content)
+          << testing::PrintToString(row.wire) << " by " << piece;
       EXPECT_EQ(rest, row.rest);
     }
 }
 
 TEST(DotDecoder, never_ends_on_anything_but_the_exact_five_bytes) {
-  for (std::string_view wire : {"a\n.\n", "a\r.\r", "a\n.\r\n", "a\r\n.\n", "a\r\n.\r", "a\r\n. \r\n", "a\r\n..\r\n"})
+  for (std::string_view wire :
+       {"a\n.\n", "a\r.\r", "a\n.\r\n", "a\r\n.\n", "a\r\n.\r", "a\r\n. \r\n", "a\r\n..\r\n"})
     for (size_t piece = 1; piece <= wire.size(); ++piece)
       EXPECT_TRUE(decode(wire, piece).ends_with("<open>")) << testing::PrintToString(wire);
 }
@@ -75,8 +78,8 @@ std::vector<std::string> events(std::string_view bytes, size_t piece) {
         continue;
       }
       const Command& command = event.command;
-      said.push_back(fmt::format("{} {} {} {} {}", static_cast<int>(command.verb), command.refusal, command.address,
-                                 command.size, command.argument));
+      said.push_back(fmt::format("{} {} {} {} {}", static_cast<int>(command.verb), command.refusal,
+                                 command.address, command.size, command.argument));
       if (command.verb == Verb::kData && command.refusal.empty()) parser.begin_data();
       if (command.verb == Verb::kBdat && command.refusal.empty()) parser.begin_chunk(command.size);
     }
@@ -119,31 +122,34 @@ TEST(LmtpCommand, refuses_what_is_not_valid_with_a_reply) {
   struct Refused {
     std::string_view line, code;
   };
-  for (auto [line, code] : std::initializer_list<Refused>{{"MAIL FROM:a@b", "501"},
-                                                          {"MAIL TO:<a@b>", "501"},
-                                                          {"MAIL FROM:<a@b> SIZE=x", "501"},
-                                                          {"MAIL FROM:<a@b> SIZE=99999999999999999999", "501"},
-                                                          {"MAIL FROM:<a@b> FOO=1", "555"},
-                                                          {"MAIL FROM:<a@b>SIZE=1", "501"},
-                                                          {"MAIL FROM:<gr\xc3\xbcn@dom>", "553"},
-                                                          {"RCPT TO:<>", "501"},
-                                                          {"RCPT TO:<a@b@c>", "501"},
-                                                          {"RCPT TO:<\"a@evil\"@b>", "501"},
-                                                          {"RCPT TO:<a b@c>", "501"},
-                                                          {"RCPT TO:<a@.b>", "501"},
-                                                          {"RCPT TO:<\xff@b>", "553"},
-                                                          {"BDAT", "501"},
-                                                          {"BDAT -1", "501"},
-                                                          {"BDAT 1 FIRST", "501"},
-                                                          {"LHLO", "501"},
-                                                          {"EHLO x", "500"},
-                                                          {"DATA now", "501"},
-                                                          {"", "500"}})
-    EXPECT_TRUE(parse_command(line).refusal.starts_with(code)) << line << " -> " << parse_command(line).refusal;
+  for (auto [line, code] :
+       std::initializer_list<Refused>{{"MAIL FROM:a@b", "501"},
+                                      {"MAIL TO:<a@b>", "501"},
+                                      {"MAIL FROM:<a@b> SIZE=x", "501"},
+                                      {"MAIL FROM:<a@b> SIZE=99999999999999999999", "501"},
+                                      {"MAIL FROM:<a@b> FOO=1", "555"},
+                                      {"MAIL FROM:<a@b>SIZE=1", "501"},
+                                      {"MAIL FROM:<gr\xc3\xbcn@dom>", "553"},
+                                      {"RCPT TO:<>", "501"},
+                                      {"RCPT TO:<a@b@c>", "501"},
+                                      {"RCPT TO:<\"a@evil\"@b>", "501"},
+                                      {"RCPT TO:<a b@c>", "501"},
+                                      {"RCPT TO:<a@.b>", "501"},
+                                      {"RCPT TO:<\xff@b>", "553"},
+                                      {"BDAT", "501"},
+                                      {"BDAT -1", "501"},
+                                      {"BDAT 1 FIRST", "501"},
+                                      {"LHLO", "501"},
+                                      {"EHLO x", "500"},
+                                      {"DATA now", "501"},
+                                      {"", "500"}})
+    EXPECT_TRUE(parse_command(line).refusal.starts_with(code))
+        << line << " -> " << parse_command(line).refusal;
 }
 
 TEST(ReceivedField, cannot_be_broken_out_of_by_what_a_client_says_about_itself) {
-  TraceInfo info{.helo = "evil)\r\nX: y", .client = "192.0.2.1", .hostname = "mx", .recipient = "a@b", .id = "1"};
+  TraceInfo info{
+      .helo = "evil)\r\nX: y", .client = "192.0.2.1", .hostname = "mx", .recipient = "a@b", .id = "1"};
   std::string field = received_field(info);
   EXPECT_EQ(field.find("\r\nX"), field.npos);
   EXPECT_NE(field.find("from evil???X:?y ([192.0.2.1])"), field.npos);

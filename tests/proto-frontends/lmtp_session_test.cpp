@@ -14,7 +14,9 @@ class Lmtp : public testing::Test {
     t.backend.add("ann@x.org");
     t.backend.add("bob@x.org");
   }
-  std::string inbox(const std::string& name, uint32_t uid = 1) { return t.backend.accounts[name].messages[uid]; }
+  std::string inbox(const std::string& name, uint32_t uid = 1) {
+    return t.backend.accounts[name].messages[uid];
+  }
   Fixture t{Protocol::kLmtp};
 };
 
@@ -32,8 +34,8 @@ TEST_F(Lmtp, delivers_a_pipelined_message_whole_and_one_byte_at_a_time) {
 
 TEST_F(Lmtp, announces_what_it_can) {
   std::string said = t.talk(kHello + "QUIT\r\n");
-  for (std::string_view keyword : {"PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "BINARYMIME", "SIZE 8388608",
-                                   "ENHANCEDSTATUSCODES"})
+  for (std::string_view keyword : {"PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "BINARYMIME",
+                                   "SIZE 8388608", "ENHANCEDSTATUSCODES"})
     EXPECT_NE(said.find(keyword), said.npos) << keyword;
   EXPECT_EQ(said.find("STARTTLS"), said.npos);
 }
@@ -42,13 +44,17 @@ TEST_F(Lmtp, answers_each_recipient_by_itself_and_resolves_a_pipelined_group_at_
   t.backend.refusals.emplace("bob@x.org", Error(Code::kQuotaExceeded, "bob", "full"));
   t.cache.insert("bob@x.org", t.loop->now());  // it was not over its quota a moment ago
   t.backend.refusals.emplace("sue@x.org", Error(Code::kSuspended, "sue", "suspended"));
-  std::string said = t.talk(kHello +
-                            "MAIL FROM:<>\r\nRCPT TO:<ann@x.org>\r\nRCPT TO:<none@x.org>\r\nRCPT TO:<sue@x.org>\r\n"
-                            "RCPT TO:bad\r\nRCPT TO:<bob>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n");
-  EXPECT_NE(said.find("250 2.1.0 OK\r\n250 2.1.5 OK\r\n550 5.1.1 No such user here\r\n450 4.2.1 The account is not in use "
-                      "at the moment\r\n501 5.1.3 Not an address in <>\r\n250 2.1.5 OK\r\n354 End with CRLF.CRLF\r\n"
-                      "250 2.1.5 Delivered\r\n452 4.2.2 Over quota\r\n221"),
-            said.npos)
+  std::string said =
+      t.talk(kHello +
+             "MAIL FROM:<>\r\nRCPT TO:<ann@x.org>\r\nRCPT TO:<none@x.org>\r\nRCPT TO:<sue@x.org>\r\n"
+             "RCPT TO:bad\r\nRCPT TO:<bob>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n");
+  EXPECT_NE(
+      said.find(
+          "250 2.1.0 OK\r\n250 2.1.5 OK\r\n550 5.1.1 No such user here\r\n450 4.2.1 The account is not in "
+          "use "
+          "at the moment\r\n501 5.1.3 Not an address in <>\r\n250 2.1.5 OK\r\n354 End with CRLF.CRLF\r\n"
+          "250 2.1.5 Delivered\r\n452 4.2.2 Over quota\r\n221"),
+      said.npos)
       << said;
   EXPECT_EQ(t.backend.resolves, 1);
   EXPECT_EQ(t.backend.delivers, 1);
@@ -79,8 +85,9 @@ TEST_F(Lmtp, a_backend_that_is_down_is_never_a_5xx) {
 }
 
 TEST_F(Lmtp, temporary_states_of_one_recipient_are_4xx) {
-  for (Code code : {Code::kStoreUnavailable, Code::kStoreFull, Code::kTryAgain, Code::kWrongBackend, Code::kFenced,
-                    Code::kInternal, Code::kDamaged, Code::kBusy, Code::kIo, Code::kPermissionDenied}) {
+  for (Code code :
+       {Code::kStoreUnavailable, Code::kStoreFull, Code::kTryAgain, Code::kWrongBackend, Code::kFenced,
+        Code::kInternal, Code::kDamaged, Code::kBusy, Code::kIo, Code::kPermissionDenied}) {
     t.backend.refusals.clear();
     t.backend.refusals.emplace("ann@x.org", Error(code, "ann", "x"));
     std::string said = t.talk(kHello + kAnn + "QUIT\r\n");
@@ -90,11 +97,14 @@ TEST_F(Lmtp, temporary_states_of_one_recipient_are_4xx) {
 }
 
 TEST_F(Lmtp, takes_chunks_with_any_bytes_in_them) {
-  std::string said = t.talk(kHello +
-                            "MAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<ann@x.org>\r\nRCPT TO:<bob@x.org>\r\n"
-                            "BDAT 5\r\n\n.\r\n\rBDAT 3 LAST\r\nxyzQUIT\r\n",
-                            1);
-  EXPECT_NE(said.find("250 2.0.0 Chunk taken\r\n250 2.1.5 Delivered\r\n250 2.1.5 Delivered\r\n221"), said.npos) << said;
+  std::string said =
+      t.talk(kHello +
+                 "MAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<ann@x.org>\r\nRCPT TO:<bob@x.org>\r\n"
+                 "BDAT 5\r\n\n.\r\n\rBDAT 3 LAST\r\nxyzQUIT\r\n",
+             1);
+  EXPECT_NE(said.find("250 2.0.0 Chunk taken\r\n250 2.1.5 Delivered\r\n250 2.1.5 Delivered\r\n221"),
+            said.npos)
+      << said;
   EXPECT_TRUE(inbox("bob@x.org").ends_with("+0000\r\n\n.\r\n\rxyz"));
 }
 
@@ -104,7 +114,8 @@ TEST_F(Lmtp, an_empty_last_chunk_ends_the_message) {
 }
 
 TEST_F(Lmtp, a_chunk_without_recipients_is_read_and_refused) {
-  std::string said = t.talk(kHello + "MAIL FROM:<a@b>\r\nRCPT TO:<none@x.org>\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\nQUIT\r\n");
+  std::string said =
+      t.talk(kHello + "MAIL FROM:<a@b>\r\nRCPT TO:<none@x.org>\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\nQUIT\r\n");
   EXPECT_NE(said.find("503 5.5.1 No valid recipients\r\n250 2.0.0 OK\r\n221"), said.npos) << said;
 }
 
@@ -121,17 +132,20 @@ TEST_F(Lmtp, refuses_a_message_over_the_limit_by_its_announcement_and_by_its_byt
   t.config.session.message_bytes_max = 1000;
   std::string said = t.talk(kHello + "MAIL FROM:<a@b> SIZE=1001\r\nQUIT\r\n");
   EXPECT_NE(said.find("552 5.3.4"), said.npos);
-  said = t.talk(kHello + kAnn + "RCPT TO:<bob@x.org>\r\nDATA\r\n" + std::string(1001, 'x') + "\r\n.\r\nNOOP\r\nQUIT\r\n");
+  said = t.talk(kHello + kAnn + "RCPT TO:<bob@x.org>\r\nDATA\r\n" + std::string(1001, 'x') +
+                "\r\n.\r\nNOOP\r\nQUIT\r\n");
   EXPECT_EQ(count_of(said, "552 5.3.4"), 2u) << said;
   EXPECT_NE(said.find("250 2.0.0 OK\r\n221"), said.npos) << said;
-  said = t.talk(kHello + kAnn + "BDAT 1001\r\n" + std::string(1001, 'x') + "BDAT 1 LAST\r\nxRSET\r\nNOOP\r\nQUIT\r\n");
+  said = t.talk(kHello + kAnn + "BDAT 1001\r\n" + std::string(1001, 'x') +
+                "BDAT 1 LAST\r\nxRSET\r\nNOOP\r\nQUIT\r\n");
   EXPECT_EQ(count_of(said, "552 5.3.4"), 2u) << said;
   EXPECT_EQ(t.backend.delivers, 0);
 }
 
 TEST_F(Lmtp, streams_a_large_message_in_chunks) {
   std::string body;
-  for (int i = 0; body.size() < (5u << 20); ++i) body += fmt::format("{} line of some length, with text\r\n", i);
+  for (int i = 0; body.size() < (5u << 20); ++i)
+    body += fmt::format("{} line of some length, with text\r\n", i);
   std::string said = t.talk(kHello + kAnn + "DATA\r\n" + body + ".\r\nQUIT\r\n");
   EXPECT_EQ(count_of(said, "Delivered"), 1u) << said;
   EXPECT_EQ(t.backend.uploads, 1);
@@ -162,8 +176,9 @@ TEST_F(Lmtp, takes_a_hundred_recipients_and_asks_to_come_back_for_more) {
 }
 
 TEST_F(Lmtp, keeps_the_order_of_commands) {
-  std::string said = t.talk("MAIL FROM:<a@b>\r\nLHLO me\r\nRCPT TO:<ann@x.org>\r\nDATA\r\nMAIL FROM:<a@b>\r\n"
-                            "MAIL FROM:<a@b>\r\nDATA\r\nRSET\r\nRCPT TO:<ann@x.org>\r\nVRFY ann\r\nQUIT\r\n");
+  std::string said = t.talk(
+      "MAIL FROM:<a@b>\r\nLHLO me\r\nRCPT TO:<ann@x.org>\r\nDATA\r\nMAIL FROM:<a@b>\r\n"
+      "MAIL FROM:<a@b>\r\nDATA\r\nRSET\r\nRCPT TO:<ann@x.org>\r\nVRFY ann\r\nQUIT\r\n");
   EXPECT_EQ(count_of(said, "503 5.5.1"), 6u) << said;
 }
 
@@ -185,7 +200,8 @@ TEST_F(Lmtp, says_421_to_idle_clients_when_it_shuts_down) {
   auto client = t.connect();
   t.loop->run_until_done(send_and_read(*t.loop, *client, kHello, "ENHANCEDSTATUSCODES\r\n"));
   t.loop->run_until_done(t.server->stop(t.loop->now() + 5 * kSecond));
-  EXPECT_EQ(t.loop->run_until_done(read_rest(*t.loop, *client)), "421 4.3.2 Shutting down, please come again\r\n");
+  EXPECT_EQ(t.loop->run_until_done(read_rest(*t.loop, *client)),
+            "421 4.3.2 Shutting down, please come again\r\n");
 }
 
 TEST_F(Lmtp, turns_away_what_is_over_the_connection_limit) {

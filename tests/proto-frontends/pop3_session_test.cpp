@@ -29,7 +29,8 @@ TEST_F(Pop3, answers_a_whole_session_the_same_whole_and_one_byte_at_a_time) {
             "+OK 2 36\r\n+OK\r\n1 7.1\r\n2 7.2\r\n3 7.3\r\n.\r\n+OK 3 7.3\r\n"
             "+OK 27 octets\r\nSubject: 1\r\n\r\nhello\r\n..dot\r\n.\r\n+OK\r\n+OK Bye\r\n");
   for (size_t piece : {1, 2, 7}) EXPECT_EQ(t.talk(script, piece), said) << piece;
-  EXPECT_EQ(t.talk("user ann\nPASS secret\nstat\nquit\n").substr(0, 24), said.substr(0, 24)) << "LF alone ends a line";
+  EXPECT_EQ(t.talk("user ann\nPASS secret\nstat\nquit\n").substr(0, 24), said.substr(0, 24))
+      << "LF alone ends a line";
   EXPECT_EQ(t.backend.locks_held, 0);
 }
 
@@ -47,14 +48,16 @@ TEST_F(Pop3, reads_ahead_for_a_client_that_goes_through_the_list_without_pipelin
   };
   ask("", "POP3\r\n");
   ask(kLogin, "3 messages\r\n");
-  for (int i = 1; i <= 3; ++i) EXPECT_TRUE(ask(fmt::format("RETR {}\r\n", i), "\r\n.\r\n").starts_with("+OK"));
+  for (int i = 1; i <= 3; ++i)
+    EXPECT_TRUE(ask(fmt::format("RETR {}\r\n", i), "\r\n.\r\n").starts_with("+OK"));
   EXPECT_EQ(t.backend.fetches, 1);
   ask("QUIT\r\n", "Bye\r\n");
 }
 
 TEST_F(Pop3, top_sends_the_header_and_as_many_lines_as_were_asked_for) {
   std::string said = t.talk(kLogin + "TOP 2 0\r\nTOP 2 2\r\nTOP 2 99\r\nQUIT\r\n");
-  EXPECT_NE(said.find("+OK Top follows\r\nSubject: 2\r\n\r\n.\r\n+OK Top follows\r\nSubject: 2\r\n\r\nline 1\r\nline 2\r\n.\r\n"
+  EXPECT_NE(said.find("+OK Top follows\r\nSubject: 2\r\n\r\n.\r\n+OK Top follows\r\nSubject: 2\r\n\r\nline "
+                      "1\r\nline 2\r\n.\r\n"
                       "+OK Top follows\r\nSubject: 2\r\n\r\nline 1\r\nline 2\r\nline 3\r\n.\r\n"),
             said.npos)
       << said;
@@ -62,7 +65,8 @@ TEST_F(Pop3, top_sends_the_header_and_as_many_lines_as_were_asked_for) {
 
 TEST_F(Pop3, removes_at_quit_what_was_marked_and_nothing_without_quit) {
   std::string said = t.talk(kLogin + "DELE 1\r\nDELE 1\r\nRETR 1\r\nSTAT\r\nRSET\r\nSTAT\r\nDELE 2\r\n");
-  EXPECT_NE(said.find("+OK Marked as deleted\r\n-ERR No such message\r\n-ERR No such message\r\n+OK 2 63\r\n+OK\r\n+OK 3 90\r\n"),
+  EXPECT_NE(said.find("+OK Marked as deleted\r\n-ERR No such message\r\n-ERR No such message\r\n+OK 2 "
+                      "63\r\n+OK\r\n+OK 3 90\r\n"),
             said.npos)
       << said;
   EXPECT_EQ(ann().messages.size(), 3u);
@@ -74,7 +78,8 @@ TEST_F(Pop3, removes_at_quit_what_was_marked_and_nothing_without_quit) {
 
 TEST_F(Pop3, says_so_when_deletions_fail) {
   t.backend.expunge_fails.emplace(Code::kStoreUnavailable, "store", "down");
-  EXPECT_TRUE(t.talk(kLogin + "DELE 1\r\nQUIT\r\n").ends_with("-ERR [SYS/TEMP] Some deleted messages were not removed\r\n"));
+  EXPECT_TRUE(t.talk(kLogin + "DELE 1\r\nQUIT\r\n")
+                  .ends_with("-ERR [SYS/TEMP] Some deleted messages were not removed\r\n"));
   EXPECT_EQ(t.backend.locks_held, 0);
 }
 
@@ -84,7 +89,8 @@ TEST_F(Pop3, a_temporary_state_is_never_an_empty_maildrop_or_a_wrong_password) {
   EXPECT_NE(said.find("-ERR [SYS/TEMP]"), said.npos);
   EXPECT_NE(said.find("-ERR Log in first"), said.npos) << said;
   EXPECT_EQ(t.backend.locks_held, 0) << "the lock is given back";
-  for (Code code : {Code::kConnectionLost, Code::kDeadlineExceeded, Code::kInternal, Code::kTryAgain, Code::kSuspended}) {
+  for (Code code :
+       {Code::kConnectionLost, Code::kDeadlineExceeded, Code::kInternal, Code::kTryAgain, Code::kSuspended}) {
     t.backend.down.emplace(code, "backend", "down");
     said = t.talk(kLogin + "QUIT\r\n");
     EXPECT_EQ(count_of(said, "-ERR [SYS/TEMP]"), 1u) << said;
@@ -109,7 +115,9 @@ TEST_F(Pop3, refuses_wrong_passwords_and_ends_after_a_few) {
   for (int i = 0; i < 6; ++i) script += "USER ann\r\nPASS wrong\r\n";
   std::string said = t.talk(script);
   EXPECT_EQ(count_of(said, "-ERR [AUTH] "), pop3::kFailedLoginsMax) << said;
-  EXPECT_EQ(count_of(t.talk("USER nobody\r\nPASS secret\r\nQUIT\r\n"), "-ERR [AUTH] Name or password is wrong"), 1u);
+  EXPECT_EQ(
+      count_of(t.talk("USER nobody\r\nPASS secret\r\nQUIT\r\n"), "-ERR [AUTH] Name or password is wrong"),
+      1u);
 }
 
 TEST_F(Pop3, takes_no_password_in_the_clear_unless_told_to) {
@@ -125,17 +133,19 @@ TEST_F(Pop3, authenticates_with_plain_in_one_and_in_two_steps) {
   std::string said = t.talk("AUTH plain\r\n" + plain + "\r\nQUIT\r\n");
   EXPECT_NE(said.find("POP3\r\n+ \r\n+OK 3 messages\r\n"), said.npos) << said;
   said = t.talk("AUTH PLAIN\r\n*\r\nAUTH PLAIN not-base64\r\nAUTH FOO\r\nAUTH\r\nQUIT\r\n");
-  EXPECT_NE(said.find("-ERR Given up\r\n-ERR Not base64\r\n-ERR Mechanism not known\r\n+OK Mechanisms follow\r\nPLAIN\r\n"
-                      "SCRAM-SHA-256\r\n.\r\n"),
-            said.npos)
+  EXPECT_NE(
+      said.find(
+          "-ERR Given up\r\n-ERR Not base64\r\n-ERR Mechanism not known\r\n+OK Mechanisms follow\r\nPLAIN\r\n"
+          "SCRAM-SHA-256\r\n.\r\n"),
+      said.npos)
       << said;
 }
 
 TEST_F(Pop3, relays_the_rounds_of_scram) {
-  std::string said = t.talk("AUTH SCRAM-SHA-256 " + base64_encode("n,,n=ann") + "\r\n" + base64_encode("proof") +
-                            "\r\n\r\nQUIT\r\n");
-  EXPECT_NE(said.find("+ " + base64_encode("server-first:n,,n=ann") + "\r\n+ " + base64_encode("v=signature") +
-                      "\r\n+OK 3 messages\r\n"),
+  std::string said = t.talk("AUTH SCRAM-SHA-256 " + base64_encode("n,,n=ann") + "\r\n" +
+                            base64_encode("proof") + "\r\n\r\nQUIT\r\n");
+  EXPECT_NE(said.find("+ " + base64_encode("server-first:n,,n=ann") + "\r\n+ " +
+                      base64_encode("v=signature") + "\r\n+OK 3 messages\r\n"),
             said.npos)
       << said;
 }
@@ -161,21 +171,25 @@ TEST_F(Pop3, tells_when_a_message_has_gone_meanwhile) {
   ann().messages.erase(1);
   EXPECT_EQ(t.loop->run_until_done(send_and_read(*t.loop, *client, "RETR 1\r\n", "\r\n")),
             "-ERR The message is no longer there\r\n");
-  EXPECT_TRUE(t.loop->run_until_done(send_and_read(*t.loop, *client, "RETR 2\r\n", ".\r\n")).starts_with("+OK 36"));
+  EXPECT_TRUE(
+      t.loop->run_until_done(send_and_read(*t.loop, *client, "RETR 2\r\n", ".\r\n")).starts_with("+OK 36"));
   t.loop->run_until_done(send_and_read(*t.loop, *client, "QUIT\r\n", "Bye\r\n"));
 }
 
 TEST_F(Pop3, announces_its_capabilities_and_languages) {
   std::string said = t.talk("CAPA\r\nLANG\r\nLANG en\r\nLANG xx\r\nUTF8\r\nQUIT\r\n");
-  for (std::string_view line : {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "USER",
-                                "SASL PLAIN SCRAM-SHA-256", "UTF8 USER", "LANG", "IMPLEMENTATION Canopy"})
+  for (std::string_view line :
+       {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "USER",
+        "SASL PLAIN SCRAM-SHA-256", "UTF8 USER", "LANG", "IMPLEMENTATION Canopy"})
     EXPECT_EQ(count_of(said, fmt::format("\r\n{}\r\n", line)), 1u) << line;
-  EXPECT_NE(said.find("+OK en Texts are in English\r\n-ERR There are no texts in that language\r\n+OK UTF-8"), said.npos);
+  EXPECT_NE(said.find("+OK en Texts are in English\r\n-ERR There are no texts in that language\r\n+OK UTF-8"),
+            said.npos);
 }
 
 TEST_F(Pop3, refuses_bad_numbers_and_long_lines) {
-  std::string said = t.talk(kLogin + "RETR 0\r\nRETR 4\r\nRETR -1\r\nRETR 99999999999\r\nTOP 1\r\nRETR\r\nFOO\r\n" +
-                            std::string(1000, 'x') + "\r\nQUIT\r\n");
+  std::string said =
+      t.talk(kLogin + "RETR 0\r\nRETR 4\r\nRETR -1\r\nRETR 99999999999\r\nTOP 1\r\nRETR\r\nFOO\r\n" +
+             std::string(1000, 'x') + "\r\nQUIT\r\n");
   EXPECT_EQ(count_of(said, "-ERR "), 8u) << said;
 }
 

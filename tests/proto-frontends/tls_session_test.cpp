@@ -13,9 +13,11 @@ class Tls : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     std::filesystem::create_directories(folder());
-    std::string command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=mx.x.org "
-                          "-addext subjectAltName=DNS:mx.x.org -keyout " +
-                          folder() + "/key.pem -out " + folder() + "/cert.pem 2>/dev/null";
+    std::string command =
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+        "/CN=mx.x.org "
+        "-addext subjectAltName=DNS:mx.x.org -keyout " +
+        folder() + "/key.pem -out " + folder() + "/cert.pem 2>/dev/null";
     ASSERT_EQ(std::system(command.c_str()), 0);
   }
   static std::string folder() { return CANOPY_BINARY_DIR "/frontend_tls_test"; }
@@ -36,8 +38,8 @@ class Tls : public testing::Test {
     t->backend.add("ann@x.org");
   }
   std::unique_ptr<Stream> secure(std::unique_ptr<Stream> stream) {
-    auto secured = t->loop->run_until_done(TlsStream::connect(*t->loop, *client_context, std::move(stream), "mx.x.org",
-                                                              t->loop->now() + 10 * kSecond));
+    auto secured = t->loop->run_until_done(TlsStream::connect(*t->loop, *client_context, std::move(stream),
+                                                              "mx.x.org", t->loop->now() + 10 * kSecond));
     if (!secured) ADD_FAILURE() << secured.error().to_string();
     return secured ? std::move(*secured) : nullptr;
   }
@@ -59,22 +61,26 @@ TEST_F(Tls, stls_lets_passwords_in) {
   std::string capabilities = ask(*stream, "CAPA\r\n", "\r\n.\r\n");
   EXPECT_EQ(capabilities.find("STLS"), std::string::npos);
   EXPECT_NE(capabilities.find("SASL PLAIN"), std::string::npos);
-  EXPECT_EQ(ask(*stream, "USER ann\r\nPASS secret\r\n", "messages\r\n"), "+OK Now the password\r\n+OK 0 messages\r\n");
+  EXPECT_EQ(ask(*stream, "USER ann\r\nPASS secret\r\n", "messages\r\n"),
+            "+OK Now the password\r\n+OK 0 messages\r\n");
   EXPECT_EQ(ask(*stream, "QUIT\r\n", {}), "+OK Bye\r\n");
 }
 
 TEST_F(Tls, what_was_said_in_the_clear_behind_stls_is_not_taken_for_something_said_under_it) {
   use(Protocol::kPop3);
-  EXPECT_TRUE(t->talk("STLS\r\nUSER ann\r\n").ends_with("-ERR Nothing may follow STLS before the handshake\r\n"));
+  EXPECT_TRUE(
+      t->talk("STLS\r\nUSER ann\r\n").ends_with("-ERR Nothing may follow STLS before the handshake\r\n"));
   use(Protocol::kLmtp);
-  EXPECT_TRUE(t->talk("LHLO me\r\nSTARTTLS\r\nNOOP\r\n").ends_with("501 5.5.4 Nothing may follow STARTTLS before the handshake\r\n"));
+  EXPECT_TRUE(t->talk("LHLO me\r\nSTARTTLS\r\nNOOP\r\n")
+                  .ends_with("501 5.5.4 Nothing may follow STARTTLS before the handshake\r\n"));
 }
 
 TEST_F(Tls, pop3s_shakes_hands_first_also_behind_a_proxy_header_in_the_same_packet) {
   use(Protocol::kPop3s);
   auto stream = secure(t->connect());
   ASSERT_NE(stream, nullptr);
-  EXPECT_TRUE(ask(*stream, "USER ann\r\nPASS secret\r\nQUIT\r\n", {}).ends_with("+OK 0 messages\r\n+OK Bye\r\n"));
+  EXPECT_TRUE(
+      ask(*stream, "USER ann\r\nPASS secret\r\nQUIT\r\n", {}).ends_with("+OK 0 messages\r\n+OK Bye\r\n"));
   t->config.proxy_unix = true;
   stream = t->connect();
   ASSERT_TRUE(t->loop->run_until_done(

@@ -48,7 +48,8 @@ struct FakeDaemon {
     v1::DeliverResponse out;
     for (const auto& recipient : request.recipients()) {
       auto* result = out.add_results();
-      if (recipient.request_id().size() != 16) return fail(Code::kInvalidArgument, "request_id", "not 16 bytes");
+      if (recipient.request_id().size() != 16)
+        return fail(Code::kInvalidArgument, "request_id", "not 16 bytes");
       if (recipient.address() == "full@x.org")
         result->mutable_error()->set_code(static_cast<uint32_t>(Code::kQuotaExceeded));
       else
@@ -77,7 +78,8 @@ struct FakeDaemon {
     return out;
   }
   Result<v1::ExpungeResponse> expunge(wire::CallContext&, const v1::ExpungeRequest& request) {
-    for (const auto& range : request.uids()) said.push_back(fmt::format("{}-{}", range.first(), range.last()));
+    for (const auto& range : request.uids())
+      said.push_back(fmt::format("{}-{}", range.first(), range.last()));
     return v1::ExpungeResponse();
   }
   Result<v1::FetchManyResponse> fetch_many(wire::CallContext&, const v1::FetchManyRequest& request) {
@@ -98,16 +100,20 @@ class WireBackendTest : public testing::Test {
  protected:
   WireBackendTest() : loop(*UringLoop::create({.entries = 64, .file_workers = 1})) {
     session.add_to(table);
-    table.add<v1::ResolveRequest, v1::ResolveResponse>("canopy.v1.Directory", "Resolve", &daemon, &FakeDaemon::resolve);
-    table.add<v1::DeliverRequest, v1::DeliverResponse>("canopy.v1.Mailboxes", "Deliver", &daemon, &FakeDaemon::deliver);
+    table.add<v1::ResolveRequest, v1::ResolveResponse>("canopy.v1.Directory", "Resolve", &daemon,
+                                                       &FakeDaemon::resolve);
+    table.add<v1::DeliverRequest, v1::DeliverResponse>("canopy.v1.Mailboxes", "Deliver", &daemon,
+                                                       &FakeDaemon::deliver);
     table.add<v1::OpenUploadRequest, v1::OpenUploadResponse>("canopy.v1.Mailboxes", "OpenUpload", &daemon,
                                                              &FakeDaemon::open_upload);
-    table.add<v1::UploadRequest, v1::UploadResponse>("canopy.v1.Mailboxes", "Upload", &daemon, &FakeDaemon::upload);
+    table.add<v1::UploadRequest, v1::UploadResponse>("canopy.v1.Mailboxes", "Upload", &daemon,
+                                                     &FakeDaemon::upload);
     table.add<v1::AuthenticateRequest, v1::AuthenticateResponse>("canopy.v1.Session", "Authenticate", &daemon,
                                                                  &FakeDaemon::authenticate);
-    table.add<v1::ListMessagesRequest, v1::ListMessagesResponse>("canopy.v1.Mailboxes", "ListMessages", &daemon,
-                                                                 &FakeDaemon::list);
-    table.add<v1::ExpungeRequest, v1::ExpungeResponse>("canopy.v1.Mailboxes", "Expunge", &daemon, &FakeDaemon::expunge);
+    table.add<v1::ListMessagesRequest, v1::ListMessagesResponse>("canopy.v1.Mailboxes", "ListMessages",
+                                                                 &daemon, &FakeDaemon::list);
+    table.add<v1::ExpungeRequest, v1::ExpungeResponse>("canopy.v1.Mailboxes", "Expunge", &daemon,
+                                                       &FakeDaemon::expunge);
     table.add<v1::FetchManyRequest, v1::FetchManyResponse>("canopy.v1.Mailboxes", "FetchMany", &daemon,
                                                            &FakeDaemon::fetch_many);
     address = *Address::parse("unix:" CANOPY_BINARY_DIR "/wire_backend_test.sock");
@@ -196,7 +202,8 @@ TEST_F(WireBackendTest, authenticates_lists_every_page_and_expunges_in_ranges) {
   EXPECT_EQ(list->uids, (std::vector<uint32_t>{1, 2, 3, 4, 5}));
   EXPECT_EQ(list->sizes, (std::vector<uint32_t>{10, 20, 30, 40, 50}));
   EXPECT_EQ(list->uid_validity, 9u);
-  ASSERT_TRUE(loop->run_until_done(backend->expunge(answer->access, 1, {1, 2, 3, 7, 9, 10}, std::string(16, 'x'))));
+  ASSERT_TRUE(
+      loop->run_until_done(backend->expunge(answer->access, 1, {1, 2, 3, 7, 9, 10}, std::string(16, 'x'))));
   EXPECT_EQ(daemon.said, (std::vector<std::string>{"1-3", "7-7", "9-10"}));
   round.response = "wrong";
   EXPECT_EQ(loop->run_until_done(backend->authenticate(round)).error().code(), Code::kUnauthenticated);
@@ -206,7 +213,8 @@ TEST_F(WireBackendTest, a_damaged_message_ahead_is_no_failure_of_the_first) {
   auto contents = loop->run_until_done(backend->fetch_many({"a", "T"}, 1, {1, 2, 3, 4}, 1000));
   ASSERT_TRUE(contents);
   EXPECT_EQ(contents->size(), 2u);
-  EXPECT_EQ(loop->run_until_done(backend->fetch_many({"a", "T"}, 1, {3, 4}, 1000)).error().code(), Code::kDamaged);
+  EXPECT_EQ(loop->run_until_done(backend->fetch_many({"a", "T"}, 1, {3, 4}, 1000)).error().code(),
+            Code::kDamaged);
 }
 
 TEST_F(WireBackendTest, a_backend_that_is_away_is_retryable_and_found_again) {
