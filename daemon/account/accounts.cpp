@@ -114,6 +114,23 @@ Task<void> Accounts::close_all() {
   }
 }
 
+Task<void> Accounts::forget_domain(std::string domain) {
+  std::vector<EntryRef> of_domain;
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    if (!at->first.ends_with("@" + domain)) {
+      ++at;
+      continue;
+    }
+    of_domain.push_back(at->second);
+    at = entries_.erase(at);
+  }
+  for (const EntryRef& held : of_domain) {
+    auto guard = co_await held->gate.lock();
+    co_await close_entry(held);
+    held->changed.wake_all();
+  }
+}
+
 Task<bool> Accounts::wait_for_change(AccountAddress address, Nanos deadline) {
   EntryRef held = entry(address);
   ++held->watchers;

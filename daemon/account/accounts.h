@@ -38,6 +38,8 @@ class Accounts {
   // Closes it when it is open, whoever uses it: their operations end first. New opens wait meanwhile.
   Task<void> close(AccountAddress address);
   Task<void> close_all();
+  // Closes and forgets all accounts of a domain, before its directory moves or goes.
+  Task<void> forget_domain(std::string domain);
 
   // Creates the account with these settings (without reserved keys). kAlreadyExists.
   Task<Result<void>> create(AccountAddress address, dict::Dict settings);

@@ -1,6 +1,12 @@
 #include "daemon/wire/server/method_table.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 namespace canopy::wire {
+
+// Protobuf would write a line to stderr for each malformed message that a client sends; we answer it instead. It has one
+// handler for the process, so it is set here, before the loops run.
+MethodTable::MethodTable() { google::protobuf::SetLogHandler(nullptr); }
 
 void MethodTable::insert(Method method) {
   method.roles = roles_for(method.service, method.name);

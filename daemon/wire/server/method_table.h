@@ -11,7 +11,7 @@ namespace canopy::wire {
 
 class MethodTable {
  public:
-  MethodTable() = default;
+  MethodTable();
   MethodTable(const MethodTable&) = delete;
   MethodTable& operator=(const MethodTable&) = delete;
 

@@ -1,0 +1,132 @@
+#include "daemon/cluster/heartbeat.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <charconv>
+
+#include "daemon/dict/dict.h"
+#include "daemon/tree/layout.h"
+
+namespace canopy {
+namespace {
+
+constexpr uint64_t kRegisterBytesMax = 4096;
+
+std::string register_path() { return fmt::format("{}/{}", kTreeRoot, kHeartbeatElement); }
+
+std::optional<uint32_t> claimed_generation(std::string_view name) {
+  if (!name.starts_with(kHeartbeatElement) || name.size() < kHeartbeatElement.size() + 2) return std::nullopt;
+  name.remove_prefix(kHeartbeatElement.size());
+  uint32_t generation = 0;
+  auto [end, error] = std::from_chars(name.data() + 1, name.data() + name.size(), generation);
+  bool whole = name[0] == '.' && error == std::errc() && end == name.data() + name.size();
+  return whole ? std::optional(generation) : std::nullopt;
+}
+
+}  // namespace
+
+Result<FileLock> FileLock::take(const std::string& file) {
+  int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return fail_errno(errno, file, "open");
+  FileLock lock(fd);
+  struct flock whole = {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  if (fcntl(fd, F_OFD_SETLK, &whole) == 0) return lock;
+  if (errno != EAGAIN && errno != EACCES) return fail_errno(errno, file, "lock");
+  char text[512] = {};
+  ssize_t size = pread(fd, text, sizeof text - 1, 0);
+  auto held = dict::parse_dict(std::string_view(text, size > 0 ? static_cast<size_t>(size) : 0), file);
+  std::string holder = held ? std::string(held->string_or("Holder", "?")) : "?";
+  return fail(Code::kBusy, file, fmt::format("another canopyd serves this tree ({}); stop it first", holder));
+}
+
+FileLock& FileLock::operator=(FileLock&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+FileLock::~FileLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Task<Result<uint32_t>> Heartbeat::highest_claim() {
+  uint32_t highest = 0;
+  uint64_t cookie = 0;
+  for (bool end = false; !end;) {
+    auto page = co_await store_.list(std::string(kTreeRoot), cookie);
+    if (!page) co_return fail(std::move(page).error());
+    end = page->end;
+    cookie = page->next_cookie;
+    for (const DirectoryEntry& entry : page->entries) {
+      highest = std::max(highest, claimed_generation(entry.name).value_or(0));
+    }
+  }
+  co_return highest;
+}
+
+Task<Result<uint32_t>> Heartbeat::claim(bool locked) {
+  auto before = co_await highest_claim();
+  if (!before) co_return fail(std::move(before).error());
+  if (!locked) {
+    auto first = co_await read_file(store_, register_path(), kRegisterBytesMax);
+    co_await loop_.sleep(kLeaseNanos + kDriftNanos);
+    auto second = co_await read_file(store_, register_path(), kRegisterBytesMax);
+    if (first && second && *first != *second) {
+      co_return fail(Code::kBusy, register_path(), "another canopyd serves this tree");
+    }
+  }
+  generation_ = *before + 1;
+  std::string claim = fmt::format("{}.{}", register_path(), generation_);
+  OpenOptions options;
+  options.write = options.create = options.exclusive = true;
+  auto file = co_await store_.open(claim, options);
+  if (!file) {
+    if (file.error().code() == Code::kAlreadyExists) {
+      co_return fail(Code::kBusy, claim, "another canopyd has just claimed this tree");
+    }
+    co_return fail(std::move(file).error());
+  }
+  std::string text = fmt::format("{{Holder=\"{}\";}}\n", holder_);
+  std::string_view piece = text;
+  auto written = co_await (*file)->write(0, std::span(&piece, 1), Durable::kYes);
+  if (!written) co_return fail(std::move(written).error());
+  CANOPY_CO_TRY(co_await store_.sync_directory(std::string(kTreeRoot)));
+  CANOPY_CO_TRY(co_await write());
+  if (*before != 0) {
+    // The highest claim is what counts; those below it are only names.
+    auto gone = co_await store_.remove(fmt::format("{}.{}", register_path(), *before), Durable::kNo);
+    if (!gone && gone.error().code() != Code::kNotFound) co_return fail(std::move(gone).error());
+  }
+  co_return generation_;
+}
+
+Task<Result<void>> Heartbeat::write() {
+  dict::Dict entries;
+  entries.set("Beat", ++beat_);
+  entries.set("Generation", generation_);
+  entries.set("Holder", holder_);
+  std::string text = dict::print(entries) + "\n";
+  text.resize(512, ' ');  // of one size, so that a shorter text leaves nothing of a longer one
+  OpenOptions options;
+  options.write = options.create = true;
+  auto file = co_await store_.open(register_path(), options);
+  if (!file) co_return fail(std::move(file).error());
+  std::string_view piece = text;
+  auto written = co_await (*file)->write(0, std::span(&piece, 1), Durable::kNo);
+  if (!written) co_return fail(std::move(written).error());
+  co_return Result<void>();
+}
+
+Task<Result<void>> Heartbeat::beat() {
+  auto highest = co_await highest_claim();
+  if (!highest) co_return fail(std::move(highest).error());
+  if (*highest > generation_) {
+    co_return fail(Code::kFenced, register_path(), fmt::format("generation {} has taken over", *highest));
+  }
+  co_return co_await write();
+}
+
+}  // namespace canopy

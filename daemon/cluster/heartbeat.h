@@ -1,0 +1,56 @@
+// The controller's register `SharedDomains/heartbeat.data` (docs/formats/tree.md, "Heartbeat"): who holds the tree, under
+// which generation. A generation is claimed by exclusive creation of `heartbeat.data.G`; on a local store the register is
+// locked as well, so that a second daemon on the same machine is refused at once and a killed one's successor need not wait.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "daemon/base/error.h"
+#include "daemon/runtime/loop.h"
+#include "daemon/store/store.h"
+
+namespace canopy {
+
+inline constexpr Nanos kLeaseNanos = 6 * kSecond;
+inline constexpr Nanos kBeatNanos = 2 * kSecond;
+inline constexpr Nanos kDriftNanos = 500 * kMillisecond;
+
+// An exclusive lock of a local file for as long as it lives: it ends with the process, however that ends.
+class FileLock {
+ public:
+  // Makes the file when it is absent. kBusy names the process that holds it, where the system tells.
+  static Result<FileLock> take(const std::string& file);
+  FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileLock& operator=(FileLock&& other) noexcept;
+  ~FileLock();
+
+ private:
+  explicit FileLock(int fd) : fd_(fd) {}
+  int fd_ = -1;
+};
+
+class Heartbeat {
+ public:
+  Heartbeat(Loop& loop, Store& store, std::string holder)
+      : loop_(loop), store_(store), holder_(std::move(holder)) {}
+
+  // Claims the next generation. `locked`: the caller holds the register's lock, so nobody else beats; otherwise waits until the
+  // beat has stood still for a lease and drift. kBusy: another holder lives, or won.
+  Task<Result<uint32_t>> claim(bool locked);
+  // Writes the next beat; kFenced when a higher generation was claimed.
+  Task<Result<void>> beat();
+  uint32_t generation() const { return generation_; }
+
+ private:
+  Task<Result<uint32_t>> highest_claim();
+  Task<Result<void>> write();
+
+  Loop& loop_;
+  Store& store_;
+  const std::string holder_;
+  uint32_t generation_ = 0;
+  uint64_t beat_ = 0;
+};
+
+}  // namespace canopy

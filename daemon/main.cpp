@@ -1,0 +1,321 @@
+// canopyd: one backend. Builds the parts, hands each what it needs, serves until SIGTERM or SIGINT.
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+
+#include "daemon/account/passwords.h"
+#include "daemon/base/log.h"
+#include "daemon/cluster/heartbeat.h"
+#include "daemon/runtime/signals.h"
+#include "daemon/runtime/tls.h"
+#include "daemon/runtime/uring_loop.h"
+#include "daemon/store/local/local_store.h"
+#include "daemon/store/marker.h"
+#include "daemon/wire/server/rpc_server.h"
+#include "daemon/wire/server/session_methods.h"
+#include "daemon/wire/services/directory_service.h"
+#include "daemon/wire/services/info_service.h"
+#include "daemon/wire/services/login_service.h"
+#include "daemon/wire/services/mailboxes_service.h"
+#include "daemon/wire/services/status_service.h"
+
+namespace canopy {
+namespace {
+
+struct Options {
+  std::string dir;
+  std::vector<std::string> listen;
+  std::string tls_certificate, tls_key, tls_ca;
+  std::string cluster = "canopy";
+  std::vector<uint32_t> frontend_uids;
+  uint32_t loops = 0;
+  uint32_t hash_threads = 2;
+  uint64_t memory_mib = 1024;
+  bool init = false;
+  std::string log_file;
+  std::string log_level = "info";
+};
+
+struct Running {  // what lives as long as the process serves
+  std::vector<std::unique_ptr<UringLoop>> loops;
+  std::vector<std::thread> threads;
+  std::unique_ptr<WorkerPool> file_workers, hash_workers;
+  std::optional<FileLock> lock;
+  std::unique_ptr<wire::Node> node;
+  std::vector<std::unique_ptr<wire::RpcServer>> servers;
+};
+
+int usage_error(const std::string& message) {
+  std::fprintf(stderr, "canopyd: %s\n", message.c_str());
+  return 2;
+}
+
+uint64_t epoch_of(uint32_t generation) { return static_cast<uint64_t>(generation) << 32 | 1; }
+
+// The store's marker: made with --init in an empty directory, required otherwise.
+Task<Result<void>> check_base(Store& store, Loop& loop, const Options& options) {
+  auto marker = co_await check_marker(store, "", "");
+  if (marker) co_return Result<void>();
+  bool absent = marker.error().code() == Code::kStoreUnavailable;
+  if (!absent || !options.init) {
+    std::string hint = absent ? "; to make a new tree in an empty directory give --init" : "";
+    co_return fail(marker.error().code(), options.dir, marker.error().message() + hint);
+  }
+  auto made = co_await create_marker(store, loop, "root", "SharedDomains, Settings", StoreContent::kMustBeEmpty);
+  if (!made) co_return fail(std::move(made).error());
+  CANOPY_CO_TRY(co_await make_directories(store, std::string(kTreeRoot), 0700, Durable::kYes));
+  co_return co_await make_directories(store, std::string(kSettingsRoot), 0700, Durable::kYes);
+}
+
+Task<void> beat_on(Loop& loop, Heartbeat& heartbeat, bool& over) {
+  while (!over) {
+    co_await loop.sleep(kBeatNanos);
+    auto done = co_await heartbeat.beat();
+    if (done) continue;
+    log_event(LogLevel::kError, "beat-failed", "SharedDomains/heartbeat.data", {{"error", done.error().to_string()}});
+    if (done.error().code() == Code::kFenced) std::_Exit(75);  // somebody else serves this tree now
+  }
+}
+
+Task<void> sweep_on(wire::Shard& shard, const bool& over) {
+  while (!over) {
+    co_await shard.loop.sleep(kSecond);
+    co_await shard.accounts.sweep();
+  }
+}
+
+Task<Result<void>> serve_on(wire::RpcServer& server, UringLoop& loop, Listener& first, bool share,
+                            std::unique_ptr<Listener> own, std::shared_ptr<TlsContext> tls) {
+  co_await loop.switch_to();
+  std::unique_ptr<Listener> listener = std::move(own);
+  if (share) {
+    auto shared = loop.share(first);
+    if (!shared) co_return fail(std::move(shared).error());
+    listener = std::move(*shared);
+  }
+  server.serve(std::move(listener), std::move(tls));
+  co_return Result<void>();
+}
+
+Result<std::shared_ptr<TlsContext>> tls_of(const Options& options) {
+  TlsOptions tls;
+  tls.side = TlsOptions::Side::kServer;
+  tls.verify = TlsOptions::Verify::kRequired;
+  tls.certificates.push_back({options.tls_certificate, options.tls_key});
+  tls.ca_file = options.tls_ca;
+  return TlsContext::create(std::move(tls));
+}
+
+Task<Result<void>> listen_all(Running& running, const Options& options, std::vector<std::string>& addresses) {
+  for (const std::string& text : options.listen) {
+    CANOPY_CO_ASSIGN(Address address, Address::parse(text));
+    std::shared_ptr<TlsContext> tls;
+    if (address.kind == Address::Kind::kTcp) {
+      if (options.tls_certificate.empty() || options.tls_key.empty() || options.tls_ca.empty()) {
+        co_return fail(Code::kInvalidArgument, text, "a TCP address needs --tls-cert, --tls-key and --tls-ca");
+      }
+      CANOPY_CO_ASSIGN(tls, tls_of(options));
+    }
+    ListenOptions listen;
+    listen.unix_mode = options.frontend_uids.empty() ? 0600 : 0666;
+    UringLoop& first_loop = *running.loops.front();
+    auto first = first_loop.listen(address, listen);
+    if (!first) co_return fail(std::move(first).error());
+    addresses.push_back((*first)->local().to_string());
+    Listener& original = **first;
+    for (size_t i = running.loops.size(); i-- > 0;) {
+      std::unique_ptr<Listener> own;
+      if (i == 0) own = std::move(*first);
+      CANOPY_CO_TRY(co_await serve_on(*running.servers[i], *running.loops[i], original, i != 0, std::move(own), tls));
+    }
+    co_await first_loop.switch_to();
+  }
+  co_return Result<void>();
+}
+
+std::string host_name() {
+  char name[256] = "localhost";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+Task<Result<void>> build_node(Running& running, const Options& options, std::unique_ptr<Heartbeat>& heartbeat) {
+  UringLoop& loop = *running.loops.front();
+  std::vector<std::unique_ptr<Store>> stores;
+  for (const auto& each : running.loops) {
+    LocalStoreOptions local;
+    local.name = "root";
+    local.workers = running.file_workers.get();
+    CANOPY_CO_ASSIGN(auto store, LocalStore::open_root(*each, options.dir, local));
+    stores.push_back(std::move(store));
+  }
+  CANOPY_CO_TRY(co_await check_base(*stores.front(), loop, options));
+  CANOPY_CO_ASSIGN(running.lock,
+                   FileLock::take(fmt::format("{}/{}/{}", options.dir, kTreeRoot, kHeartbeatElement)));
+  heartbeat = std::make_unique<Heartbeat>(loop, *stores.front(), fmt::format("{}:{}", host_name(), getpid()));
+  auto generation = co_await heartbeat->claim(true);
+  if (!generation) co_return fail(std::move(generation).error());
+  uint64_t epoch = epoch_of(*generation);
+  auto stale = co_await remove_older_stages(*stores.front(), epoch);
+  if (!stale) co_return fail(std::move(stale).error());
+
+  AccountsOptions accounts;
+  accounts.memory_bytes_max = (options.memory_mib << 20) / running.loops.size();
+  std::vector<std::unique_ptr<wire::Shard>> shards;
+  for (uint32_t i = 0; i < running.loops.size(); ++i) {
+    shards.push_back(std::make_unique<wire::Shard>(*running.loops[i], std::move(stores[i]), epoch, i, accounts,
+                                                   std::function<bool()>()));
+  }
+  // The heartbeat goes through the first shard's store from now on, which is the same object.
+  wire::NodeOptions node;
+  node.cluster = options.cluster;
+  node.backend = host_name();
+  node.base = std::filesystem::absolute(options.dir).string();
+  running.node = std::make_unique<wire::Node>(node, std::move(shards), *running.hash_workers, epoch);
+  co_return co_await running.node->start();
+}
+
+Task<int> serve(Running& running, const Options& options) {
+  UringLoop& loop = *running.loops.front();
+  std::unique_ptr<Heartbeat> heartbeat;
+  auto built = co_await build_node(running, options, heartbeat);
+  if (!built) {
+    std::fprintf(stderr, "canopyd: %s\n", built.error().to_string().c_str());
+    co_return built.error().code() == Code::kBusy ? 75 : 1;
+  }
+  wire::Node& node = *running.node;
+  wire::MethodTable table;
+  wire::SessionMethods::Options session_options;
+  session_options.server = "canopyd/" + node.options().version;
+  session_options.cluster = options.cluster;
+  session_options.page_entries_max = wire::kPageEntriesMax;
+  session_options.epoch = [&node] { return node.epoch(); };
+  wire::SessionMethods session(session_options);
+  wire::LoginService login(node);
+  wire::DirectoryService directory(node);
+  wire::MailboxesService mailboxes(node);
+  wire::InfoService info(node);
+  wire::EventsService events(node);
+  wire::StatusService status(node);
+  session.add_to(table);
+  login.add_to(table);
+  directory.add_to(table);
+  mailboxes.add_to(table);
+  info.add_to(table);
+  events.add_to(table);
+  status.add_to(table);
+
+  wire::RpcServerOptions server_options;
+  server_options.cluster = options.cluster;
+  server_options.frontend_uids = options.frontend_uids;
+  std::vector<wire::RpcServer*> watched;
+  for (const auto& each : running.loops) {
+    running.servers.push_back(std::make_unique<wire::RpcServer>(*each, table, server_options));
+    watched.push_back(running.servers.back().get());
+  }
+  status.watch(watched);
+  std::vector<std::string> addresses;
+  auto listening = co_await listen_all(running, options, addresses);
+  bool over = false;
+  int exit_code = 0;
+  if (listening) {
+    for (const auto& shard : node.shards()) {
+      co_await shard->loop.switch_to();
+      shard->loop.spawn(sweep_on(*shard, over));
+    }
+    co_await loop.switch_to();
+    loop.spawn(beat_on(loop, *heartbeat, over));
+    std::string line = fmt::format("ready dir={} epoch={}", options.dir, node.epoch());
+    for (const std::string& address : addresses) line += " listen=" + address;
+    std::printf("%s\n", line.c_str());
+    std::fflush(stdout);
+    log_event(LogLevel::kInfo, "ready", options.dir, {{"epoch", node.epoch()}, {"loops", running.loops.size()}});
+    int signal = co_await wait_signal(loop, {SIGINT, SIGTERM});
+    log_event(LogLevel::kInfo, "stopping", options.dir, {{"signal", signal}});
+  } else {
+    std::fprintf(stderr, "canopyd: %s\n", listening.error().to_string().c_str());
+    exit_code = 1;
+  }
+  for (size_t i = 0; i < running.servers.size(); ++i) {
+    co_await running.loops[i]->switch_to();
+    co_await running.servers[i]->stop(running.loops[i]->now() + 5 * kSecond);
+  }
+  co_await loop.switch_to();
+  over = true;
+  co_await node.stop();
+  // The tables above are used by nobody any more; what sleeps in sweep_on and beat_on ends with the process.
+  log_event(LogLevel::kInfo, "stopped", options.dir);
+  std::fflush(nullptr);
+  std::_Exit(exit_code);
+}
+
+int run(const Options& options) {
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  umask(0);
+  if (auto started = start_passwords(); !started) return usage_error(started.error().to_string());
+
+  Running running;
+  uint32_t loops = options.loops != 0 ? options.loops : std::max(1u, std::thread::hardware_concurrency());
+  for (uint32_t i = 0; i < loops; ++i) {
+    auto loop = UringLoop::create();
+    if (!loop) return usage_error(loop.error().to_string());
+    running.loops.push_back(std::move(*loop));
+  }
+  running.file_workers = std::make_unique<WorkerPool>("canopy-files", 4, 4096);
+  running.hash_workers = std::make_unique<WorkerPool>("canopy-hash", options.hash_threads, 1024);
+  for (uint32_t i = 1; i < loops; ++i) {
+    running.threads.emplace_back([loop = running.loops[i].get()] { loop->run(); });
+  }
+  int code = running.loops.front()->run_until_done(serve(running, options));
+  std::fflush(nullptr);
+  std::_Exit(code);  // loops of other threads hold tasks that must not be resumed
+}
+
+}  // namespace
+}  // namespace canopy
+
+int main(int argc, char** argv) {
+  canopy::Options options;
+  CLI::App app("canopyd: the account storage backend. Serves one tree over the wire protocol.");
+  app.set_version_flag("--version", "canopyd 0.1.0");
+  app.add_option("--dir", options.dir, "The base directory of the tree")->required();
+  app.add_option("--listen", options.listen, "Where to serve: unix:PATH, or tcp:HOST:PORT with TLS; repeatable")
+      ->required();
+  app.add_option("--tls-cert", options.tls_certificate, "PEM file with the server's certificate chain");
+  app.add_option("--tls-key", options.tls_key, "PEM file with its private key");
+  app.add_option("--tls-ca", options.tls_ca, "PEM file with the CA of the clients' certificates");
+  app.add_option("--cluster", options.cluster, "The cluster's name, as certificates bear it")->capture_default_str();
+  app.add_option("--frontend-uid", options.frontend_uids, "Users of this machine that are frontends; repeatable");
+  app.add_option("--loops", options.loops, "Threads that serve; 0: one a core")->capture_default_str();
+  app.add_option("--hash-threads", options.hash_threads, "Threads that verify passwords, 19 MiB each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  app.add_option("--memory-mib", options.memory_mib, "Memory for open accounts")->capture_default_str();
+  app.add_flag("--init", options.init, "Make a new tree when the directory is empty");
+  app.add_option("--log-file", options.log_file, "Append the log to a file; default: stderr");
+  app.add_option("--log-level", options.log_level, "debug, info, warning or error")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  canopy::LogOptions log;
+  log.file = options.log_file;
+  log.level = options.log_level == "debug"     ? canopy::LogLevel::kDebug
+              : options.log_level == "warning" ? canopy::LogLevel::kWarning
+              : options.log_level == "error"   ? canopy::LogLevel::kError
+                                               : canopy::LogLevel::kInfo;
+  canopy::log_start(log);
+  return canopy::run(options);
+}

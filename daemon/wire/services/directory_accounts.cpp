@@ -1,0 +1,282 @@
+// The Directory service's methods on accounts and aliases.
+#include "daemon/account/account_listing.h"
+#include "daemon/account/passwords.h"
+#include "daemon/dict/dict.h"
+#include "daemon/wire/framing_status.h"
+#include "daemon/wire/services/access.h"
+#include "daemon/wire/services/directory_service.h"
+
+namespace canopy::wire {
+
+Task<Result<void>> DirectoryService::create_account(const v1::NewAccount& row) {
+  Loop& home = node_.here().loop;
+  CANOPY_CO_ASSIGN(AccountAddress address, parse_address(row.name()));
+  dict::Dict settings;
+  if (!row.settings().empty()) {
+    CANOPY_CO_ASSIGN(settings, dict::parse_dict(row.settings(), "settings"));
+    CANOPY_CO_TRY(dict::refuse_reserved_keys(settings, "settings"));
+  }
+  if (!row.password().empty()) {
+    auto record = co_await node_.workers().run(home, [&row] { return make_password(row.password()); });
+    if (!record) co_return fail(std::move(record).error());
+    settings.set(kPasswordKey, record->to_dict());
+  }
+  // An alias of that name would hide behind the account.
+  Shard& shard = node_.shard_of(address);
+  co_await shard.loop.switch_to();
+  auto at = shard.accounts.domains().domains.find(address.domain);
+  if (at == shard.accounts.domains().domains.end()) {
+    co_return fail(Code::kNotFound, address.domain, "there is no such domain; create it first");
+  }
+  std::shared_ptr<const Domain> domain = at->second;
+  Shard& owner = node_.shard_of(domain->slot);
+  co_await owner.loop.switch_to();
+  auto alias = co_await owner.aliases.find(domain, address.account);
+  if (alias) co_return fail(Code::kAlreadyExists, address.to_string(), fmt::format("it is an alias of {}", *alias));
+  if (alias.error().code() != Code::kNotFound) co_return fail(std::move(alias).error());
+  co_await shard.loop.switch_to();
+  co_return co_await shard.accounts.create(address, std::move(settings));
+}
+
+Task<void> DirectoryService::create_one(Loop& home, const v1::NewAccount& row, bool exist_ok,
+                                        v1::CreateAccountResult* out) {
+  auto made = co_await create_account(row);
+  co_await home.switch_to();
+  out->set_name(row.name());
+  if (made) co_return;
+  if (made.error().code() == Code::kAlreadyExists) out->set_existed(true);
+  if (!out->existed() || !exist_ok) fill_error(made.error(), *out->mutable_error());
+}
+
+Task<Result<v1::CreateAccountsResponse>> DirectoryService::create_accounts(CallContext& call,
+                                                                           const v1::CreateAccountsRequest& request) {
+  if (request.accounts_size() > static_cast<int>(kPageEntriesMax)) {
+    co_return fail(Code::kTooLarge, "accounts", fmt::format("at most {} at once", kPageEntriesMax));
+  }
+  v1::CreateAccountsResponse response;
+  for (int i = 0; i < request.accounts_size(); ++i) response.add_results();
+  TaskGroup group(call.loop());
+  for (int i = 0; i < request.accounts_size(); ++i) {
+    group.spawn(create_one(call.loop(), request.accounts(i), request.exist_ok(), response.mutable_results(i)));
+    while (group.count() >= 64) co_await call.loop().yield();
+  }
+  co_await group.join();
+  co_return response;
+}
+
+Task<Result<v1::ListAccountsResponse>> DirectoryService::list_accounts(CallContext&, const v1::ListRequest& request) {
+  CANOPY_CO_ASSIGN(auto domain, domain_named(request.domain()));
+  uint32_t limit = request.limit() == 0 ? kPageEntriesMax : std::min(request.limit(), kPageEntriesMax);
+  auto page =
+      co_await canopy::list_accounts(*node_.here().store, domain, request.after(), request.prefix(), limit);
+  if (!page) co_return fail(std::move(page).error());
+  v1::ListAccountsResponse out;
+  for (std::string& name : page->names) out.add_names(std::move(name));
+  out.set_end(page->end);
+  co_return out;
+}
+
+// On the account's loop.
+Task<Result<v1::Account>> DirectoryService::describe(AccountAddress address) {
+  Shard& shard = node_.here();
+  auto settings = co_await shard.accounts.settings(address);
+  if (!settings) co_return fail(std::move(settings).error());
+  v1::Account out;
+  out.set_name(address.account);
+  out.set_domain(address.domain);
+  out.set_state(std::string(account_use_name((*settings)->use)));
+  out.set_quota_bytes((*settings)->limits.bytes_max);
+  out.set_quota_messages((*settings)->limits.messages_max);
+  out.set_settings_version((*settings)->own.version.number);
+  auto account = co_await shard.accounts.open(address);
+  if (!account) co_return fail(std::move(account).error());
+  out.set_messages((*account)->state().messages());
+  out.set_bytes((*account)->state().bytes());
+  out.set_mailboxes(static_cast<uint32_t>((*account)->state().mailboxes().size()));
+  co_return out;
+}
+
+Task<Result<v1::Account>> DirectoryService::get_account(CallContext& call, const v1::AccountRef& request) {
+  auto found = co_await enter(node_, call, request, Need::kRecord);
+  if (!found) co_return fail(std::move(found).error());
+  co_return co_await describe(found->address);
+}
+
+Task<Result<v1::Account>> DirectoryService::rename_account(CallContext&, const v1::RenameRequest& request) {
+  CANOPY_CO_ASSIGN(AccountAddress from, parse_address(request.from()));
+  CANOPY_CO_ASSIGN(AccountAddress to, parse_address(request.to()));
+  auto taken = co_await node_.find(to);
+  if (taken) co_return fail(Code::kAlreadyExists, to.to_string(), "there is such an account or alias already");
+  if (taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
+  Shard& shard = node_.shard_of(from);
+  co_await shard.loop.switch_to();
+  CANOPY_CO_TRY(co_await shard.accounts.rename(from, to));
+  Shard& target = node_.shard_of(to);
+  co_await target.loop.switch_to();
+  co_return co_await describe(to);
+}
+
+Task<Result<v1::Empty>> DirectoryService::delete_account(CallContext&, const v1::DeleteRequest& request) {
+  CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.name()));
+  Shard& shard = node_.shard_of(address);
+  co_await shard.loop.switch_to();
+  CANOPY_CO_TRY(co_await shard.accounts.remove(address));
+  shard.credentials.forget(address.to_string());
+  co_return v1::Empty();
+}
+
+Task<Result<v1::Empty>> DirectoryService::set_password(CallContext& call, const v1::SetPasswordRequest& request) {
+  auto record =
+      co_await node_.workers().run(call.loop(), [&request] { return make_password(request.password()); });
+  if (!record) co_return fail(std::move(record).error());
+  auto found = co_await enter(node_, call, request.account(), Need::kRecord);
+  if (!found) co_return fail(std::move(found).error());
+  dict::Dict password = record->to_dict();
+  auto changed = co_await found->shard->accounts.change_settings(
+      found->address, 0, [&password](dict::Dict& settings) -> Result<void> {
+        settings.set(kPasswordKey, std::move(password));
+        settings.set(kSessionGenerationKey, settings.number_or(kSessionGenerationKey, 0) + 1);
+        return {};
+      });
+  if (!changed) co_return fail(std::move(changed).error());
+  found->shard->credentials.forget(found->address.to_string());
+  co_return v1::Empty();
+}
+
+Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::SetStateRequest& request) {
+  CANOPY_CO_ASSIGN(AccountUse use, parse_account_use(request.state()));
+  CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.name()));
+  auto found = co_await node_.find(address);
+  if (!found) co_return fail(std::move(found).error());
+  auto changed = co_await found->shard->accounts.change_settings(
+      found->address, 0, [use](dict::Dict& settings) -> Result<void> {
+        if (use == AccountUse::kActive) {
+          settings.erase(kStateKey);
+        } else {
+          settings.set(kStateKey, account_use_name(use));
+        }
+        return {};
+      });
+  if (!changed) co_return fail(std::move(changed).error());
+  // A suspended account's files are for other hands now, and a resumed one's may have been changed by them.
+  co_await found->shard->accounts.close(found->address);
+  if (use != AccountUse::kActive) found->shard->credentials.forget(found->address.to_string());
+  co_return co_await describe(found->address);
+}
+
+Task<Result<v1::Empty>> DirectoryService::set_alias(CallContext&, const v1::SetAliasRequest& request) {
+  CANOPY_CO_ASSIGN(AccountAddress alias, parse_address(request.alias()));
+  std::string target;
+  if (!request.account().empty()) {
+    CANOPY_CO_ASSIGN(AccountAddress account, parse_address(request.account()));
+    auto found = co_await node_.find(account);
+    if (!found) co_return fail(std::move(found).error());
+    target = found->address.to_string();
+    Shard& shard = node_.shard_of(alias);
+    co_await shard.loop.switch_to();
+    auto taken = co_await shard.accounts.settings(alias);
+    if (taken) co_return fail(Code::kAlreadyExists, alias.to_string(), "an account has that name");
+    if (taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
+  }
+  CANOPY_CO_ASSIGN(auto domain, domain_named(alias.domain));
+  Shard& owner = node_.shard_of(domain->slot);
+  co_await owner.loop.switch_to();
+  CANOPY_CO_TRY(co_await owner.aliases.set(domain, alias.account, target));
+  co_return v1::Empty();
+}
+
+Task<Result<v1::ListAliasesResponse>> DirectoryService::list_aliases(CallContext&, const v1::ListRequest& request) {
+  CANOPY_CO_ASSIGN(auto domain, domain_named(request.domain()));
+  uint32_t limit = request.limit() == 0 ? kPageEntriesMax : std::min(request.limit(), kPageEntriesMax);
+  Shard& owner = node_.shard_of(domain->slot);
+  co_await owner.loop.switch_to();
+  auto page = co_await owner.aliases.list(domain, request.after(), request.prefix(), limit);
+  if (!page) co_return fail(std::move(page).error());
+  v1::ListAliasesResponse out;
+  for (auto& [name, account] : page->aliases) {
+    v1::Alias* alias = out.add_aliases();
+    alias->set_name(name);
+    alias->set_account(account);
+  }
+  out.set_end(page->end);
+  co_return out;
+}
+
+Task<void> DirectoryService::resolve_one(Loop& home, std::string address, uint64_t bytes, v1::ResolveResult* out) {
+  std::string name;
+  Result<void> verdict;
+  auto parsed = parse_address(address);
+  if (!parsed) {
+    // For a recipient a name that cannot exist is one that does not.
+    verdict = fail(Code::kNotFound, address, parsed.error().message());
+  } else {
+    auto found = co_await node_.find(*parsed);
+    if (!found) {
+      verdict = fail(std::move(found).error());
+    } else {
+      name = found->address.to_string();
+      if (found->settings->use == AccountUse::kSuspended) {
+        verdict = fail(Code::kSuspended, name, "the account is suspended");
+      } else if (found->settings->limits.bytes_max != 0 || found->settings->limits.messages_max != 0) {
+        auto account = co_await found->shard->accounts.open(found->address);
+        if (!account) {
+          verdict = fail(std::move(account).error());
+        } else {
+          const AccountLimits& limits = found->settings->limits;
+          const AccountState& state = (*account)->state();
+          bool full = (limits.bytes_max != 0 && state.bytes() + bytes > limits.bytes_max) ||
+                      (limits.messages_max != 0 && state.messages() + 1 > limits.messages_max);
+          if (full) verdict = fail(Code::kQuotaExceeded, name, "the account is over its quota");
+        }
+      }
+    }
+  }
+  co_await home.switch_to();
+  out->set_account(name);
+  if (!verdict) fill_error(verdict.error(), *out->mutable_error());
+}
+
+Task<Result<v1::ResolveResponse>> DirectoryService::resolve(CallContext& call, const v1::ResolveRequest& request) {
+  if (request.addresses_size() > static_cast<int>(kPageEntriesMax)) {
+    co_return fail(Code::kTooLarge, "addresses", fmt::format("at most {} at once", kPageEntriesMax));
+  }
+  v1::ResolveResponse response;
+  for (int i = 0; i < request.addresses_size(); ++i) response.add_results();
+  TaskGroup group(call.loop());
+  for (int i = 0; i < request.addresses_size(); ++i) {
+    group.spawn(resolve_one(call.loop(), request.addresses(i), request.bytes(), response.mutable_results(i)));
+  }
+  co_await group.join();
+  co_return response;
+}
+
+Task<Result<v1::Location>> DirectoryService::locate(CallContext& call, const v1::AccountRef& request) {
+  auto found = co_await enter(node_, call, request, Need::kRecord);
+  if (!found) co_return fail(std::move(found).error());
+  Shard& shard = *found->shard;
+  const Domain* domain = shard.accounts.domains().find(found->address.domain);
+  if (domain == nullptr) co_return fail(Code::kNotFound, found->address.domain, "there is no such domain");
+  v1::Location out;
+  std::string directory = domain->layout.account_directory(found->address);
+  out.set_store(std::string(shard.store->name()));
+  out.set_settings_store(std::string(shard.store->name()));
+  out.set_account_directory(directory);
+  out.set_settings_file(domain->layout.settings_file(found->address));
+  out.set_info_file(domain->layout.info_file(found->address));
+  out.set_slot(slot_of(found->address));
+  out.set_backend(node_.options().backend);
+  auto entries = co_await list_all(*shard.store, directory, kAccountDirectoryEntriesMax);
+  if (!entries) co_return fail(std::move(entries).error());
+  for (const DirectoryEntry& entry : *entries) {
+    auto attributes = co_await shard.store->attributes(directory + "/" + entry.name);
+    if (!attributes) continue;  // removed meanwhile
+    v1::LocatedFile* file = out.add_files();
+    file->set_path(directory + "/" + entry.name);
+    file->set_bytes(attributes->size);
+    file->set_store(std::string(shard.store->name()));
+    file->set_kind(entry.name.substr(entry.name.rfind('.') + 1));
+  }
+  co_return out;
+}
+
+}  // namespace canopy::wire

@@ -1,0 +1,173 @@
+// Domains. Accounts are in directory_accounts.cpp.
+#include "daemon/wire/services/directory_service.h"
+
+#include "daemon/dict/dict.h"
+#include "daemon/wire/services/access.h"
+
+namespace canopy::wire {
+
+void DirectoryService::add_to(MethodTable& table) {
+  constexpr std::string_view kName = "canopy.v1.Directory";
+  using S = DirectoryService;
+  table.add<v1::CreateDomainRequest, v1::Domain>(kName, "CreateDomain", this, &S::create_domain);
+  table.add<v1::ListRequest, v1::ListDomainsResponse>(kName, "ListDomains", this, &S::list_domains);
+  table.add<v1::DomainRequest, v1::Domain>(kName, "GetDomain", this, &S::get_domain);
+  table.add<v1::RenameRequest, v1::Domain>(kName, "RenameDomain", this, &S::rename_domain);
+  table.add<v1::DeleteRequest, v1::Empty>(kName, "DeleteDomain", this, &S::delete_domain);
+  table.add<v1::CreateAccountsRequest, v1::CreateAccountsResponse>(kName, "CreateAccounts", this, &S::create_accounts);
+  table.add<v1::ListRequest, v1::ListAccountsResponse>(kName, "ListAccounts", this, &S::list_accounts);
+  table.add<v1::AccountRef, v1::Account>(kName, "GetAccount", this, &S::get_account);
+  table.add<v1::RenameRequest, v1::Account>(kName, "RenameAccount", this, &S::rename_account);
+  table.add<v1::DeleteRequest, v1::Empty>(kName, "DeleteAccount", this, &S::delete_account);
+  table.add<v1::SetPasswordRequest, v1::Empty>(kName, "SetPassword", this, &S::set_password);
+  table.add<v1::SetStateRequest, v1::Account>(kName, "SetState", this, &S::set_state);
+  table.add<v1::SetAliasRequest, v1::Empty>(kName, "SetAlias", this, &S::set_alias);
+  table.add<v1::ListRequest, v1::ListAliasesResponse>(kName, "ListAliases", this, &S::list_aliases);
+  table.add<v1::ResolveRequest, v1::ResolveResponse>(kName, "Resolve", this, &S::resolve);
+  table.add<v1::AccountRef, v1::Location>(kName, "Locate", this, &S::locate);
+}
+
+static v1::Domain describe_domain(const Domain& domain) {
+  v1::Domain out;
+  out.set_name(domain.name);
+  out.set_directory(domain.directory());
+  out.set_account_foldering(domain.layout.account_foldering().to_string());
+  out.set_fast_index(domain.layout.fast_index());
+  out.set_settings(dict::print(domain.settings.dict, dict::Style::kPretty));
+  out.set_version(domain.settings.version.number);
+  return out;
+}
+
+Result<std::shared_ptr<const Domain>> DirectoryService::domain_named(const std::string& name) {
+  CANOPY_ASSIGN(std::string prepared, prepare_domain(name));
+  const auto& domains = node_.here().accounts.domains().domains;
+  auto at = domains.find(prepared);
+  if (at == domains.end()) return fail(Code::kNotFound, prepared, "there is no such domain");
+  return at->second;
+}
+
+Task<Result<v1::Domain>> DirectoryService::create_domain(CallContext&, const v1::CreateDomainRequest& request) {
+  CANOPY_CO_ASSIGN(std::string name, prepare_domain(request.name()));
+  dict::Dict settings;
+  settings.set(kAccountFolderingKey, request.account_foldering().empty() ? "flat" : request.account_foldering());
+  settings.set(kFastIndexKey, request.fast_index());
+  std::shared_ptr<const Domain> made;
+  auto create = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
+    return [](Shard& on, DomainTable& into, std::string domain_name, dict::Dict with,
+              std::shared_ptr<const Domain>& out) -> Task<Result<void>> {
+      if (into.domains.contains(domain_name)) {
+        co_return fail(Code::kAlreadyExists, domain_name, "there is such a domain already");
+      }
+      dict::VersionedDict file;
+      file.dict = std::move(with);
+      CANOPY_CO_ASSIGN(out, make_domain(into.tree, domain_name, file));
+      CANOPY_CO_TRY(co_await make_directories(*on.store, out->directory(), 0700, Durable::kYes));
+      auto version = co_await on.files.replace(out->slot, out->settings_file(), file.dict, file.version);
+      if (!version) co_return fail(std::move(version).error());
+      file.version = *version;
+      CANOPY_CO_ASSIGN(out, make_domain(into.tree, domain_name, file));
+      into.domains[domain_name] = out;
+      co_return Result<void>();
+    }(shard, table, name, settings, made);
+  };
+  CANOPY_CO_TRY(co_await node_.change_domains(create));
+  co_return describe_domain(*made);
+}
+
+Task<Result<v1::ListDomainsResponse>> DirectoryService::list_domains(CallContext&, const v1::ListRequest& request) {
+  v1::ListDomainsResponse out;
+  uint32_t limit = request.limit() == 0 ? kPageEntriesMax : std::min(request.limit(), kPageEntriesMax);
+  const auto& domains = node_.here().accounts.domains().domains;
+  auto at = domains.upper_bound(request.after());
+  for (; at != domains.end() && out.names_size() < static_cast<int>(limit); ++at) {
+    if (at->first.starts_with(request.prefix())) out.add_names(at->first);
+  }
+  out.set_end(at == domains.end());
+  co_return out;
+}
+
+Task<Result<v1::Domain>> DirectoryService::get_domain(CallContext&, const v1::DomainRequest& request) {
+  CANOPY_CO_ASSIGN(auto domain, domain_named(request.name()));
+  co_return describe_domain(*domain);
+}
+
+static Task<Result<bool>> has_accounts(Shard& shard, const Domain& domain) {
+  auto page = co_await shard.store->list(domain.directory(), 0);
+  if (!page) co_return fail(std::move(page).error());
+  bool any = !page->end;
+  for (const DirectoryEntry& entry : page->entries) {
+    TreeElement kind = classify_element(entry.name, true);
+    any = any || kind == TreeElement::kAccount || kind == TreeElement::kFolder || kind == TreeElement::kFast;
+  }
+  co_return any;
+}
+
+Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1::RenameRequest& request) {
+  CANOPY_CO_ASSIGN(std::string from, prepare_domain(request.from()));
+  CANOPY_CO_ASSIGN(std::string to, prepare_domain(request.to()));
+  std::shared_ptr<const Domain> made;
+  auto rename = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
+    return [](Node& node, Shard& on, DomainTable& into, std::string before, std::string after,
+              std::shared_ptr<const Domain>& out) -> Task<Result<void>> {
+      auto at = into.domains.find(before);
+      if (at == into.domains.end()) co_return fail(Code::kNotFound, before, "there is no such domain");
+      if (into.domains.contains(after)) {
+        co_return fail(Code::kAlreadyExists, after, "there is such a domain already");
+      }
+      std::shared_ptr<const Domain> domain = at->second;
+      CANOPY_CO_ASSIGN(out, make_domain(into.tree, after, domain->settings));
+      if (domain->layout.fast_index() == 1) {
+        co_return fail(Code::kUnsupported, before, "a domain with fast index 1 cannot be renamed yet");
+      }
+      // Nobody may hold an open account of the old name while its directory moves.
+      for (const auto& shard_held : node.shards()) {
+        co_await shard_held->loop.switch_to();
+        co_await shard_held->accounts.forget_domain(before);
+      }
+      co_await on.loop.switch_to();
+      std::string target = out->directory();
+      CANOPY_CO_TRY(co_await make_directories(*on.store, target.substr(0, target.rfind('/')), 0700, Durable::kYes));
+      CANOPY_CO_TRY(co_await on.store->rename(domain->directory(), target, RenameMode::kNoReplace, Durable::kYes));
+      into.domains.erase(before);
+      into.domains[after] = out;
+      co_return Result<void>();
+    }(node_, shard, table, from, to, made);
+  };
+  CANOPY_CO_TRY(co_await node_.change_domains(rename));
+  co_return describe_domain(*made);
+}
+
+Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::DeleteRequest& request) {
+  CANOPY_CO_ASSIGN(std::string name, prepare_domain(request.name()));
+  bool recursive = request.recursive();
+  auto remove = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
+    return [](Node& node, Shard& on, DomainTable& into, std::string domain_name, bool all) -> Task<Result<void>> {
+      auto at = into.domains.find(domain_name);
+      if (at == into.domains.end()) co_return fail(Code::kNotFound, domain_name, "there is no such domain");
+      std::shared_ptr<const Domain> domain = at->second;
+      auto any = co_await has_accounts(on, *domain);
+      if (!any) co_return fail(std::move(any).error());
+      if (*any && !all) {
+        co_return fail(Code::kNotEmpty, domain_name, "it has accounts; delete them first, or ask for all of it");
+      }
+      for (const auto& held : node.shards()) {
+        co_await held->loop.switch_to();
+        co_await held->accounts.forget_domain(domain_name);
+      }
+      co_await on.loop.switch_to();
+      auto staged = co_await on.files.stage_path(domain->slot);
+      if (!staged) co_return fail(std::move(staged).error());
+      std::string trash = fmt::format("{}/{}", kTrashRoot, staged->substr(kStageRoot.size() + 1));
+      CANOPY_CO_TRY(co_await make_directories(*on.store, trash.substr(0, trash.rfind('/')), 0700, Durable::kNo));
+      CANOPY_CO_TRY(co_await on.store->rename(domain->directory(), trash, RenameMode::kReplace, Durable::kYes));
+      on.aliases.forget_domain(domain->directory());
+      into.domains.erase(domain_name);
+      CANOPY_CO_TRY(co_await remove_tree(*on.store, trash));
+      co_return Result<void>();
+    }(node_, shard, table, name, recursive);
+  };
+  CANOPY_CO_TRY(co_await node_.change_domains(remove));
+  co_return v1::Empty();
+}
+
+}  // namespace canopy::wire

@@ -1,0 +1,44 @@
+// The Directory service of canopy.proto: domains, accounts, aliases. Methods may be called on any loop of the node.
+#pragma once
+
+#include "daemon/wire/server/method_table.h"
+#include "daemon/wire/services/node.h"
+
+namespace canopy::wire {
+
+inline constexpr uint32_t kPageEntriesMax = 1000;
+
+class DirectoryService {
+ public:
+  explicit DirectoryService(Node& node) : node_(node) {}
+  void add_to(MethodTable& table);  // this must outlive the server
+
+ private:
+  Task<Result<v1::Domain>> create_domain(CallContext& call, const v1::CreateDomainRequest& request);
+  Task<Result<v1::ListDomainsResponse>> list_domains(CallContext& call, const v1::ListRequest& request);
+  Task<Result<v1::Domain>> get_domain(CallContext& call, const v1::DomainRequest& request);
+  Task<Result<v1::Domain>> rename_domain(CallContext& call, const v1::RenameRequest& request);
+  Task<Result<v1::Empty>> delete_domain(CallContext& call, const v1::DeleteRequest& request);
+
+  Task<Result<v1::CreateAccountsResponse>> create_accounts(CallContext& call, const v1::CreateAccountsRequest& request);
+  Task<Result<v1::ListAccountsResponse>> list_accounts(CallContext& call, const v1::ListRequest& request);
+  Task<Result<v1::Account>> get_account(CallContext& call, const v1::AccountRef& request);
+  Task<Result<v1::Account>> rename_account(CallContext& call, const v1::RenameRequest& request);
+  Task<Result<v1::Empty>> delete_account(CallContext& call, const v1::DeleteRequest& request);
+  Task<Result<v1::Empty>> set_password(CallContext& call, const v1::SetPasswordRequest& request);
+  Task<Result<v1::Account>> set_state(CallContext& call, const v1::SetStateRequest& request);
+  Task<Result<v1::Empty>> set_alias(CallContext& call, const v1::SetAliasRequest& request);
+  Task<Result<v1::ListAliasesResponse>> list_aliases(CallContext& call, const v1::ListRequest& request);
+  Task<Result<v1::ResolveResponse>> resolve(CallContext& call, const v1::ResolveRequest& request);
+  Task<Result<v1::Location>> locate(CallContext& call, const v1::AccountRef& request);
+
+  Task<Result<v1::Account>> describe(AccountAddress address);
+  Task<void> create_one(Loop& home, const v1::NewAccount& row, bool exist_ok, v1::CreateAccountResult* out);
+  Task<Result<void>> create_account(const v1::NewAccount& row);
+  Task<void> resolve_one(Loop& home, std::string address, uint64_t bytes, v1::ResolveResult* out);
+  Result<std::shared_ptr<const Domain>> domain_named(const std::string& name);
+
+  Node& node_;
+};
+
+}  // namespace canopy::wire

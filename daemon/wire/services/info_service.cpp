@@ -1,0 +1,212 @@
+#include "daemon/wire/services/info_service.h"
+
+#include "daemon/dict/dict.h"
+#include "daemon/wire/services/access.h"
+
+namespace canopy::wire {
+namespace {
+
+constexpr uint32_t kWatchSecondsMax = 1800;
+constexpr Nanos kWatchLook = 5 * kSecond;  // how soon a watch notices that nobody waits any more
+
+// Settings that only Canopy's own operations may change.
+constexpr std::string_view kGuardedKeys[] = {kPasswordKey, kSessionGenerationKey, kCreatedKey};
+
+v1::InfoResponse respond(const dict::Dict& dict, const dict::Version& version) {
+  v1::InfoResponse out;
+  out.set_text(dict::print(dict, dict::Style::kPretty));
+  out.set_version(version.number);
+  out.set_epoch(version.epoch);
+  return out;
+}
+
+// Merges or replaces; #NULL# removes a key.
+void change(dict::Dict& onto, const dict::Dict& with, bool replace) {
+  if (replace) onto = dict::Dict();
+  for (const dict::Entry& entry : with) {
+    if (entry.value.is_null()) {
+      onto.erase(entry.key);
+    } else {
+      onto.set(entry.key, entry.value);
+    }
+  }
+}
+
+Result<void> expect(const dict::Version& is, uint64_t expected, const std::string& object) {
+  if (expected == 0 || is.number == expected) return {};
+  return fail(Code::kConflict, object, fmt::format("its version is {}, not {}: read it again", is.number, expected));
+}
+
+dict::Dict without_secrets(dict::Dict dict) {
+  if (dict.contains(kPasswordKey)) dict.set(kPasswordKey, "***");
+  return dict;
+}
+
+}  // namespace
+
+void InfoService::add_to(MethodTable& table) {
+  table.add<v1::GetInfoRequest, v1::InfoResponse>("canopy.v1.Info", "Get", this, &InfoService::get);
+  table.add<v1::SetInfoRequest, v1::InfoResponse>("canopy.v1.Info", "Set", this, &InfoService::set);
+}
+
+Task<Result<v1::InfoResponse>> InfoService::get(CallContext& call, const v1::GetInfoRequest& request) {
+  const std::string& name = request.account().name();
+  bool of_account = call.role() == Role::kFrontend || (!name.empty() && name.front() != '@');
+  if (!of_account) {
+    const DomainTable& table = node_.here().accounts.domains();
+    if (name.empty()) co_return respond(table.tree.defaults.dict, table.tree.defaults.version);
+    CANOPY_CO_ASSIGN(AccountAddress address, parse_address_or_domain(name));
+    const Domain* domain = table.find(address.domain);
+    if (domain == nullptr) co_return fail(Code::kNotFound, address.domain, "there is no such domain");
+    co_return respond(domain->settings.dict, domain->settings.version);
+  }
+  auto found = co_await enter(node_, call, request.account(), Need::kRecord);
+  if (!found) co_return fail(std::move(found).error());
+  if (request.kind() == v1::INFO) {
+    auto info = co_await found->shard->accounts.info(found->address);
+    if (!info) co_return fail(std::move(info).error());
+    co_return respond(info->dict, info->version);
+  }
+  const AccountSettings& settings = *found->settings;
+  const dict::Dict& chosen = request.kind() == v1::EFFECTIVE_SETTINGS ? settings.effective : settings.own.dict;
+  co_return respond(without_secrets(chosen), settings.own.version);
+}
+
+Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name, const v1::SetInfoRequest& request) {
+  CANOPY_CO_ASSIGN(AccountAddress address, parse_address_or_domain(name));
+  CANOPY_CO_ASSIGN(dict::Dict with, dict::parse_dict(request.text(), "text"));
+  CANOPY_CO_TRY(dict::refuse_reserved_keys(with, "text"));
+  v1::InfoResponse out;
+  auto set = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
+    return [](Shard& on, DomainTable& into, std::string domain_name, const dict::Dict& given,
+              const v1::SetInfoRequest& asked, v1::InfoResponse& response) -> Task<Result<void>> {
+      const Domain* domain = into.find(domain_name);
+      if (domain == nullptr) co_return fail(Code::kNotFound, domain_name, "there is no such domain");
+      dict::VersionedDict file = domain->settings;
+      CANOPY_CO_TRY(expect(file.version, asked.expected_version(), domain_name));
+      change(file.dict, given, asked.replace());
+      CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, domain_name, file));
+      if (made->layout != domain->layout) {
+        co_return fail(Code::kUnsupported, domain_name,
+                       "changing the foldering or fast index of a domain that exists needs relocation, which this "
+                       "version lacks; create the domain with it");
+      }
+      auto version = co_await on.files.replace(made->slot, made->settings_file(), file.dict, file.version);
+      if (!version) co_return fail(std::move(version).error());
+      file.version = *version;
+      response = respond(file.dict, file.version);
+      CANOPY_CO_ASSIGN(into.domains[domain_name], make_domain(into.tree, domain_name, std::move(file)));
+      co_return Result<void>();
+    }(shard, table, address.domain, with, request, out);
+  };
+  CANOPY_CO_TRY(co_await node_.change_domains(set));
+  co_return out;
+}
+
+Task<Result<v1::InfoResponse>> InfoService::set_defaults(const v1::SetInfoRequest& request) {
+  CANOPY_CO_ASSIGN(dict::Dict with, dict::parse_dict(request.text(), "text"));
+  CANOPY_CO_TRY(dict::refuse_reserved_keys(with, "text"));
+  v1::InfoResponse out;
+  auto set = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
+    return [](Shard& on, DomainTable& into, const dict::Dict& given, const v1::SetInfoRequest& asked,
+              v1::InfoResponse& response) -> Task<Result<void>> {
+      dict::VersionedDict file = into.tree.defaults;
+      CANOPY_CO_TRY(expect(file.version, asked.expected_version(), "defaults"));
+      change(file.dict, given, asked.replace());
+      auto version = co_await on.files.replace(0, std::string(kDefaultsFile), file.dict, file.version);
+      if (!version) co_return fail(std::move(version).error());
+      file.version = *version;
+      response = respond(file.dict, file.version);
+      into.tree.defaults = std::move(file);
+      co_return Result<void>();
+    }(shard, table, with, request, out);
+  };
+  CANOPY_CO_TRY(co_await node_.change_domains(set));
+  co_return out;
+}
+
+Task<Result<v1::InfoResponse>> InfoService::set(CallContext& call, const v1::SetInfoRequest& request) {
+  const std::string& name = request.account().name();
+  bool of_account = call.role() == Role::kFrontend || (!name.empty() && name.front() != '@');
+  if (!of_account) {
+    if (request.kind() != v1::SETTINGS) co_return fail(Code::kInvalidArgument, "kind", "only accounts have info");
+    if (name.empty()) co_return co_await set_defaults(request);
+    co_return co_await set_domain(name, request);
+  }
+  CANOPY_CO_ASSIGN(dict::Dict with, dict::parse_dict(request.text(), "text"));
+  if (request.kind() == v1::EFFECTIVE_SETTINGS) {
+    co_return fail(Code::kInvalidArgument, "kind", "effective settings follow from others; set SETTINGS");
+  }
+  if (request.kind() == v1::SETTINGS && call.role() == Role::kFrontend) {
+    co_return fail(Code::kPermissionDenied, name, "a frontend may set an account's info, not its settings");
+  }
+  auto found = co_await enter(node_, call, request.account(), Need::kRecord);
+  if (!found) co_return fail(std::move(found).error());
+  Accounts& accounts = found->shard->accounts;
+  if (request.kind() == v1::INFO) {
+    auto version = co_await accounts.change_info(found->address, request.expected_version(),
+                                                 [&](dict::Dict& dict) -> Result<void> {
+                                                   change(dict, with, request.replace());
+                                                   return {};
+                                                 });
+    if (!version) co_return fail(std::move(version).error());
+    auto now = co_await accounts.info(found->address);
+    if (!now) co_return fail(std::move(now).error());
+    co_return respond(now->dict, now->version);
+  }
+  for (std::string_view key : kGuardedKeys) {
+    if (with.contains(key)) {
+      co_return fail(Code::kInvalidArgument, std::string(key), "this setting is changed by its own command only");
+    }
+  }
+  auto version = co_await accounts.change_settings(
+      found->address, request.expected_version(), [&](dict::Dict& dict) -> Result<void> {
+        dict::Dict before = dict;
+        change(dict, with, request.replace());
+        for (std::string_view key : kGuardedKeys) {
+          if (const dict::Value* value = before.find(key)) dict.set(key, *value);
+        }
+        return {};
+      });
+  if (!version) co_return fail(std::move(version).error());
+  auto now = co_await accounts.settings(found->address);
+  if (!now) co_return fail(std::move(now).error());
+  co_return respond(without_secrets((*now)->own.dict), (*now)->own.version);
+}
+
+void EventsService::add_to(MethodTable& table) {
+  table.add<v1::WatchRequest, v1::WatchResponse>("canopy.v1.Events", "Watch", this, &EventsService::watch);
+}
+
+Task<Result<v1::WatchResponse>> EventsService::watch(CallContext& call, const v1::WatchRequest& request) {
+  auto found = co_await enter(node_, call, request.account(), Need::kMailboxes);
+  if (!found) co_return fail(std::move(found).error());
+  Shard& shard = *found->shard;
+  uint32_t seconds = std::clamp<uint32_t>(request.seconds(), 1, kWatchSecondsMax);
+  Nanos until = std::min(shard.loop.now() + seconds * kSecond, call.deadline());
+  uint64_t since = request.account_modseq();
+  for (bool first = true;; first = false) {
+    v1::WatchResponse out;
+    {
+      // Open only while it is looked at: a thousand idle watches hold no account in memory.
+      auto account = co_await shard.accounts.open(found->address);
+      if (!account) co_return fail(std::move(account).error());
+      const AccountState& state = (*account)->state();
+      if (first && since == 0) since = state.highest_modseq();
+      for (const v1::MailboxCursor& cursor : request.cursors()) {
+        const MailboxState* box = state.mailbox(cursor.mailbox_id());
+        if (box != nullptr && box->highest_modseq <= cursor.modseq()) continue;
+        v1::MailboxCursor* changed = out.add_changed();
+        changed->set_mailbox_id(cursor.mailbox_id());
+        changed->set_modseq(box == nullptr ? 0 : box->highest_modseq);  // 0: the mailbox is gone
+      }
+      out.set_account_modseq(state.highest_modseq());
+      bool account_changed = request.cursors().empty() && state.highest_modseq() > since;
+      bool over = shard.loop.now() >= until || call.cancelled();
+      if (out.changed_size() > 0 || account_changed || over) co_return out;
+    }
+    co_await shard.accounts.wait_for_change(found->address, std::min(until, shard.loop.now() + kWatchLook));
+  }
+}
+
+}  // namespace canopy::wire

@@ -1,0 +1,92 @@
+// Node: one backend process: its shards (a loop each with its own view of the stores and the accounts whose slots fall to
+// it) and what they share. Shards are for their loop's thread; Node's own members are constant after start().
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/account/accounts.h"
+#include "daemon/account/aliases.h"
+#include "daemon/account/credential_cache.h"
+#include "daemon/account/tickets.h"
+#include "daemon/log/slice_files.h"
+#include "daemon/runtime/workers.h"
+
+namespace canopy::wire {
+
+// Counters of a process since its start; any thread.
+struct NodeCounters {
+  std::atomic<uint64_t> deliveries{0}, fetches{0}, mutations{0}, logins{0}, login_failures{0}, cached_logins{0};
+};
+
+struct Shard {
+  Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t index, const AccountsOptions& options,
+        std::function<bool()> lease_held);
+
+  Loop& loop;
+  std::unique_ptr<Store> store;
+  SliceFiles slices;
+  SettingsFiles files;
+  Accounts accounts;
+  Aliases aliases;
+  CredentialCache credentials;
+};
+
+struct NodeOptions {
+  std::string cluster = "canopy";
+  std::string backend = "canopyd";
+  std::string base;  // for people
+  std::string version = "0.1.0";
+};
+
+class Node {
+ public:
+  // `workers` run password hashes. The shards' loops must be running before start().
+  Node(NodeOptions options, std::vector<std::unique_ptr<Shard>> shards, WorkerPool& workers, uint64_t epoch);
+
+  // Reads the cluster's key (making it the first time) and the domains. On the first shard's loop.
+  Task<Result<void>> start();
+  // Closes all accounts. On the first shard's loop.
+  Task<void> stop();
+
+  Shard& shard_of(uint32_t slot) { return *shards_[slot % shards_.size()]; }
+  Shard& shard_of(const AccountAddress& address) { return shard_of(slot_of(address)); }
+  const std::vector<std::unique_ptr<Shard>>& shards() const { return shards_; }
+  // The shard whose loop this thread runs.
+  Shard& here();
+
+  WorkerPool& workers() { return workers_; }
+  const std::string& ticket_key() const { return ticket_key_; }
+  const NodeOptions& options() const { return options_; }
+  uint64_t epoch() const { return epoch_; }
+  NodeCounters& counters() { return counters_; }
+
+  // Finds who an address means: the account of that name, or the one that an alias of that name stands for. Ends on the
+  // account's loop, with its settings. kNotFound.
+  struct Found {
+    Shard* shard = nullptr;
+    AccountAddress address;
+    std::shared_ptr<const AccountSettings> settings;
+  };
+  Task<Result<Found>> find(AccountAddress address);
+
+  // Changes the table of domains: `change` gets a copy and alters it, one change at a time, then every shard sees the new one.
+  // Begins and ends on the caller's loop.
+  using TableChange = std::function<Task<Result<void>>(Shard& shard, DomainTable& table)>;
+  Task<Result<void>> change_domains(TableChange change);
+
+ private:
+  Task<Result<void>> load_key(Shard& shard);
+
+  const NodeOptions options_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  WorkerPool& workers_;
+  const uint64_t epoch_;
+  std::string ticket_key_;
+  Mutex domains_gate_;  // on the first shard's loop
+  NodeCounters counters_;
+};
+
+}  // namespace canopy::wire

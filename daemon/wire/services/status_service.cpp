@@ -1,0 +1,203 @@
+#include "daemon/wire/services/status_service.h"
+
+#include <unistd.h>
+
+#include <fstream>
+
+#include "daemon/account/account_listing.h"
+#include "daemon/log/compaction.h"
+#include "daemon/store/marker.h"
+#include "daemon/wire/services/access.h"
+
+namespace canopy::wire {
+namespace {
+
+constexpr size_t kCheckedAtOnce = 64;  // accounts in one answer
+
+uint64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+void StatusService::add_to(MethodTable& table) {
+  using S = StatusService;
+  table.add<v1::Empty, v1::ListStoresResponse>("canopy.v1.Stores", "List", this, &S::list_stores);
+  table.add<v1::CheckRequest, v1::CheckResponse>("canopy.v1.Stores", "Check", this, &S::check);
+  table.add<v1::Empty, v1::ClusterStatus>("canopy.v1.Cluster", "GetStatus", this, &S::status);
+  table.add<v1::Empty, v1::MetricsResponse>("canopy.v1.Cluster", "Metrics", this, &S::metrics);
+  table.add<v1::AccountRef, v1::Empty>("canopy.v1.Cluster", "CompactAccount", this, &S::compact);
+  table.add<v1::AccountRef, v1::Empty>("canopy.v1.Cluster", "CloseAccount", this, &S::close);
+}
+
+Task<Result<v1::ListStoresResponse>> StatusService::list_stores(CallContext&, const v1::Empty&) {
+  Store& store = *node_.here().store;
+  v1::ListStoresResponse out;
+  v1::StoreInfo* info = out.add_stores();
+  info->set_name(std::string(store.name()));
+  info->set_kind(store.shared() ? "shared" : "local");
+  auto marker = co_await check_marker(store, "", "");
+  auto space = co_await store.space();
+  if (marker) info->set_id(marker->id);
+  info->set_state(!marker ? (marker.error().code() == Code::kConflict ? "wrong" : "down") : !space ? "down" : "up");
+  if (space) {
+    info->set_bytes_total(space->bytes_total);
+    info->set_bytes_free(space->bytes_free);
+    info->set_files_total(space->files_total);
+    info->set_files_free(space->files_free);
+    if (space->bytes_free < (64u << 20)) info->set_state("full");
+  }
+  co_return out;
+}
+
+Task<Result<void>> StatusService::check_account(AccountAddress address, v1::CheckResponse& out) {
+  Shard& shard = node_.shard_of(address);
+  co_await shard.loop.switch_to();
+  auto report_damage = [&](std::string file, uint64_t offset, uint64_t length, std::string what) {
+    v1::Damage* damage = out.add_damages();
+    damage->set_file(std::move(file));
+    damage->set_offset(offset);
+    damage->set_length(length);
+    damage->set_what(std::move(what));
+    damage->set_account(address.to_string());
+  };
+  const Domain* domain = shard.accounts.domains().find(address.domain);
+  if (domain == nullptr) co_return Result<void>();
+  std::string directory = domain->layout.account_directory(address);
+  std::string settings_file = domain->layout.settings_file(address);
+  out.set_accounts(out.accounts() + 1);
+  auto settings = co_await shard.accounts.settings(address);
+  if (!settings) {
+    if (settings.error().code() == Code::kNotFound) co_return Result<void>();  // removed meanwhile
+    if (settings.error().code() != Code::kDamaged && settings.error().code() != Code::kInvalidArgument) {
+      co_return fail(std::move(settings).error());
+    }
+    report_damage(settings_file, 0, 0, settings.error().message());
+    co_return Result<void>();
+  }
+  auto info = co_await shard.accounts.info(address);
+  if (!info) report_damage(domain->layout.info_file(address), 0, 0, info.error().message());
+  auto account = co_await shard.accounts.open(address);
+  if (!account) {
+    if (account.error().code() != Code::kDamaged) co_return fail(std::move(account).error());
+    report_damage(directory, 0, 0, account.error().message());
+    co_return Result<void>();
+  }
+  auto report = co_await (*account)->check();
+  if (!report) co_return fail(std::move(report).error());
+  for (const Damage& damage : report->damages) {
+    report_damage(directory + "/" + damage.file, damage.offset, damage.length, damage.what);
+  }
+  out.set_files(out.files() + (*account)->slices().size() + 1);
+  out.set_bytes(out.bytes() + report->bytes_verified);
+  co_return Result<void>();
+}
+
+// The cursor is "DOMAIN/ACCOUNT": the account that was checked last.
+Task<Result<v1::CheckResponse>> StatusService::check(CallContext& call, const v1::CheckRequest& request) {
+  v1::CheckResponse out;
+  if (!request.scope().empty() && request.scope().front() != '@') {
+    CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.scope()));
+    auto found = co_await node_.find(address);
+    if (!found && found.error().code() == Code::kNotFound) co_return fail(std::move(found).error());
+    CANOPY_CO_TRY(co_await check_account(found ? found->address : address, out));
+    out.set_end(true);
+    co_return out;
+  }
+  std::string only = request.scope().empty() ? "" : request.scope().substr(1);
+  size_t slash = request.cursor().find('/');
+  std::string at_domain = request.cursor().substr(0, slash);
+  std::string after = slash == std::string::npos ? "" : request.cursor().substr(slash + 1);
+  auto table = node_.here().accounts.domain_table();
+  if (!only.empty() && table->find(only) == nullptr) co_return fail(Code::kNotFound, only, "there is no such domain");
+  for (auto at = table->domains.lower_bound(at_domain); at != table->domains.end(); ++at) {
+    if (!only.empty() && at->first != only) continue;
+    if (at->first != at_domain) after.clear();
+    co_await call.loop().switch_to();
+    auto page = co_await list_accounts(*node_.here().store, at->second, after, "", kCheckedAtOnce);
+    if (!page) co_return fail(std::move(page).error());
+    for (const std::string& name : page->names) {
+      CANOPY_CO_TRY(co_await check_account(AccountAddress{name, at->first}, out));
+      out.set_cursor(at->first + "/" + name);
+    }
+    if (!page->names.empty()) co_return out;
+  }
+  out.set_end(true);
+  co_return out;
+}
+
+Task<v1::ClusterStatus> StatusService::gather() {
+  v1::ClusterStatus out;
+  out.set_cluster(node_.options().cluster);
+  out.set_backend(node_.options().backend);
+  out.set_version(node_.options().version);
+  out.set_base(node_.options().base);
+  out.set_epoch(node_.epoch());
+  out.set_slots_owned(kSlots);
+  out.set_loops(static_cast<uint32_t>(node_.shards().size()));
+  out.set_memory_bytes(resident_bytes());
+  const NodeCounters& counters = node_.counters();
+  out.set_deliveries(counters.deliveries.load(std::memory_order_relaxed));
+  out.set_fetches(counters.fetches.load(std::memory_order_relaxed));
+  out.set_mutations(counters.mutations.load(std::memory_order_relaxed));
+  out.set_logins(counters.logins.load(std::memory_order_relaxed));
+  uint64_t open = 0;
+  for (const auto& shard : node_.shards()) {
+    co_await shard->loop.switch_to();
+    open += shard->accounts.open_count();
+    for (RpcServer* server : servers_) {
+      if (&server->loop() != &shard->loop) continue;
+      out.set_connections(out.connections() + server->stats().connections);
+      out.set_requests(out.requests() + server->stats().requests);
+      out.set_errors(out.errors() + server->stats().refused);
+    }
+  }
+  out.set_accounts_open(open);
+  int64_t now = node_.shards().front()->loop.wall_clock_ns();
+  out.set_uptime_seconds(static_cast<double>(now - started_ns_) / kSecond);
+  co_return out;
+}
+
+Task<Result<v1::ClusterStatus>> StatusService::status(CallContext&, const v1::Empty&) { co_return co_await gather(); }
+
+Task<Result<v1::MetricsResponse>> StatusService::metrics(CallContext&, const v1::Empty&) {
+  v1::ClusterStatus status = co_await gather();
+  const NodeCounters& counters = node_.counters();
+  std::string text;
+  auto add = [&text](std::string_view name, std::string_view kind, std::string_view help, uint64_t value) {
+    text += fmt::format("# HELP canopy_{0} {1}\n# TYPE canopy_{0} {2}\ncanopy_{0} {3}\n", name, help, kind, value);
+  };
+  add("accounts_open", "gauge", "Accounts open in memory.", status.accounts_open());
+  add("connections", "gauge", "Wire connections.", status.connections());
+  add("resident_bytes", "gauge", "Resident memory of the process.", status.memory_bytes());
+  add("requests_total", "counter", "Wire requests.", status.requests());
+  add("errors_total", "counter", "Wire requests answered with a failure.", status.errors());
+  add("deliveries_total", "counter", "Messages delivered.", status.deliveries());
+  add("fetches_total", "counter", "Message contents read.", status.fetches());
+  add("mutations_total", "counter", "Other changes of mailboxes.", status.mutations());
+  add("logins_total", "counter", "Sessions that were authenticated.", status.logins());
+  add("logins_cached_total", "counter", "Logins whose password was verified before.", counters.cached_logins.load());
+  add("login_failures_total", "counter", "Logins with a wrong name or password.", counters.login_failures.load());
+  v1::MetricsResponse out;
+  out.set_text(std::move(text));
+  co_return out;
+}
+
+Task<Result<v1::Empty>> StatusService::compact(CallContext& call, const v1::AccountRef& request) {
+  auto open = co_await open_account(node_, call, request);
+  if (!open) co_return fail(std::move(open).error());
+  CANOPY_CO_TRY(co_await open->account->compact());
+  co_return v1::Empty();
+}
+
+Task<Result<v1::Empty>> StatusService::close(CallContext& call, const v1::AccountRef& request) {
+  auto found = co_await enter(node_, call, request, Need::kRecord);
+  if (!found) co_return fail(std::move(found).error());
+  co_await found->shard->accounts.close(found->address);
+  co_return v1::Empty();
+}
+
+}  // namespace canopy::wire
