@@ -1,0 +1,130 @@
+// canopyctl domain: create, list, show, rename, delete, set.
+#include "tools/canopyctl/command.h"
+#include "tools/canopyctl/dictionary_arguments.h"
+
+namespace canopy::ctl {
+
+namespace {
+struct DomainArguments {
+  std::string name, to, prefix, foldering;
+  uint32_t fast_index = 0;
+  bool recursive = false;
+  DictionaryArguments changes;
+};
+}  // namespace
+
+static Json domain_json(const v1::Domain& domain) {
+  return {{"name", domain.name()},
+          {"directory", domain.directory()},
+          {"account_foldering", domain.account_foldering()},
+          {"fast_index", domain.fast_index()},
+          {"version", domain.version()},
+          {"settings", settings_json(domain.settings())}};
+}
+
+static void print_domain(Context& context, const v1::Domain& domain) {
+  context.print(domain_json(domain),
+                fmt::format("{}\n  directory          {}\n  account foldering  {}\n  fast index         {}\n", domain.name(),
+                            domain.directory(), domain.account_foldering(), domain.fast_index()));
+}
+
+static Result<void> create(Context& context, const DomainArguments& arguments) {
+  CANOPY_TRY(context.client());
+  v1::CreateDomainRequest request;
+  request.set_name(arguments.name);
+  request.set_account_foldering(arguments.foldering);
+  request.set_fast_index(arguments.fast_index);
+  request.set_request_id(context.new_request_id());
+  CANOPY_ASSIGN(const v1::Domain domain, context.call(&wire::DirectoryStub::create_domain, request));
+  print_domain(context, domain);
+  return {};
+}
+
+static Result<void> list(Context& context, const DomainArguments& arguments) {
+  CANOPY_TRY(context.client());
+  ListPrinter printer(context);
+  v1::ListRequest request;
+  request.set_prefix(arguments.prefix);
+  for (bool end = false; !end;) {
+    CANOPY_ASSIGN(const v1::ListDomainsResponse page, context.call(&wire::DirectoryStub::list_domains, request));
+    for (const std::string& name : page.names()) printer.row(name, name);
+    end = page.end() || page.names().empty();
+    if (!end) request.set_after(page.names(page.names_size() - 1));
+  }
+  printer.end();
+  return {};
+}
+
+static Result<void> show(Context& context, const DomainArguments& arguments) {
+  v1::DomainRequest request;
+  request.set_name(arguments.name);
+  CANOPY_ASSIGN(const v1::Domain domain, context.call(&wire::DirectoryStub::get_domain, request));
+  print_domain(context, domain);
+  return {};
+}
+
+static Result<void> rename(Context& context, const DomainArguments& arguments) {
+  CANOPY_TRY(context.client());
+  v1::RenameRequest request;
+  request.set_from(arguments.name);
+  request.set_to(arguments.to);
+  request.set_request_id(context.new_request_id());
+  CANOPY_ASSIGN(const v1::Domain domain, context.call(&wire::DirectoryStub::rename_domain, request));
+  print_domain(context, domain);
+  return {};
+}
+
+static Result<void> remove(Context& context, const DomainArguments& arguments) {
+  CANOPY_TRY(context.client());
+  v1::DeleteRequest request;
+  request.set_name(arguments.name);
+  request.set_recursive(arguments.recursive);
+  request.set_request_id(context.new_request_id());
+  CANOPY_TRY(context.call(&wire::DirectoryStub::delete_domain, request));
+  context.print({{"deleted", arguments.name}}, "");
+  return {};
+}
+
+static Result<void> set(Context& context, const DomainArguments& arguments) {
+  return change_dictionary(context, "@" + arguments.name, v1::SETTINGS, arguments.changes);
+}
+
+static void add_name(const Command<DomainArguments>& command) {
+  command.app->add_option("domain", command.arguments->name, "domain name")->required()->type_name("DOMAIN");
+}
+
+void add_domain_commands(CLI::App& app, Commands& commands) {
+  CLI::App& group = *add_group(app, "domain", "domains of the tree");
+
+  const auto create_command = commands.add(group, "create", "make a domain", create);
+  add_name(create_command);
+  create_command.app
+      ->add_option("--account-foldering", create_command.arguments->foldering,
+                   "folders between the domain and its accounts: flat, 1, 2-1, hash-1-1, ... (default: flat)")
+      ->type_name("METHOD");
+  create_command.app
+      ->add_option("--fast-index", create_command.arguments->fast_index,
+                   "after which path element `fast` stands; 0: nowhere (default)")
+      ->type_name("N");
+
+  const auto list_command = commands.add(group, "list", "names of all domains", list);
+  list_command.app->add_option("--prefix", list_command.arguments->prefix, "only names that begin so")
+      ->type_name("TEXT");
+
+  add_name(commands.add(group, "show", "a domain and its settings", show));
+
+  const auto rename_command = commands.add(group, "rename", "give a domain another name", rename);
+  add_name(rename_command);
+  rename_command.app->add_option("to", rename_command.arguments->to, "the new name")->required()->type_name("NEW");
+
+  const auto delete_command = commands.add(group, "delete", "delete a domain that has no accounts", remove);
+  add_name(delete_command);
+  delete_command.app->add_flag("--recursive", delete_command.arguments->recursive,
+                               "delete its accounts and all their mail too");
+
+  const auto set_command = commands.add(group, "set", "change a domain's settings", set);
+  add_name(set_command);
+  add_dictionary_options(*set_command.app, set_command.arguments->changes);
+}
+
+}  // namespace canopy::ctl
