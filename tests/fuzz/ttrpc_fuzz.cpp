@@ -1,4 +1,6 @@
 // ttrpc from an enemy: the frames, the envelopes in them, statuses, and the split of the bytes over reads.
+#include <google/protobuf/stubs/logging.h>
+
 #include <cstdint>
 
 #include "daemon/base/check.h"
@@ -56,6 +58,8 @@ uint64_t read_all(std::string_view bytes, size_t piece, bool look) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const auto* quiet = google::protobuf::SetLogHandler(nullptr);
+  (void)quiet;
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   const uint64_t whole = read_all(bytes, bytes.size(), true);

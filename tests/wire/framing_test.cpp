@@ -1,6 +1,9 @@
 // Framing and the messages in the frames: pure code, fed whole, in pieces, and one byte at a time.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
+
 #include "daemon/wire/canopy.pb.h"
 #include "daemon/wire/framing_envelope.h"
 #include "daemon/wire/framing_status.h"
@@ -176,6 +179,20 @@ TEST(Status, CarriesEveryCodeThereAndBack) {
     EXPECT_EQ(status.code(), grpc_code_of(error.code()));
     EXPECT_NE(status.code(), 0);
     EXPECT_EQ(status.message(), error.to_string());
+  }
+}
+
+TEST(Status, IsDocumentedAsItIs) {
+  std::ifstream file(CANOPY_SOURCE_DIR "/docs/protocol/errors.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  for (uint32_t number = 1; number <= static_cast<uint32_t>(Code::kLast); ++number) {
+    const auto code = static_cast<Code>(number);
+    const std::string row = fmt::format("\n| {} | {} | {} ", number, code_name(code), grpc_code_of(code));
+    const size_t at = text.str().find(row);
+    ASSERT_NE(at, std::string::npos) << row;
+    const std::string rest = text.str().substr(at + row.size());
+    EXPECT_EQ(rest.substr(rest.find('|') + 2, 3), code_is_retryable(code) ? "yes" : "no ") << row;
   }
 }
 
