@@ -229,7 +229,20 @@ class Canopy:
 
 
 FRONTEND_CONFIG = """
-@PLACEHOLDER@
+[log]
+level = "warning"
+
+[backend]
+addresses = ["@BACKEND@"]
+
+[[listener]]
+protocol = "lmtp"
+address = "@LMTP@"
+
+[[listener]]
+protocol = "pop3"
+address = "@POP3@"
+plaintext_auth = true
 """
 
 
