@@ -167,9 +167,9 @@ Task<void> squares(Loop& loop, WorkerPool& pool, int& sum, int& refused) {
 }
 
 TYPED_TEST(SyncOnEveryLoop, WorkersComeBackToTheLoopThatAsked) {
+  TypeParam host(1);  // outlives the pool
   WorkerPool pool("squares", std::is_same_v<TypeParam, SimHost> ? 0 : 3, 1000);
   int sum = 0, refused = 0;
-  TypeParam host(1);
   host.run(squares(host.loop(), pool, sum, refused));
   EXPECT_EQ(sum, 338350);
   EXPECT_EQ(refused, 0);
@@ -185,8 +185,8 @@ Task<void> work_that_fails(Loop& loop, WorkerPool& pool) {
 }
 
 TEST(WorkerPool, PassesOnTheErrorOfTheWork) {
-  WorkerPool pool("work", 1, 10);
   UringHost host(1);
+  WorkerPool pool("work", 1, 10);
   host.run(work_that_fails(host.loop(), pool));
 }
 
@@ -211,8 +211,8 @@ Task<void> overfill(Loop& loop, WorkerPool& pool, std::mutex& gate, int& sum, in
 }
 
 TEST(WorkerPool, RefusesWorkBeyondItsQueue) {
-  WorkerPool pool("small", 1, 5);
   UringHost host(1);
+  WorkerPool pool("small", 1, 5);
   std::mutex gate;
   int sum = 0, refused = 0;
   host.run(overfill(host.loop(), pool, gate, sum, refused));

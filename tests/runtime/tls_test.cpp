@@ -2,6 +2,7 @@
 #include "daemon/runtime/tls.h"
 
 #include <gmock/gmock.h>
+#include <malloc.h>
 
 #include "tests/runtime/hosts.h"
 #include "tests/runtime/test_pki.h"
@@ -313,6 +314,62 @@ TEST(TlsContext, ReloadShowsTheNewCertificateAndKeepsTheFormerOneAfterAFailure) 
   EXPECT_EQ(server->reload().error().object(), pki.file("live.key"));
   host.run(subject_of_server(host.loop(), pki, server, subject));
   EXPECT_EQ(subject, "CN = new");
+}
+
+Task<void> sit_idle(Stream& stream) {
+  auto ready = co_await stream.readable(kNever);
+  EXPECT_TRUE(ready.has_value());
+}
+
+// Heap bytes in use, by the allocator's own account; 0 under a sanitizer's allocator.
+size_t heap_bytes() {
+  struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+struct IdleCost {
+  size_t server = 0, client = 0;  // heap bytes a connection
+};
+
+Task<void> measure_idle_pairs(Loop& loop, const TestPki& pki, size_t count, IdleCost& cost) {
+  auto server = server_context(pki, Verify::kNone, {"server"});
+  auto client = client_context(pki, "ca", "");
+  std::vector<std::unique_ptr<TlsStream>> servers, clients;
+  TaskGroup waiting(loop);
+  for (size_t i = 0; i < count; ++i) {
+    Ends ends;
+    co_await handshake(loop, server, client, "mail.example", ends);
+    EXPECT_TRUE(ends.server.has_value() && ends.client.has_value());
+    if (!ends.server || !ends.client) co_return;
+    waiting.spawn(sit_idle(**ends.server));
+    waiting.spawn(sit_idle(**ends.client));
+    servers.push_back(std::move(*ends.server));
+    clients.push_back(std::move(*ends.client));
+    co_await loop.sleep(100 * kMicrosecond);
+  }
+  for (auto& stream : clients) stream->shutdown_write();
+  for (auto& stream : servers) stream->shutdown_write();
+  co_await waiting.join();
+  // By what going away gives back, so that what is allocated once and for all does not count.
+  size_t both = heap_bytes();
+  clients.clear();
+  size_t only_servers = heap_bytes();
+  servers.clear();
+  size_t none = heap_bytes();
+  cost.client = (both - only_servers) / count;
+  cost.server = (only_servers - none) / count;
+}
+
+TEST(TlsStream, AnIdleConnectionCostsLessThanTwentyKibibytesOnEachSide) {
+  TestPki pki;
+  pki.authority("ca");
+  pki.certificate("server", "ca", "DNS:mail.example");
+  UringHost host(1);
+  IdleCost cost;
+  host.run(measure_idle_pairs(host.loop(), pki, 1000, cost));
+  std::printf("an idle TLS connection: %zu bytes of heap in the server, %zu in the client\n", cost.server, cost.client);
+  EXPECT_LT(cost.server, 20 * 1024u);
+  EXPECT_LT(cost.client, 40 * 1024u);
 }
 
 TEST(TlsContext, ErrorsNameTheFileAndTheRule) {

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <liburing.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -166,6 +167,7 @@ Task<void> hold_idle_connections(UringLoop& loop, int count) {
   TaskGroup group(loop);
   int answered = 0;
   group.spawn(accept_idle(loop, **listener, count, answered));
+  size_t heap_before = mallinfo2().uordblks;
   std::vector<std::unique_ptr<Stream>> clients;
   for (int i = 0; i < count; ++i) {
     auto stream = co_await loop.connect((*listener)->local(), kNever);
@@ -175,6 +177,9 @@ Task<void> hold_idle_connections(UringLoop& loop, int count) {
   }
   co_await group.join();
   EXPECT_EQ(answered, 0);
+  size_t heap_each = (mallinfo2().uordblks - heap_before) / static_cast<size_t>(count);
+  std::printf("an idle connection: %zu bytes of heap for its waiting end and its peer's stream\n", heap_each);
+  EXPECT_LT(heap_each, 1024u);
   for (auto& client : clients) EXPECT_EQ(client->write_at_once("?"), 1u);  // all at once
   for (auto& client : clients) {
     char byte = 0;
