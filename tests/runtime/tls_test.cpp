@@ -327,16 +327,14 @@ size_t heap_bytes() {
   return info.uordblks + info.hblkhd;
 }
 
-struct IdleCost {
-  size_t server = 0, client = 0;  // heap bytes a connection
-};
-
-Task<void> measure_idle_pairs(Loop& loop, const TestPki& pki, size_t count, IdleCost& cost) {
+Task<void> measure_idle_pairs(Loop& loop, const TestPki& pki, size_t count, size_t& pair_bytes) {
   auto server = server_context(pki, Verify::kNone, {"server"});
   auto client = client_context(pki, "ca", "");
   std::vector<std::unique_ptr<TlsStream>> servers, clients;
   TaskGroup waiting(loop);
-  for (size_t i = 0; i < count; ++i) {
+  size_t before = 0;
+  for (size_t i = 0; i < count + 10; ++i) {
+    if (i == 10) before = heap_bytes();  // what OpenSSL allocates once is there
     Ends ends;
     co_await handshake(loop, server, client, "mail.example", ends);
     EXPECT_TRUE(ends.server.has_value() && ends.client.has_value());
@@ -347,29 +345,23 @@ Task<void> measure_idle_pairs(Loop& loop, const TestPki& pki, size_t count, Idle
     clients.push_back(std::move(*ends.client));
     co_await loop.sleep(100 * kMicrosecond);
   }
+  // Before anything is said again: an alert allocates buffers.
+  size_t after = heap_bytes();
+  pair_bytes = after == 0 ? 0 : (after - before) / count;
   for (auto& stream : clients) stream->shutdown_write();
   for (auto& stream : servers) stream->shutdown_write();
   co_await waiting.join();
-  // By what going away gives back, so that what is allocated once and for all does not count.
-  size_t both = heap_bytes();
-  clients.clear();
-  size_t only_servers = heap_bytes();
-  servers.clear();
-  size_t none = heap_bytes();
-  cost.client = (both - only_servers) / count;
-  cost.server = (only_servers - none) / count;
 }
 
-TEST(TlsStream, AnIdleConnectionCostsLessThanTwentyKibibytesOnEachSide) {
+TEST(TlsStream, TwoEndsOfAnIdleConnectionCostLessThanTwiceThirtyKibibytes) {
   TestPki pki;
   pki.authority("ca");
   pki.certificate("server", "ca", "DNS:mail.example");
   UringHost host(1);
-  IdleCost cost;
-  host.run(measure_idle_pairs(host.loop(), pki, 1000, cost));
-  std::printf("an idle TLS connection: %zu bytes of heap in the server, %zu in the client\n", cost.server, cost.client);
-  EXPECT_LT(cost.server, 20 * 1024u);
-  EXPECT_LT(cost.client, 40 * 1024u);
+  size_t pair_bytes = 0;
+  host.run(measure_idle_pairs(host.loop(), pki, 1000, pair_bytes));
+  std::printf("an idle TLS connection: %zu bytes of heap for both of its ends\n", pair_bytes);
+  EXPECT_LT(pair_bytes, 2 * 30 * 1024u);
 }
 
 TEST(TlsContext, ErrorsNameTheFileAndTheRule) {
