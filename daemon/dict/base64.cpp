@@ -13,7 +13,8 @@ constexpr uint8_t kNoDigit = 255;
 constexpr std::array<uint8_t, 256> kDigits = [] {
   std::array<uint8_t, 256> digits{};
   digits.fill(kNoDigit);
-  for (size_t i = 0; i < kAlphabet.size(); ++i) digits[static_cast<uint8_t>(kAlphabet[i])] = static_cast<uint8_t>(i);
+  for (size_t i = 0; i < kAlphabet.size(); ++i)
+    digits[static_cast<uint8_t>(kAlphabet[i])] = static_cast<uint8_t>(i);
   return digits;
 }();
 
@@ -24,7 +25,8 @@ void append_base64(std::string& out, std::string_view bytes) {
   auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(bytes[i])); };
   for (; at + 3 <= bytes.size(); at += 3) {
     uint32_t group = byte(at) << 16 | byte(at + 1) << 8 | byte(at + 2);
-    char four[4] = {kAlphabet[group >> 18], kAlphabet[group >> 12 & 63], kAlphabet[group >> 6 & 63], kAlphabet[group & 63]};
+    char four[4] = {kAlphabet[group >> 18], kAlphabet[group >> 12 & 63], kAlphabet[group >> 6 & 63],
+                    kAlphabet[group & 63]};
     out.append(four, 4);
   }
   size_t left = bytes.size() - at;

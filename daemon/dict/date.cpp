@@ -18,12 +18,17 @@ Fields fields_of(int64_t unix_seconds) {
   if (unix_seconds % kSecondsPerDay < 0) --days;
   int rest = static_cast<int>(unix_seconds - days * kSecondsPerDay);
   std::chrono::year_month_day day{std::chrono::sys_days{std::chrono::days{days}}};
-  return {static_cast<int>(day.year()), static_cast<int>(static_cast<unsigned>(day.month())),
-          static_cast<int>(static_cast<unsigned>(day.day())), rest / 3600, rest / 60 % 60, rest % 60};
+  return {static_cast<int>(day.year()),
+          static_cast<int>(static_cast<unsigned>(day.month())),
+          static_cast<int>(static_cast<unsigned>(day.day())),
+          rest / 3600,
+          rest / 60 % 60,
+          rest % 60};
 }
 
 std::optional<Date> date_of(const Fields& f, bool has_time) {
-  std::chrono::year_month_day day{std::chrono::year{f.year}, std::chrono::month{static_cast<unsigned>(f.month)},
+  std::chrono::year_month_day day{std::chrono::year{f.year},
+                                  std::chrono::month{static_cast<unsigned>(f.month)},
                                   std::chrono::day{static_cast<unsigned>(f.day)}};
   // A leap second has no place in unix time, so 60 is refused.
   if (f.year < 1 || !day.ok() || f.hour > 23 || f.minute > 59 || f.second > 59) return std::nullopt;
@@ -52,7 +57,8 @@ int number_at(std::string_view text, size_t at, size_t digits) {
 std::string Date::to_string() const {
   Fields f = fields_of(unix_seconds);
   if (!has_time) return fmt::format("{:02}-{:02}-{:04}", f.day, f.month, f.year);
-  return fmt::format("{:02}-{:02}-{:04}_{:02}:{:02}:{:02}", f.day, f.month, f.year, f.hour, f.minute, f.second);
+  return fmt::format("{:02}-{:02}-{:04}_{:02}:{:02}:{:02}", f.day, f.month, f.year, f.hour, f.minute,
+                     f.second);
 }
 
 std::optional<Date> Date::parse(std::string_view text) {
@@ -70,7 +76,8 @@ std::optional<Date> Date::parse(std::string_view text) {
 std::string Date::to_iso() const {
   Fields f = fields_of(unix_seconds);
   if (!has_time) return fmt::format("{:04}-{:02}-{:02}", f.year, f.month, f.day);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", f.year, f.month, f.day, f.hour, f.minute, f.second);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", f.year, f.month, f.day, f.hour, f.minute,
+                     f.second);
 }
 
 std::optional<Date> Date::parse_iso(std::string_view text) {

@@ -1,6 +1,6 @@
-// Text of settings and info files: reading and writing (docs/formats/dictionary.md). Pure; any thread. For every value v
-// within the limits, parse(print(v)) is v; for every text, printing what was parsed is canonical: equal values
-// give equal bytes.
+// Text of settings and info files: reading and writing (docs/formats/dictionary.md). Pure; any thread. For
+// every value v within the limits, parse(print(v)) is v; for every text, printing what was parsed is
+// canonical: equal values give equal bytes.
 #pragma once
 
 #include <string>
@@ -12,9 +12,10 @@
 
 namespace canopy::dict {
 
-// Reads one value and nothing after it but white space and comments. A text that breaks a rule is refused with
-// kInvalidArgument, one over kDictBytesMax or deeper than kDictDepthMax with kTooLarge; the error's object is "NAME:LINE:COLUMN"
-// (from 1; columns count characters). Memory: bounded by about 80 times the text.
+// Reads one value and nothing after it but white space and comments. A text that breaks a rule is refused
+// with kInvalidArgument, one over kDictBytesMax or deeper than kDictDepthMax with kTooLarge; the error's
+// object is "NAME:LINE:COLUMN" (from 1; columns count characters). Memory: bounded by about 80 times the
+// text.
 Result<Value> parse(std::string_view text, std::string_view name = "dictionary");
 // The same for a text that must be a dictionary, as files are.
 Result<Dict> parse_dict(std::string_view text, std::string_view name = "dictionary");
@@ -25,7 +26,8 @@ enum class Style {
 };
 std::string print(const Value& value, Style style = Style::kCompact);
 std::string print(const Dict& dict, Style style = Style::kCompact);
-// The pretty text, or kTooLarge when it could not be read back: over kDictBytesMax or deeper than kDictDepthMax.
+// The pretty text, or kTooLarge when it could not be read back: over kDictBytesMax or deeper than
+// kDictDepthMax.
 Result<std::string> print_file(const Dict& dict, std::string_view name = "dictionary");
 
 // Levels of arrays and dictionaries: 0 for a string, 1 for an empty dictionary.

@@ -95,7 +95,8 @@ class JsonReader {
   }
 
   Result<> check_depth(uint32_t depth) {
-    if (depth > kDictDepthMax) return refuse(fmt::format("nested deeper than {} levels", kDictDepthMax), Code::kTooLarge);
+    if (depth > kDictDepthMax)
+      return refuse(fmt::format("nested deeper than {} levels", kDictDepthMax), Code::kTooLarge);
     return {};
   }
 
@@ -117,7 +118,8 @@ class JsonReader {
     CANOPY_TRY(check_depth(depth));
     Dict dict;
     for (const auto& [key, member] : json.items()) {
-      if (key.starts_with('$')) return refuse("keys that begin with '$' stand in {\"$dict\":[[KEY,VALUE],…]}");
+      if (key.starts_with('$'))
+        return refuse("keys that begin with '$' stand in {\"$dict\":[[KEY,VALUE],…]}");
       CANOPY_TRY(add(dict, key, member, depth));
     }
     return Value(std::move(dict));
@@ -160,8 +162,8 @@ class JsonReader {
   std::string_view name_;
 };
 
-// nlohmann keeps one of two equal members and recurses without bound: both are found on the way in. The nested
-// $dict form takes up to four levels of JSON for one of ours.
+// nlohmann keeps one of two equal members and recurses without bound: both are found on the way in. The
+// nested $dict form takes up to four levels of JSON for one of ours.
 constexpr int kJsonDepthMax = static_cast<int>(kDictDepthMax) * 4;
 
 struct Refusal {
@@ -175,8 +177,8 @@ Json parse_guarded(std::string_view text, std::optional<Refusal>& refusal) {
     if (depth > kJsonDepthMax && !refusal) refusal = Refusal{"nested too deep", Code::kTooLarge};
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.empty() && !keys.back().insert(parsed.get<std::string>()).second &&
-        !refusal) {
+    if (event == Json::parse_event_t::key && !keys.empty() &&
+        !keys.back().insert(parsed.get<std::string>()).second && !refusal) {
       refusal = Refusal{fmt::format("the key {} stands twice", print(Value(parsed.get<std::string>())))};
     }
     return !refusal;

@@ -7,8 +7,9 @@
 
 namespace canopy::dict {
 
-// Recursive descent over the whole text. Every method answers false once error_ is set. Entries and elements gather
-// on stacks that all levels share and move into place when their dictionary or array ends, so that no vector grows twice.
+// Recursive descent over the whole text. Every method answers false once error_ is set. Entries and elements
+// gather on stacks that all levels share and move into place when their dictionary or array ends, so that no
+// vector grows twice.
 class Parser {
  public:
   Parser(std::string_view text, std::string_view name) : text_(text), name_(name) {}
@@ -102,7 +103,8 @@ class Parser {
       if (!skip_space() || !parse_value(entry.value, depth) || !skip_space()) return false;
       if (entries_.size() > base) {
         int order = entries_.back().key.compare(entry.key);
-        if (order == 0) return refuse(key_at, fmt::format("the key {} stands twice", print(Value(entry.key))));
+        if (order == 0)
+          return refuse(key_at, fmt::format("the key {} stands twice", print(Value(entry.key))));
         sorted = sorted && order < 0;
       }
       entries_.push_back(std::move(entry));
@@ -174,7 +176,8 @@ class Parser {
   bool parse_hash(Value& out) {
     size_t begin = at_;
     size_t end = begin + 1;
-    while (end < text_.size() && (kBareByte[static_cast<uint8_t>(text_[end])] || text_[end] == ':' || text_[end] == '#')) {
+    while (end < text_.size() &&
+           (kBareByte[static_cast<uint8_t>(text_[end])] || text_[end] == ':' || text_[end] == '#')) {
       ++end;
     }
     std::string_view token = text_.substr(begin + 1, end - begin - 1);
@@ -185,7 +188,8 @@ class Parser {
     }
     if (token.starts_with('T')) {
       std::optional<Date> date = Date::parse(token.substr(1));
-      if (!date) return refuse(begin, "a date is #TDD-MM-YYYY or #TDD-MM-YYYY_HH:MM:SS, a day and time that exist");
+      if (!date)
+        return refuse(begin, "a date is #TDD-MM-YYYY or #TDD-MM-YYYY_HH:MM:SS, a day and time that exist");
       out = Value(*date);
       return true;
     }
@@ -205,7 +209,8 @@ class Parser {
     if (at('"')) return parse_quoted(out);
     size_t begin = at_;
     while (at_ < text_.size() && kBareByte[static_cast<uint8_t>(text_[at_])]) ++at_;
-    if (at_ == begin) return refuse(at_, fmt::format("{} must stand here; other characters need quotes", what));
+    if (at_ == begin)
+      return refuse(at_, fmt::format("{} must stand here; other characters need quotes", what));
     out.assign(text_.substr(begin, at_ - begin));
     return true;
   }
@@ -264,7 +269,8 @@ class Parser {
       out += static_cast<char>(value);
       return true;
     }
-    if (value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) return refuse(begin, "no such Unicode character");
+    if (value > 0x10ffff || (value >= 0xd800 && value < 0xe000))
+      return refuse(begin, "no such Unicode character");
     char bytes[4];
     out.append(bytes, encode_utf8(bytes, value));
     return true;
@@ -284,7 +290,7 @@ Result<Dict> parse_dict(std::string_view text, std::string_view name) {
   CANOPY_ASSIGN(Value value, parse(text, name));
   if (value.dict() == nullptr) {
     return fail(Code::kInvalidArgument, fmt::format("{}:1:1", name),
-                fmt::format("must be a dictionary, is a {}", kind_name(value.kind())));
+                fmt::format("must be a dictionary, is of kind {}", kind_name(value.kind())));
   }
   return std::move(*value.dict());
 }

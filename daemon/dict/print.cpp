@@ -97,7 +97,8 @@ class Printer {
     out_.append(digits, static_cast<size_t>(end - digits));
   }
 
-  // Arrays of plain values stay on one line; one that holds an array or a dictionary takes a line for each element.
+  // Arrays of plain values stay on one line; one that holds an array or a dictionary takes a line for each
+  // element.
   void array(const Array& array, uint32_t level) {
     bool lines = false;
     for (const Value& element : array) lines |= element.kind() >= Kind::kArray;
@@ -146,7 +147,8 @@ std::string print(const Dict& dict, Style style) {
 
 Result<std::string> print_file(const Dict& dict, std::string_view name) {
   if (depth_of_dict(dict) > kDictDepthMax) {
-    return fail(Code::kTooLarge, std::string(name), fmt::format("nested deeper than {} levels", kDictDepthMax));
+    return fail(Code::kTooLarge, std::string(name),
+                fmt::format("nested deeper than {} levels", kDictDepthMax));
   }
   std::string text = print(dict, Style::kPretty);
   if (text.size() > kDictBytesMax) {

@@ -23,8 +23,9 @@ inline constexpr std::array<bool, 256> kPlainByte = [] {
   return plain;
 }();
 
-// The length of the well-formed UTF-8 sequence at the front of `bytes` and its code point; 0 when there is none.
-// Overlong forms, surrogates and code points beyond U+10FFFF are not well-formed (Unicode 15.0, table 3-7).
+// The length of the well-formed UTF-8 sequence at the front of `bytes` and its code point; 0 when there is
+// none. Overlong forms, surrogates and code points beyond U+10FFFF are not well-formed (Unicode 15.0, table
+// 3-7).
 inline uint32_t utf8_sequence(std::string_view bytes, uint32_t& code_point) {
   auto byte = [bytes](size_t i) { return i < bytes.size() ? static_cast<uint8_t>(bytes[i]) : 0u; };
   uint32_t lead = byte(0);
@@ -33,7 +34,10 @@ inline uint32_t utf8_sequence(std::string_view bytes, uint32_t& code_point) {
     code_point = lead;
     return 1;
   }
-  uint32_t length = lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+  uint32_t length = lead >= 0xc2 && lead < 0xe0   ? 2
+                    : lead >= 0xe0 && lead < 0xf0 ? 3
+                    : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                  : 0;
   if (length == 0) return 0;
   code_point = lead & (0x7fu >> length);
   for (uint32_t i = 1; i < length; ++i) {
@@ -45,7 +49,8 @@ inline uint32_t utf8_sequence(std::string_view bytes, uint32_t& code_point) {
   return length;
 }
 
-// Characters beyond ASCII that a file shows as \uXXXX, because an editor would hide them or break a line at them.
+// Characters beyond ASCII that a file shows as \uXXXX, because an editor would hide them or break a line at
+// them.
 inline bool is_hidden(uint32_t code_point) {
   return (code_point >= 0x80 && code_point < 0xa0) || (code_point >= 0x200b && code_point <= 0x200f) ||
          (code_point >= 0x2028 && code_point <= 0x202e) || (code_point >= 0x2066 && code_point <= 0x2069) ||

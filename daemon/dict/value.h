@@ -1,5 +1,5 @@
-// Values of settings and info files (docs/formats/dictionary.md): null, string, number, date, data, array, dictionary. Plain
-// values: cheap to move, deep to copy, no thread of their own.
+// Values of settings and info files (docs/formats/dictionary.md): null, string, number, date, data, array,
+// dictionary. Plain values: cheap to move, deep to copy, no thread of their own.
 #pragma once
 
 #include <compare>
@@ -33,9 +33,9 @@ struct Date {
   bool has_time = true;
   auto operator<=>(const Date&) const = default;
 
-  std::string to_string() const;                          // 23-10-2026_12:30:00 or 23-10-2026
+  std::string to_string() const;                            // 23-10-2026_12:30:00 or 23-10-2026
   static std::optional<Date> parse(std::string_view text);  // the same forms, exactly
-  std::string to_iso() const;                             // 2026-10-23T12:30:00Z or 2026-10-23
+  std::string to_iso() const;                               // 2026-10-23T12:30:00Z or 2026-10-23
   static std::optional<Date> parse_iso(std::string_view text);
 };
 inline constexpr int64_t kDateSecondsMin = -62'135'596'800;  // 01-01-0001_00:00:00
@@ -43,7 +43,8 @@ inline constexpr int64_t kDateSecondsMax = 253'402'300'799;  // 31-12-9999_23:59
 
 using Array = std::vector<Value>;
 
-// An ordered map from keys to values, sorted by the keys' bytes. Appending in order costs O(1); inserting in between O(n).
+// An ordered map from keys to values, sorted by the keys' bytes. Appending in order costs O(1); inserting in
+// between O(n).
 class Dict {
  public:
   Dict();

@@ -18,7 +18,8 @@ std::string Version::to_string() const { return fmt::format("{}/{}", hex64(epoch
 
 Result<Version> Version::next(uint64_t own_epoch) const {
   if (own_epoch < epoch) {
-    return fail(Code::kFenced, to_string(), fmt::format("written by a later epoch than {}", hex64(own_epoch)));
+    return fail(Code::kFenced, to_string(),
+                fmt::format("written by a later epoch than {}", hex64(own_epoch)));
   }
   if (number >= kNumberMax) return fail(Code::kInternal, to_string(), "the version number is used up");
   return Version{own_epoch, number + 1};
@@ -54,7 +55,8 @@ void strip_version(Dict& dict) {
 Result<> refuse_reserved_keys(const Dict& dict, std::string_view name) {
   for (const Entry& entry : dict) {
     if (!entry.key.starts_with('.')) continue;
-    return fail(Code::kInvalidArgument, fmt::format("{}: {}", name, entry.key), "keys that begin with '.' are reserved");
+    return fail(Code::kInvalidArgument, fmt::format("{}: {}", name, entry.key),
+                "keys that begin with '.' are reserved");
   }
   return {};
 }

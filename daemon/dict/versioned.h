@@ -1,5 +1,6 @@
-// The envelope of settings and info files: the writer's epoch and a version (docs/formats/dictionary.md, "Versioned files";
-// DESIGN "Settings and info"). Of two files the one with the higher Version counts. Pure; any thread.
+// The envelope of settings and info files: the writer's epoch and a version (docs/formats/dictionary.md,
+// "Versioned files"; DESIGN "Settings and info"). Of two files the one with the higher Version counts. Pure;
+// any thread.
 #pragma once
 
 #include <compare>
@@ -33,15 +34,17 @@ struct VersionedDict {
   bool operator==(const VersionedDict&) const = default;
 };
 
-// None when both keys are absent (a file that was made by hand: any other is newer); kDamaged when one is missing or malformed.
+// None when both keys are absent (a file that was made by hand: any other is newer); kDamaged when one is
+// missing or malformed.
 Result<Version> version_of(const Dict& dict, std::string_view name = "dictionary");
 void put_version(Dict& dict, Version version);  // not a none
 void strip_version(Dict& dict);
-// Keys that begin with '.' at the top level are Canopy's: kInvalidArgument names the first one. For dictionaries that come from
-// clients.
+// Keys that begin with '.' at the top level are Canopy's: kInvalidArgument names the first one. For
+// dictionaries that come from clients.
 Result<> refuse_reserved_keys(const Dict& dict, std::string_view name = "dictionary");
 
-// A whole file. A text that does not parse is kDamaged here: files are replaced whole, so no half-written one exists.
+// A whole file. A text that does not parse is kDamaged here: files are replaced whole, so no half-written one
+// exists.
 Result<VersionedDict> parse_versioned(std::string_view text, std::string_view name);
 Result<std::string> print_versioned(const VersionedDict& file, std::string_view name);
 

@@ -1,5 +1,6 @@
-// A foldering method: which `x.sub` folders stand between a place and a name (docs/formats/tree.md, "Foldering").
-// `flat`; `2-1`: letters of the name; `hash-2-1`: hex digits of the name's XXH64. Immutable values; any thread.
+// A foldering method: which `x.sub` folders stand between a place and a name (docs/formats/tree.md,
+// "Foldering"). `flat`; `2-1`: letters of the name; `hash-2-1`: hex digits of the name's XXH64. Immutable
+// values; any thread.
 #pragma once
 
 #include <array>

@@ -19,7 +19,8 @@ std::string_view take_element(std::string_view& rest) {
   return element;
 }
 
-// `name` under its suffix: "jsmith" of "jsmith.macnt" and ".macnt"; empty when there is none or nothing before it.
+// `name` under its suffix: "jsmith" of "jsmith.macnt" and ".macnt"; empty when there is none or nothing
+// before it.
 std::string_view stem(std::string_view element, std::string_view suffix) {
   if (element.size() <= suffix.size() || !element.ends_with(suffix)) return {};
   return element.substr(0, element.size() - suffix.size());
@@ -42,12 +43,14 @@ std::string domain_settings_file(const Foldering& domain_foldering, std::string_
   return out;
 }
 
-Result<TreeLayout> TreeLayout::make(Foldering domain_foldering, Foldering account_foldering, uint32_t fast_index) {
+Result<TreeLayout> TreeLayout::make(Foldering domain_foldering, Foldering account_foldering,
+                                    uint32_t fast_index) {
   // SharedDomains, the domain's folders, the domain, the account's folders.
   uint32_t above_account = 2 + domain_foldering.levels() + account_foldering.levels();
   if (fast_index > above_account) {
-    return fail(Code::kInvalidArgument, fmt::format("fast index {}", fast_index),
-                fmt::format("only {} path elements stand above an account under this foldering", above_account));
+    return fail(
+        Code::kInvalidArgument, fmt::format("fast index {}", fast_index),
+        fmt::format("only {} path elements stand above an account under this foldering", above_account));
   }
   TreeLayout layout;
   layout.domain_foldering_ = domain_foldering;
@@ -94,8 +97,12 @@ std::string TreeLayout::account_directory(const AccountAddress& address) const {
   return out;
 }
 
-std::string TreeLayout::settings_file(const AccountAddress& address) const { return account_file(address, kSettingsSuffix); }
-std::string TreeLayout::info_file(const AccountAddress& address) const { return account_file(address, kInfoSuffix); }
+std::string TreeLayout::settings_file(const AccountAddress& address) const {
+  return account_file(address, kSettingsSuffix);
+}
+std::string TreeLayout::info_file(const AccountAddress& address) const {
+  return account_file(address, kInfoSuffix);
+}
 
 std::string TreeLayout::account_file(const AccountAddress& address, std::string_view suffix) const {
   CANOPY_CHECK(!address.is_domain());
@@ -172,7 +179,8 @@ TreePlace describe_path(std::string_view path) {
         if (fast) {
           place.kind = TreePlaceKind::kAccountFile;
           place.account = name;
-        } else if (element == kDomainSettingsFile && path.substr(0, path.rfind('/')).ends_with(place.domain)) {
+        } else if (element == kDomainSettingsFile &&
+                   path.substr(0, path.rfind('/')).ends_with(place.domain)) {
           place.kind = TreePlaceKind::kDomainSettings;
         }
         break;

@@ -1,5 +1,6 @@
-// Where the directory and the files of domains and accounts lie (docs/formats/tree.md, "Paths"). All paths are
-// relative to the base directory, without a leading or trailing '/'. Names are prepared ones (names.h). Pure; any thread.
+// Where the directory and the files of domains and accounts lie (docs/formats/tree.md, "Paths"). All paths
+// are relative to the base directory, without a leading or trailing '/'. Names are prepared ones (names.h).
+// Pure; any thread.
 #pragma once
 
 #include <cstdint>
@@ -25,12 +26,14 @@ inline constexpr std::string_view kInfoSuffix = ".info";
 std::string domain_directory(const Foldering& domain_foldering, std::string_view domain);
 std::string domain_settings_file(const Foldering& domain_foldering, std::string_view domain);
 
-// The layout of one domain's accounts: the tree's domain foldering with the domain's own two settings. Always valid.
+// The layout of one domain's accounts: the tree's domain foldering with the domain's own two settings. Always
+// valid.
 class TreeLayout {
  public:
   TreeLayout() = default;  // flat, flat, 0
   // kInvalidArgument when fast_index counts beyond the last folder above an account.
-  static Result<TreeLayout> make(Foldering domain_foldering, Foldering account_foldering, uint32_t fast_index);
+  static Result<TreeLayout> make(Foldering domain_foldering, Foldering account_foldering,
+                                 uint32_t fast_index);
   // The settings as text; fast_index in decimal.
   static Result<TreeLayout> parse(std::string_view domain_foldering, std::string_view account_foldering,
                                   std::string_view fast_index);
@@ -58,14 +61,14 @@ class TreeLayout {
 
 // What a path element may be in the part of the tree above the accounts' directories.
 enum class TreeElement : uint8_t {
-  kFolder,          // x.sub
-  kAccount,         // jsmith.macnt
-  kFast,            // fast
-  kHeartbeat,       // heartbeat.data…: the controller's register
-  kSettingsFile,    // x.settings
-  kInfoFile,        // x.info
-  kDomain,          // a name that prepare_domain leaves as it is
-  kOther,           // none of these: no name of Canopy's
+  kFolder,        // x.sub
+  kAccount,       // jsmith.macnt
+  kFast,          // fast
+  kHeartbeat,     // heartbeat.data…: the controller's register
+  kSettingsFile,  // x.settings
+  kInfoFile,      // x.info
+  kDomain,        // a name that prepare_domain leaves as it is
+  kOther,         // none of these: no name of Canopy's
 };
 // `below_domain`: the element stands under a domain, where files may be but no further domain.
 TreeElement classify_element(std::string_view element, bool below_domain);
@@ -74,21 +77,21 @@ std::string_view account_of_element(std::string_view element);
 
 // What a raw path under the base directory names, without knowing any layout.
 enum class TreePlaceKind : uint8_t {
-  kBase,              // the base directory itself
-  kTreeRoot,          // SharedDomains
-  kHeartbeat,         // a file of the controller
-  kSettings,          // Settings and everything in it
-  kFolder,            // an x.sub or fast directory above a domain, or above accounts
-  kDomain,            // a domain's directory
-  kDomainSettings,    // …/company.com/domain.settings
-  kAccount,           // an account's directory
-  kInsideAccount,     // anything in an account's directory, settings and info included
-  kAccountFile,       // settings or info of an account under `fast`
-  kOther,             // anything else
+  kBase,            // the base directory itself
+  kTreeRoot,        // SharedDomains
+  kHeartbeat,       // a file of the controller
+  kSettings,        // Settings and everything in it
+  kFolder,          // an x.sub or fast directory above a domain, or above accounts
+  kDomain,          // a domain's directory
+  kDomainSettings,  // …/company.com/domain.settings
+  kAccount,         // an account's directory
+  kInsideAccount,   // anything in an account's directory, settings and info included
+  kAccountFile,     // settings or info of an account under `fast`
+  kOther,           // anything else
 };
 struct TreePlace {
   TreePlaceKind kind = TreePlaceKind::kOther;
-  std::string_view domain;   // views into the path; empty where none is named
+  std::string_view domain;  // views into the path; empty where none is named
   std::string_view account;
 };
 TreePlace describe_path(std::string_view path);

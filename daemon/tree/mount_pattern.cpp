@@ -22,7 +22,8 @@ Result<uint32_t> read_member(std::string_view text, size_t& at) {
   if (c >= kNotUtf8) return refuse(text, "is not UTF-8");
   if (c != '\\') return c;
   size_t close = text.find('}', at);
-  if (text.substr(at, 2) != "u{" || close == std::string_view::npos) return refuse(text, "'\\' in brackets begins \\u{HEX}");
+  if (text.substr(at, 2) != "u{" || close == std::string_view::npos)
+    return refuse(text, "'\\' in brackets begins \\u{HEX}");
   uint32_t value = 0;
   auto [stop, problem] = std::from_chars(text.data() + at + 2, text.data() + close, value, 16);
   if (problem != std::errc() || stop != text.data() + close || value > kCodePointMax) {
@@ -160,7 +161,8 @@ Result<PatternElement> PatternElement::parse(std::string_view text) {
     element.all_literal_ = false;
     return element;
   }
-  if (text.empty() || text == "." || text == "..") return refuse(text, "an element of a pattern is empty, '.' or '..'");
+  if (text.empty() || text == "." || text == "..")
+    return refuse(text, "an element of a pattern is empty, '.' or '..'");
   for (size_t at = 0; at < text.size();) {
     PatternPlace place;
     if (text[at] == '[') {
@@ -171,7 +173,8 @@ Result<PatternElement> PatternElement::parse(std::string_view text) {
       uint32_t c = next_code_point(text, at);
       if (c >= kNotUtf8) return refuse(text, "is not UTF-8");
       if (c <= 0x20 || c == 0x7f) return refuse(text, "a pattern holds no spaces and no control characters");
-      if (c == '*' || c == ']' || c == '\\') return refuse(text, "'*' stands for a whole element; ']' and '\\' belong into brackets");
+      if (c == '*' || c == ']' || c == '\\')
+        return refuse(text, "'*' stands for a whole element; ']' and '\\' belong into brackets");
       place.ranges.push_back({c, c});
       place.literal = true;
       ++element.literals_;
@@ -195,7 +198,8 @@ bool PatternElement::matches(std::string_view element) const {
 
 bool PatternElement::meets(const PatternElement& other) const {
   if (any_ && other.any_) return true;
-  // What the wildcard leaves out no other pattern may name either (MountPattern::parse), so it meets everything.
+  // What the wildcard leaves out no other pattern may name either (MountPattern::parse), so it meets
+  // everything.
   if (any_ || other.any_) return true;
   if (places_.size() != other.places_.size()) return false;
   for (size_t i = 0; i < places_.size(); ++i) {
@@ -208,7 +212,8 @@ Result<MountPattern> MountPattern::parse(std::string_view text) {
   MountPattern pattern;
   if (text.empty() || text == "/") return pattern;
   if (text.size() > kMountPatternBytesMax) {
-    return refuse(text.substr(0, 64), fmt::format("a pattern is longer than {} bytes", kMountPatternBytesMax));
+    return refuse(text.substr(0, 64),
+                  fmt::format("a pattern is longer than {} bytes", kMountPatternBytesMax));
   }
   for (size_t at = 0; at <= text.size();) {
     size_t slash = std::min(text.find('/', at), text.size());
@@ -222,12 +227,16 @@ Result<MountPattern> MountPattern::parse(std::string_view text) {
     return refuse(text, fmt::format("a pattern has more than {} elements", kMountElementsMax));
   }
   if (pattern.elements_[0].text() != kTreeRoot) {
-    return refuse(text, "a row names the base directory ('/') or something in SharedDomains; Settings lies on the root store");
+    return refuse(text,
+                  "a row names the base directory ('/') or something in SharedDomains; Settings lies on the "
+                  "root store");
   }
   if (pattern.elements_.size() == 1) return pattern;
-  if (names_register(pattern.elements_[1])) return refuse(text, "the controller's register stays on the root store");
+  if (names_register(pattern.elements_[1]))
+    return refuse(text, "the controller's register stays on the root store");
   for (const PatternElement& element : pattern.elements_) {
-    if (!element.any() && element.places()[0].contains('.')) return refuse(text, "no element of the tree begins with '.'");
+    if (!element.any() && element.places()[0].contains('.'))
+      return refuse(text, "no element of the tree begins with '.'");
   }
   return pattern;
 }

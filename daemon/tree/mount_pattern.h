@@ -1,4 +1,5 @@
-// One pattern of the mount table: path elements in which `[a-d]` stands for one code point of a set and an element
+// One pattern of the mount table: path elements in which `[a-d]` stands for one code point of a set and an
+// element
 // `*` for any one name (docs/formats/tree.md, "Mount table"). Immutable after parse; any thread.
 #pragma once
 
@@ -34,7 +35,7 @@ class PatternElement {
   bool meets(const PatternElement& other) const;  // some name matches both
   bool any() const { return any_; }               // `*`
   bool all_literal() const { return all_literal_; }
-  uint32_t literals() const { return literals_; }  // code points
+  uint32_t literals() const { return literals_; }    // code points
   const std::string& text() const { return text_; }  // canonical; the name itself when all_literal()
   const std::vector<PatternPlace>& places() const { return places_; }
 
@@ -54,7 +55,7 @@ class MountPattern {
 
   const std::vector<PatternElement>& elements() const { return elements_; }
   uint32_t literals() const { return literals_; }
-  std::string to_string() const;  // canonical; "/" for the base directory
+  std::string to_string() const;                // canonical; "/" for the base directory
   bool meets(const MountPattern& other) const;  // of the same depth, and some path matches both
 
  private:
@@ -64,7 +65,8 @@ class MountPattern {
 
 // Canonical text of one place: "a", "[a-dx]", "[\u{80}-\u{10FFFF}]".
 std::string print_place(const std::vector<CodePointRange>& ranges, bool literal);
-// The next code point of `utf8` at `at`, which moves past it; bytes that are no UTF-8 count one each, from 0x110000 up.
+// The next code point of `utf8` at `at`, which moves past it; bytes that are no UTF-8 count one each, from
+// 0x110000 up.
 uint32_t next_code_point(std::string_view utf8, size_t& at);
 void append_utf8(std::string& out, uint32_t code_point);
 

@@ -42,7 +42,8 @@ Result<> check_store_and_prefix(const MountRow& row) {
     return refuse(row, fmt::format("a store's name has 1 to {} bytes", kMountStoreNameBytesMax));
   }
   for (char c : row.store) {
-    bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                c == '_' || c == '.';
     if (!good) return refuse(row, "a store's name has letters, digits, '-', '_' and '.'");
   }
   if (row.prefix.empty()) return {};
@@ -57,7 +58,8 @@ Result<> check_store_and_prefix(const MountRow& row) {
       return refuse(row, "a prefix is a relative path without empty elements, '.' and '..'");
     }
     for (char c : element) {
-      if (static_cast<uint8_t>(c) <= 0x20 || c == 0x7f) return refuse(row, "a prefix has no spaces and control characters");
+      if (static_cast<uint8_t>(c) <= 0x20 || c == 0x7f)
+        return refuse(row, "a prefix has no spaces and control characters");
     }
     at = slash + 1;
   }
@@ -74,13 +76,16 @@ std::string_view split(std::string_view rest, std::string_view& element) {
 // Rows that could tie have equal depth and equally many literal characters: only those are compared.
 Result<> refuse_ties(const std::vector<MountRow>& rows, const std::vector<MountPattern>& patterns) {
   std::map<std::pair<size_t, uint32_t>, std::vector<size_t>> groups;
-  for (size_t i = 0; i < rows.size(); ++i) groups[{patterns[i].elements().size(), patterns[i].literals()}].push_back(i);
+  for (size_t i = 0; i < rows.size(); ++i)
+    groups[{patterns[i].elements().size(), patterns[i].literals()}].push_back(i);
   for (const auto& [rank, members] : groups) {
-    std::unordered_map<std::string_view, size_t> literal;  // these meet only their equals: no need to compare all pairs
+    std::unordered_map<std::string_view, size_t>
+        literal;  // these meet only their equals: no need to compare all pairs
     std::vector<size_t> others;
     for (size_t i : members) {
       bool all_literal = true;
-      for (const PatternElement& element : patterns[i].elements()) all_literal = all_literal && element.all_literal();
+      for (const PatternElement& element : patterns[i].elements())
+        all_literal = all_literal && element.all_literal();
       if (all_literal) {
         auto [at, fresh] = literal.emplace(rows[i].pattern, i);
         if (!fresh) return refuse(rows[i], "stands twice");
@@ -88,12 +93,15 @@ Result<> refuse_ties(const std::vector<MountRow>& rows, const std::vector<MountP
         others.push_back(i);
       }
     }
-    // Equally many literals and equal depth: a pattern with brackets has more places than a literal one, or `*`.
+    // Equally many literals and equal depth: a pattern with brackets has more places than a literal one, or
+    // `*`.
     for (size_t a = 0; a < others.size(); ++a) {
       for (size_t b : members) {
         if (b == others[a] || !patterns[others[a]].meets(patterns[b])) continue;
-        return refuse(rows[others[a]], fmt::format("ties with row {}: some path matches both with equally many elements "
-                                                   "and literal characters", rows[b].pattern));
+        return refuse(rows[others[a]],
+                      fmt::format("ties with row {}: some path matches both with equally many elements "
+                                  "and literal characters",
+                                  rows[b].pattern));
       }
     }
   }
@@ -160,7 +168,8 @@ Result<MountTable> MountTable::make(std::vector<MountRow> rows) {
     CANOPY_ASSIGN(MountPattern pattern, MountPattern::parse(row.pattern));
     row.pattern = pattern.to_string();
   }
-  std::sort(rows.begin(), rows.end(), [](const MountRow& a, const MountRow& b) { return a.pattern < b.pattern; });
+  std::sort(rows.begin(), rows.end(),
+            [](const MountRow& a, const MountRow& b) { return a.pattern < b.pattern; });
   auto tables = std::make_unique<Tables>();
   size_t roots = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -172,7 +181,8 @@ Result<MountTable> MountTable::make(std::vector<MountRow> rows) {
     tables->patterns.push_back(std::move(pattern));
   }
   if (roots != 1) {
-    return fail(Code::kInvalidArgument, "mount table", fmt::format("has {} rows for the base directory ('/'), must have one", roots));
+    return fail(Code::kInvalidArgument, "mount table",
+                fmt::format("has {} rows for the base directory ('/'), must have one", roots));
   }
   CANOPY_TRY(refuse_ties(rows, tables->patterns));
   tables->rows = std::move(rows);
@@ -183,7 +193,7 @@ Result<MountTable> MountTable::make(std::vector<MountRow> rows) {
 Result<MountTable> MountTable::parse(std::string_view text) {
   std::vector<MountRow> rows;
   size_t number = 0;
-  for (size_t at = 0; at < text.size(); ) {
+  for (size_t at = 0; at < text.size();) {
     size_t end = std::min(text.find('\n', at), text.size());
     std::string_view line = text.substr(at, end - at);
     at = end + 1;
@@ -196,7 +206,8 @@ Result<MountTable> MountTable::parse(std::string_view text) {
     }
     if (words.empty() || words[0].starts_with('#')) continue;
     if (words.size() < 2 || words.size() > 3) {
-      return fail(Code::kInvalidArgument, fmt::format("mount table:{}", number), "a row is PATTERN STORE [PREFIX]");
+      return fail(Code::kInvalidArgument, fmt::format("mount table:{}", number),
+                  "a row is PATTERN STORE [PREFIX]");
     }
     words.resize(3);
     rows.push_back({std::move(words[0]), std::move(words[1]), std::move(words[2])});

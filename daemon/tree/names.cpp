@@ -57,7 +57,8 @@ Result<> check_common(std::string_view raw, std::string_view name, std::string_v
 
 Result<> check_length(std::string_view raw, std::string_view name, std::string_view what) {
   if (name.size() <= kNameBytesMax) return {};
-  return refuse(raw, fmt::format("{} name is longer than {} bytes", what, kNameBytesMax), Code::kNoSpaceForName);
+  return refuse(raw, fmt::format("{} name is longer than {} bytes", what, kNameBytesMax),
+                Code::kNoSpaceForName);
 }
 
 Result<> check_label(std::string_view raw, std::string_view label) {
@@ -71,7 +72,8 @@ Result<> check_label(std::string_view raw, std::string_view label) {
   }
   for (char c : label) {
     bool good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-    if (!good) return refuse(raw, "a label of the domain name has a character other than letters, digits and '-'");
+    if (!good)
+      return refuse(raw, "a label of the domain name has a character other than letters, digits and '-'");
   }
   return {};
 }
@@ -87,9 +89,11 @@ Result<> check_domain(std::string_view raw, std::string_view name, bool& needs_i
     needs_idna = needs_idna || (label.size() >= 4 && label[2] == '-' && label[3] == '-');
     at = dot + 1;
   }
-  if (name == kFastElement) return refuse(raw, "a domain cannot be called fast, the folder of the fast index");
+  if (name == kFastElement)
+    return refuse(raw, "a domain cannot be called fast, the folder of the fast index");
   if (name.ends_with(kFolderSuffix)) return refuse(raw, "a domain name cannot end in .sub, as folders do");
-  if (name.ends_with(kAccountSuffix)) return refuse(raw, "a domain name cannot end in .macnt, as accounts do");
+  if (name.ends_with(kAccountSuffix))
+    return refuse(raw, "a domain name cannot end in .macnt, as accounts do");
   if (name.starts_with(kHeartbeatElement)) {
     return refuse(raw, "a domain name cannot begin with heartbeat.data, the controller's register");
   }
@@ -126,13 +130,15 @@ Result<std::string> prepare_idna_domain(std::string_view raw) {
   if (!needs_idna) return ascii;
   CANOPY_ASSIGN(std::string unicode, to_u_labels(raw, ascii));
   CANOPY_ASSIGN(std::string again, to_a_labels(raw, unicode));
-  if (again != ascii) return refuse(raw, "an xn-- label of the domain name is not the A-label of its Unicode form");
+  if (again != ascii)
+    return refuse(raw, "an xn-- label of the domain name is not the A-label of its Unicode form");
   return ascii;
 }
 
 Result<> check_raw(std::string_view raw, std::string_view what) {
   if (raw.size() <= kRawNameBytesMax) return check_common(raw, raw, what);
-  return refuse(raw, fmt::format("{} name is longer than {} bytes", what, kNameBytesMax), Code::kNoSpaceForName);
+  return refuse(raw, fmt::format("{} name is longer than {} bytes", what, kNameBytesMax),
+                Code::kNoSpaceForName);
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
-// Names of domains and accounts: preparation, addresses, slots (docs/formats/tree.md, "Names"). Pure; any thread.
+// Names of domains and accounts: preparation, addresses, slots (docs/formats/tree.md, "Names"). Pure; any
+// thread.
 //
-// Everything behind this header works on prepared names: two spellings are the same domain or account exactly when
-// their prepared names are the same bytes. A prepared name is a fixed point: preparing it again changes nothing.
+// Everything behind this header works on prepared names: two spellings are the same domain or account exactly
+// when their prepared names are the same bytes. A prepared name is a fixed point: preparing it again changes
+// nothing.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +21,9 @@ inline constexpr std::string_view kAccountUnicodeVersion = "15.0";  // ICU 72
 // What a caller may hand in before preparation: far more than any name that could shrink to kNameBytesMax.
 inline constexpr uint32_t kRawNameBytesMax = 1024;
 
-// A domain name in UTF-8 or A-labels to lower-case A-labels: UTS #46, non-transitional, STD3 rules, labels of at most 63
-// and a whole of at most kNameBytesMax bytes. kInvalidArgument or kNoSpaceForName names the rule that `raw` breaks.
+// A domain name in UTF-8 or A-labels to lower-case A-labels: UTS #46, non-transitional, STD3 rules, labels of
+// at most 63 and a whole of at most kNameBytesMax bytes. kInvalidArgument or kNoSpaceForName names the rule
+// that `raw` breaks.
 Result<std::string> prepare_domain(std::string_view raw);
 
 // An account name in UTF-8 by RFC 8265 section 3.3 (UsernameCaseMapped), applied until nothing changes.

@@ -3,8 +3,8 @@
 #include <unicode/locid.h>
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
-#include <unicode/uscript.h>
 #include <unicode/unistr.h>
+#include <unicode/uscript.h>
 #include <unicode/uversion.h>
 
 namespace canopy::precis {
@@ -21,16 +21,27 @@ std::unexpected<Error> refuse(std::string message) {
 // RFC 8264 section 9.6, Exceptions.
 bool is_exception(UChar32 c, Category& category) {
   switch (c) {
-    case 0x00df: case 0x03c2: case 0x06fd: case 0x06fe: case 0x0f0b: case 0x3007:
-      category = Category::kValid;
-      return true;
-    case 0x00b7: case 0x0375: case 0x05f3: case 0x05f4: case 0x30fb:
-      category = Category::kContextO;
-      return true;
-    case 0x0640: case 0x07fa: case 0x302e: case 0x302f: case 0x3031: case 0x3032: case 0x3033: case 0x3034:
-    case 0x3035: case 0x303b:
-      category = Category::kDisallowed;
-      return true;
+    case 0x00df:
+    case 0x03c2:
+    case 0x06fd:
+    case 0x06fe:
+    case 0x0f0b:
+    case 0x3007: category = Category::kValid; return true;
+    case 0x00b7:
+    case 0x0375:
+    case 0x05f3:
+    case 0x05f4:
+    case 0x30fb: category = Category::kContextO; return true;
+    case 0x0640:
+    case 0x07fa:
+    case 0x302e:
+    case 0x302f:
+    case 0x3031:
+    case 0x3032:
+    case 0x3033:
+    case 0x3034:
+    case 0x3035:
+    case 0x303b: category = Category::kDisallowed; return true;
     default:
       category = Category::kContextO;
       return (c >= 0x0660 && c <= 0x0669) || (c >= 0x06f0 && c <= 0x06f9);
@@ -82,7 +93,8 @@ bool context_allowed(const std::u32string& name, size_t at) {
   switch (c) {
     case 0x00b7: return at > 0 && at + 1 < name.size() && name[at - 1] == 'l' && name[at + 1] == 'l';
     case 0x0375: return at + 1 < name.size() && script(at + 1) == USCRIPT_GREEK;
-    case 0x05f3: case 0x05f4: return at > 0 && script(at - 1) == USCRIPT_HEBREW;
+    case 0x05f3:
+    case 0x05f4: return at > 0 && script(at - 1) == USCRIPT_HEBREW;
     case 0x30fb:
       for (size_t i = 0; i < name.size(); ++i) {
         UScriptCode s = script(i);
@@ -101,10 +113,12 @@ Result<> check_identifier_class(const std::u32string& name) {
     switch (category_of(static_cast<int32_t>(c))) {
       case Category::kValid: break;
       case Category::kContextJ:
-        if (!joiner_allowed(name, at)) return refuse(fmt::format("U+{:04X} stands where RFC 5892 forbids a joiner", c));
+        if (!joiner_allowed(name, at))
+          return refuse(fmt::format("U+{:04X} stands where RFC 5892 forbids a joiner", c));
         break;
       case Category::kContextO:
-        if (!context_allowed(name, at)) return refuse(fmt::format("U+{:04X} stands where RFC 5892 forbids it", c));
+        if (!context_allowed(name, at))
+          return refuse(fmt::format("U+{:04X} stands where RFC 5892 forbids it", c));
         break;
       case Category::kUnassigned: return refuse(fmt::format("U+{:04X} is not assigned in Unicode 15.0", c));
       case Category::kFreeformOnly:
@@ -151,7 +165,8 @@ Result<> check_bidi(const std::u32string& name) {
                              {U_RIGHT_TO_LEFT, U_RIGHT_TO_LEFT_ARABIC, U_EUROPEAN_NUMBER, U_ARABIC_NUMBER})) {
     return refuse("a right-to-left name must end in a letter or digit (RFC 5893)");
   }
-  if (any_european && any_arabic) return refuse("a right-to-left name mixes European and Arabic digits (RFC 5893)");
+  if (any_european && any_arabic)
+    return refuse("a right-to-left name mixes European and Arabic digits (RFC 5893)");
   return {};
 }
 
@@ -200,10 +215,10 @@ Category category_of(int32_t c) {
     return Category::kDisallowed;
   }
   if (has_compatibility_form(c)) return Category::kFreeformOnly;
-  constexpr uint32_t kLetterDigits = U_GC_LL_MASK | U_GC_LU_MASK | U_GC_LO_MASK | U_GC_ND_MASK | U_GC_LM_MASK |
-                                     U_GC_MN_MASK | U_GC_MC_MASK;
-  constexpr uint32_t kFreeform = U_GC_LT_MASK | U_GC_NL_MASK | U_GC_NO_MASK | U_GC_ME_MASK | U_GC_ZS_MASK |
-                                 U_GC_S_MASK | U_GC_P_MASK;
+  constexpr uint32_t kLetterDigits =
+      U_GC_LL_MASK | U_GC_LU_MASK | U_GC_LO_MASK | U_GC_ND_MASK | U_GC_LM_MASK | U_GC_MN_MASK | U_GC_MC_MASK;
+  constexpr uint32_t kFreeform =
+      U_GC_LT_MASK | U_GC_NL_MASK | U_GC_NO_MASK | U_GC_ME_MASK | U_GC_ZS_MASK | U_GC_S_MASK | U_GC_P_MASK;
   uint32_t mask = U_GET_GC_MASK(c);
   if (mask & kLetterDigits) return Category::kValid;
   return mask & kFreeform ? Category::kFreeformOnly : Category::kDisallowed;
@@ -211,10 +226,12 @@ Category category_of(int32_t c) {
 
 Result<std::string> username_case_mapped_once(std::string_view utf8) {
   UErrorCode status = U_ZERO_ERROR;
-  icu::UnicodeString name = icu::UnicodeString::fromUTF8(icu::StringPiece(utf8.data(), static_cast<int32_t>(utf8.size())));
+  icu::UnicodeString name =
+      icu::UnicodeString::fromUTF8(icu::StringPiece(utf8.data(), static_cast<int32_t>(utf8.size())));
   std::string same;
   name.toUTF8String(same);
-  if (same != utf8) return refuse("account name is not UTF-8");  // ICU put U+FFFD in place of what it could not read
+  if (same != utf8)
+    return refuse("account name is not UTF-8");  // ICU put U+FFFD in place of what it could not read
   name = map_width(name, status);
   CANOPY_TRY(check_identifier_class(code_points(name)));
   name.toLower(icu::Locale::getRoot());

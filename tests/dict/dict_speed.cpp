@@ -2,15 +2,16 @@
 #include <chrono>
 #include <cstdlib>
 
-#include "daemon/dict/versioned.h"
 #include "daemon/dict/dict.h"
+#include "daemon/dict/versioned.h"
 
 int main(int argc, char** argv) {
   using namespace canopy::dict;
   int rounds = argc > 1 ? std::atoi(argv[1]) : 100'000;
   VersionedDict file{{0x100000005, 7}, {}};
   for (int i = 0; i < 24; ++i) {
-    file.dict.set(fmt::format("Setting{:02}", i), i % 3 == 0 ? Value(i * 1000) : Value(fmt::format("value of setting {}", i)));
+    file.dict.set(fmt::format("Setting{:02}", i),
+                  i % 3 == 0 ? Value(i * 1000) : Value(fmt::format("value of setting {}", i)));
   }
   file.dict.set("LastLogin", Date{1'792'758'600, true});
   file.dict.set("Aliases", Array{"joe", "j.smith", "postmaster"});

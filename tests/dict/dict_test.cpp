@@ -8,7 +8,9 @@ namespace canopy::dict {
 namespace {
 
 constexpr std::string_view kSample =
-    "{Array=(a,\"b c\",#-5);Blob=[SGVsbG8=];Day=#T23-10-2026;Nothing=#NULL#;Sub={Deep={Key=Value;};};When=#T23-10-2026_12:30:00;}";
+    "{Array=(a,\"b "
+    "c\",#-5);Blob=[SGVsbG8=];Day=#T23-10-2026;Nothing=#NULL#;Sub={Deep={Key=Value;};};When=#T23-10-2026_12:"
+    "30:00;}";
 
 TEST(Dict, ReadsEveryKindOfValue) {
   auto dict = parse_dict(kSample);

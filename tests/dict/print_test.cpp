@@ -20,13 +20,19 @@ TEST(DictPrint, StringsAreBareWhereTheyCanBe) {
 }
 
 TEST(DictPrint, KeysAreSortedByBytesAndBothStylesAreCanonical) {
-  Dict dict{{"b", "x y"}, {"B", 1}, {"a", Array{1, "two", Null{}}}, {"É", Dict{{"k", Data{"hello"}}}},
-            {"list", Array{Dict{{"n", 1}}, Array{}}}, {"day", Date{0, false}}};
-  EXPECT_EQ(print(dict), "{B=#1;a=(#1,two,#NULL#);b=\"x y\";day=#T01-01-1970;list=({n=#1;},());"
-                         "\"É\"={k=[aGVsbG8=];};}");
-  EXPECT_EQ(print(dict, Style::kPretty),
-            "{\n  B = #1;\n  a = (#1, two, #NULL#);\n  b = \"x y\";\n  day = #T01-01-1970;\n  list = (\n    {\n"
-            "      n = #1;\n    },\n    ()\n  );\n  \"É\" = {\n    k = [aGVsbG8=];\n  };\n}\n");
+  Dict dict{{"b", "x y"},
+            {"B", 1},
+            {"a", Array{1, "two", Null{}}},
+            {"É", Dict{{"k", Data{"hello"}}}},
+            {"list", Array{Dict{{"n", 1}}, Array{}}},
+            {"day", Date{0, false}}};
+  EXPECT_EQ(print(dict),
+            "{B=#1;a=(#1,two,#NULL#);b=\"x y\";day=#T01-01-1970;list=({n=#1;},());"
+            "\"É\"={k=[aGVsbG8=];};}");
+  EXPECT_EQ(
+      print(dict, Style::kPretty),
+      "{\n  B = #1;\n  a = (#1, two, #NULL#);\n  b = \"x y\";\n  day = #T01-01-1970;\n  list = (\n    {\n"
+      "      n = #1;\n    },\n    ()\n  );\n  \"É\" = {\n    k = [aGVsbG8=];\n  };\n}\n");
   EXPECT_EQ(print(Dict{}, Style::kPretty), "{}\n");
 }
 
@@ -47,7 +53,8 @@ TEST(DictPrint, AFileThatCouldNotBeReadBackIsRefused) {
 Value random_value(std::mt19937_64& random, int depth) {
   auto text = [&] {
     std::string out;
-    for (size_t n = random() % 12; n > 0; --n) out += static_cast<char>(random() % 3 == 0 ? random() : 'a' + random() % 26);
+    for (size_t n = random() % 12; n > 0; --n)
+      out += static_cast<char>(random() % 3 == 0 ? random() : 'a' + random() % 26);
     return out;
   };
   switch (random() % (depth > 0 ? 7 : 5)) {
@@ -55,7 +62,8 @@ Value random_value(std::mt19937_64& random, int depth) {
     case 1: return text();
     case 2: return static_cast<int64_t>(random());
     case 3: {
-      int64_t seconds = kDateSecondsMin + static_cast<int64_t>(random() % (kDateSecondsMax - kDateSecondsMin + 1));
+      int64_t seconds =
+          kDateSecondsMin + static_cast<int64_t>(random() % (kDateSecondsMax - kDateSecondsMin + 1));
       bool has_time = random() % 2;
       if (!has_time) seconds -= (seconds % 86'400 + 86'400) % 86'400;
       return Date{seconds, has_time};

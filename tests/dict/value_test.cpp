@@ -30,7 +30,8 @@ TEST(Dict, AnswersTheFallbackForAbsentKeysAndOtherKinds) {
   EXPECT_FALSE(dict.bool_or("F", true));
   EXPECT_TRUE(dict.bool_or("S", true));
   EXPECT_EQ(dict.require_number("X").error().code(), Code::kNotFound);
-  EXPECT_EQ(dict.require_number("S").error().to_string(), "S: must be a number, is a string (invalid-argument)");
+  EXPECT_EQ(dict.require_number("S").error().to_string(),
+            "S: must be a number, is a string (invalid-argument)");
   EXPECT_EQ(*dict.require_string("S"), "text");
 }
 

@@ -10,7 +10,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // A part may include the parts before it, and itself.
-constexpr std::string_view kOrder[] = {"base",    "runtime", "tree",     "dict", "store", "log",
+constexpr std::string_view kOrder[] = {"base",    "runtime", "tree",    "dict",     "store", "log",
                                        "account", "catalog", "cluster", "relocate", "wire"};
 constexpr std::string_view kForClients[] = {"base", "runtime", "tree", "dict"};
 
@@ -36,7 +36,8 @@ std::vector<std::string> included(const fs::path& file) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
     constexpr std::string_view kBegin = "#include \"daemon/";
-    if (line.starts_with(kBegin)) found.push_back(line.substr(kBegin.size(), line.rfind('"') - kBegin.size()));
+    if (line.starts_with(kBegin))
+      found.push_back(line.substr(kBegin.size(), line.rfind('"') - kBegin.size()));
   }
   return found;
 }
@@ -53,7 +54,8 @@ TEST(Layering, APartOfTheDaemonIncludesOnlyPartsBeforeIt) {
     }
     bool client = own.starts_with("wire/client/");
     for (const std::string& header : included(file)) {
-      bool allowed = !client || header.starts_with("wire/") || header.starts_with("base/") || header.starts_with("runtime/");
+      bool allowed = !client || header.starts_with("wire/") || header.starts_with("base/") ||
+                     header.starts_with("runtime/");
       EXPECT_TRUE(allowed) << own << " includes " << header;
     }
   }
@@ -66,7 +68,8 @@ TEST(Layering, ClientsKnowOnlyTheWireClientAndThePureParts) {
       for (const std::string& header : included(file)) {
         bool allowed = header.starts_with("wire/client/") || header.starts_with("wire/framing") ||
                        header.ends_with(".pb.h");
-        for (std::string_view part : kForClients) allowed = allowed || header.starts_with(std::string(part) + "/");
+        for (std::string_view part : kForClients)
+          allowed = allowed || header.starts_with(std::string(part) + "/");
         EXPECT_TRUE(allowed) << file << " includes " << header;
       }
     }

@@ -14,7 +14,8 @@ TreeLayout layout(std::string_view domains, std::string_view accounts, std::stri
 }
 
 TEST(Foldering, PrintsWhatItReads) {
-  for (std::string_view text : {"flat", "1", "4", "1-1", "2-1", "4-4-4-4", "hash-1", "hash-2-1", "hash-4-4-4-4"}) {
+  for (std::string_view text :
+       {"flat", "1", "4", "1-1", "2-1", "4-4-4-4", "hash-1", "hash-2-1", "hash-4-4-4-4"}) {
     Result<Foldering> foldering = Foldering::parse(text);
     ASSERT_TRUE(foldering.has_value()) << text;
     EXPECT_EQ(foldering->to_string(), text);
@@ -22,8 +23,8 @@ TEST(Foldering, PrintsWhatItReads) {
 }
 
 TEST(Foldering, AnyOtherTextIsRefused) {
-  for (std::string_view text : {"", "0", "5", "12", "1-", "-1", "1--1", "1-0", "1-1-1-1-1", "hash", "hash-", "hash-flat",
-                                "Flat", " 1", "1 ", "hash-5", "1-hash-1", "1-1x", "１"}) {
+  for (std::string_view text : {"", "0", "5", "12", "1-", "-1", "1--1", "1-0", "1-1-1-1-1", "hash", "hash-",
+                                "hash-flat", "Flat", " 1", "1 ", "hash-5", "1-hash-1", "1-1x", "１"}) {
     EXPECT_FALSE(Foldering::parse(text).has_value()) << text;
   }
 }
@@ -65,9 +66,25 @@ TEST(Layout, TheFastIndexMayStandAfterEveryFolderAndNotLater) {
 
 // Two accounts never share a file, and no account's file is another's or a domain's, whatever the layout.
 TEST(Layout, EveryNameHasPathsOfItsOwn) {
-  std::vector<std::string> accounts = {"a", "b", "a.settings", "a.info", "account", "domain", "fast", "a.sub", "a.macnt",
-                                       "account.settings", "domain.settings", "_", "a_", "-", "heartbeat.data", "ä", "7up"};
-  std::vector<std::string> domains = {"a.com", "b.com", "a", "fast.com", "account.settings", "xn--bcher-kva.example"};
+  std::vector<std::string> accounts = {"a",
+                                       "b",
+                                       "a.settings",
+                                       "a.info",
+                                       "account",
+                                       "domain",
+                                       "fast",
+                                       "a.sub",
+                                       "a.macnt",
+                                       "account.settings",
+                                       "domain.settings",
+                                       "_",
+                                       "a_",
+                                       "-",
+                                       "heartbeat.data",
+                                       "ä",
+                                       "7up"};
+  std::vector<std::string> domains = {
+      "a.com", "b.com", "a", "fast.com", "account.settings", "xn--bcher-kva.example"};
   std::mt19937_64 random(7);
   for (int i = 0; i < 300; ++i) {
     std::string name;
@@ -105,7 +122,8 @@ TEST(DescribePath, NamesWhatEveryLayoutWrites) {
       for (std::string_view fast : {"0", "1", "2"}) {
         TreeLayout tree = layout(domains, accounts, fast);
         AccountAddress address{"jsmith", "company.com"};
-        TreePlace directory = describe_path(tree.account_directory(address));
+        std::string directory_path = tree.account_directory(address);
+        TreePlace directory = describe_path(directory_path);
         EXPECT_EQ(directory.kind, TreePlaceKind::kAccount);
         EXPECT_EQ(directory.domain, "company.com");
         EXPECT_EQ(directory.account, "jsmith");
@@ -115,7 +133,8 @@ TEST(DescribePath, NamesWhatEveryLayoutWrites) {
         EXPECT_EQ(settings.account, "jsmith") << settings_path;
         EXPECT_EQ(settings.domain, "company.com") << settings_path;
         EXPECT_EQ(describe_path(tree.domain_directory("company.com")).kind, TreePlaceKind::kDomain);
-        EXPECT_EQ(describe_path(tree.domain_settings_file("company.com")).kind, TreePlaceKind::kDomainSettings);
+        EXPECT_EQ(describe_path(tree.domain_settings_file("company.com")).kind,
+                  TreePlaceKind::kDomainSettings);
       }
     }
   }

@@ -74,11 +74,26 @@ TEST(MountTable, ATieIsRefusedAndNamesBothRows) {
 }
 
 TEST(MountTable, ARowThatBreaksARuleIsRefused) {
-  for (std::string_view row : {"SharedDomains", "Settings s", "Other/x s", "/ second", "SharedDomains//x s", "SharedDomains/../x s",
-                               "SharedDomains/[ s", "SharedDomains/[] s", "SharedDomains/[d-a].sub s", "SharedDomains/a* s",
-                               "SharedDomains/heartbeat.data s", "SharedDomains/[gh]eartbeat.data.[0-9] s", "SharedDomains/.x s",
-                               "SharedDomains/x s/t", "SharedDomains/x s /abs", "SharedDomains/x s a/../b", "SharedDomains/x s a/",
-                               "SharedDomains/x s p extra", "SharedDomains/\xff s", "SharedDomains/[\\u{110000}] s"}) {
+  for (std::string_view row : {"SharedDomains",
+                               "Settings s",
+                               "Other/x s",
+                               "/ second",
+                               "SharedDomains//x s",
+                               "SharedDomains/../x s",
+                               "SharedDomains/[ s",
+                               "SharedDomains/[] s",
+                               "SharedDomains/[d-a].sub s",
+                               "SharedDomains/a* s",
+                               "SharedDomains/heartbeat.data s",
+                               "SharedDomains/[gh]eartbeat.data.[0-9] s",
+                               "SharedDomains/.x s",
+                               "SharedDomains/x s/t",
+                               "SharedDomains/x s /abs",
+                               "SharedDomains/x s a/../b",
+                               "SharedDomains/x s a/",
+                               "SharedDomains/x s p extra",
+                               "SharedDomains/\xff s",
+                               "SharedDomains/[\\u{110000}] s"}) {
     EXPECT_NE(refusal("/ root\n" + std::string(row) + "\n"), "accepted") << row;
   }
   EXPECT_NE(refusal("SharedDomains/x s\n"), "accepted");  // no row for the base directory
@@ -116,8 +131,8 @@ TEST(MountTable, RowsBelowADirectoryAreThoseItsListingMustAsk) {
 }
 
 TEST(MountTable, ShowsTheFoldersThatNoRowNames) {
-  std::vector<std::string> gaps = unnamed_folders(
-      table("/ r\nSharedDomains/c.com/[a-h].sub s1\nSharedDomains/c.com/[i-z].sub s2\n"));
+  std::vector<std::string> gaps =
+      unnamed_folders(table("/ r\nSharedDomains/c.com/[a-h].sub s1\nSharedDomains/c.com/[i-z].sub s2\n"));
   EXPECT_EQ(gaps, std::vector<std::string>{"SharedDomains/c.com/[0-9_\\u{80}-\\u{10FFFF}].sub"});
   gaps = unnamed_folders(table("/ r\nSharedDomains/c.com/[0-9_a-z\\u{80}-\\u{10FFFF}].sub s1\n"));
   EXPECT_TRUE(gaps.empty());
@@ -158,7 +173,8 @@ TEST(MountTable, FindsTheRowThatAScanWouldFind) {
     std::vector<MountRow> rows = {{"/", "root", ""}};
     for (size_t n = 1 + random() % 5; n > 0; --n) {
       std::string pattern = "SharedDomains";
-      for (size_t depth = random() % 4; depth > 0; --depth) pattern += "/" + elements[random() % std::size(elements)];
+      for (size_t depth = random() % 4; depth > 0; --depth)
+        pattern += "/" + elements[random() % std::size(elements)];
       rows.push_back({pattern, fmt::format("s{}", n), ""});
     }
     Result<MountTable> mounts = MountTable::make(rows);
