@@ -4,6 +4,7 @@
 #include <set>
 #include <iostream>
 
+#include "daemon/base/bytes.h"
 #include "tools/canopyctl/mailbox_transfer.h"
 #include "tools/canopyctl/progress.h"
 

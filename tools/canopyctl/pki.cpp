@@ -22,7 +22,6 @@ struct PkiArguments {
 }  // namespace
 
 static constexpr int kCaDays = 3650;
-static constexpr int kCertificateDays = 825;
 
 static Result<void> write_file(const std::string& path, const std::string& text, mode_t mode) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
