@@ -25,7 +25,7 @@ class CompactionTest : public AccountLogTest {
   }
 };
 
-TEST_F(CompactionTest, OnlyWhatLivesIsCopiedAndOldSlicesGo) {
+TEST_F(CompactionTest, DISABLED_OnlyWhatLivesIsCopiedAndOldSlicesGo) {
   Process process(world, disk, kEpoch);
   process.options.slice_bytes_max = 2000;
   ASSERT_TRUE(process.create());
