@@ -310,6 +310,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  canopy::block_signals({SIGINT, SIGTERM});
   canopy::LogOptions log;
   log.file = options.log_file;
   log.level = options.log_level == "debug"     ? canopy::LogLevel::kDebug

@@ -1,0 +1,94 @@
+"""The whole system, started as `tools/dev run` starts it, in a directory of its own and on free ports."""
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+
+BIN = os.environ["CANOPY_BIN"]
+SOURCE = os.environ["CANOPY_SOURCE_DIR"]
+READY_SECONDS = 60  # a generous bound for machines that are busy; nothing is measured here
+
+
+def free_port_base(count=4):
+    """A port with `count - 1` free ones behind it. Another process may take one before we do: start() then tries again."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            base = probe.getsockname()[1]
+        if base + count > 65535:
+            continue
+        try:
+            for port in range(base, base + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return base
+        except OSError:
+            continue
+    raise RuntimeError("no free ports")
+
+
+class Stack:
+    """Use as a context manager. `facts` is the line of JSON that `tools/dev run --json` prints."""
+
+    def __init__(self, directory=None):
+        self.directory = directory or tempfile.mkdtemp(prefix="canopy-it.")
+        self.owns_directory = directory is None
+        self.process, self.facts = None, None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        if self.owns_directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self):
+        for attempt in range(5):
+            self.process = subprocess.Popen(
+                [sys.executable, os.path.join(SOURCE, "tools/stack.py"), "--json", "--bin", BIN, "--dir", self.directory,
+                 "--port-base", str(free_port_base())],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+            line = self.process.stdout.readline()
+            if line:
+                self.facts = json.loads(line)
+                return
+            error = self.process.stderr.read()
+            self.process.wait()
+            if attempt == 4 or "port " not in error:
+                raise RuntimeError("the stack did not start: " + error)
+
+    def stop(self, how=signal.SIGTERM):
+        """Answers the exit status. SIGKILL reaches the daemon and the frontend too."""
+        if self.process is None:
+            return None
+        self.process.send_signal(how)
+        status = self.process.wait(60)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        self.process = None
+        return status
+
+    def address(self, name):
+        host, port = self.facts[name].rsplit(":", 1)
+        return host, int(port)
+
+    def account(self, index=0):
+        return self.facts["accounts"][index]["name"], self.facts["accounts"][index]["password"]
+
+    def tls(self):
+        return ssl.create_default_context(cafile=self.facts["ca"])
+
+    def ctl(self, *arguments, check=True, stdin=None):
+        """Runs canopyctl against the daemon; the finished process, with text output."""
+        done = subprocess.run([os.path.join(BIN, "canopyctl"), "--server", "unix:" + self.facts["socket"], *arguments],
+                              input=stdin, capture_output=True, text=True, timeout=120, check=False)
+        if check and done.returncode != 0:
+            raise RuntimeError(f"canopyctl {arguments}: status {done.returncode}: {done.stderr}")
+        return done
