@@ -147,6 +147,10 @@ std::string host_name() {
 
 Task<Result<void>> build_node(Running& running, const Options& options, std::unique_ptr<Heartbeat>& heartbeat) {
   UringLoop& loop = *running.loops.front();
+  if (options.init) {
+    std::error_code error;  // what cannot be made shows when it is opened
+    std::filesystem::create_directories(options.dir, error);
+  }
   std::vector<std::unique_ptr<Store>> stores;
   for (const auto& each : running.loops) {
     LocalStoreOptions local;
@@ -300,7 +304,7 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1, 64));
   app.add_option("--memory-mib", options.memory_mib, "Memory for open accounts")->capture_default_str();
-  app.add_flag("--init", options.init, "Make a new tree when the directory is empty");
+  app.add_flag("--init", options.init, "Make a new tree when the directory is empty or not there");
   app.add_option("--log-file", options.log_file, "Append the log to a file; default: stderr");
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")
       ->capture_default_str()
