@@ -67,7 +67,8 @@ Task<Result<void>> check_base(Store& store, Loop& loop, const Options& options) 
     std::string hint = absent ? "; to make a new tree in an empty directory give --init" : "";
     co_return fail(marker.error().code(), options.dir, marker.error().message() + hint);
   }
-  auto made = co_await create_marker(store, loop, "root", "SharedDomains, Settings", StoreContent::kMustBeEmpty);
+  auto made =
+      co_await create_marker(store, loop, "root", "SharedDomains, Settings", StoreContent::kMustBeEmpty);
   if (!made) co_return fail(std::move(made).error());
   CANOPY_CO_TRY(co_await make_directories(store, std::string(kTreeRoot), 0700, Durable::kYes));
   co_return co_await make_directories(store, std::string(kSettingsRoot), 0700, Durable::kYes);
@@ -78,7 +79,8 @@ Task<void> beat_on(Loop& loop, Heartbeat& heartbeat, bool& over) {
     co_await loop.sleep(kBeatNanos);
     auto done = co_await heartbeat.beat();
     if (done) continue;
-    log_event(LogLevel::kError, "beat-failed", "SharedDomains/heartbeat.data", {{"error", done.error().to_string()}});
+    log_event(LogLevel::kError, "beat-failed", "SharedDomains/heartbeat.data",
+              {{"error", done.error().to_string()}});
     if (done.error().code() == Code::kFenced) std::_Exit(75);  // somebody else serves this tree now
   }
 }
@@ -118,7 +120,8 @@ Task<Result<void>> listen_all(Running& running, const Options& options, std::vec
     std::shared_ptr<TlsContext> tls;
     if (address.kind == Address::Kind::kTcp) {
       if (options.tls_certificate.empty() || options.tls_key.empty() || options.tls_ca.empty()) {
-        co_return fail(Code::kInvalidArgument, text, "a TCP address needs --tls-cert, --tls-key and --tls-ca");
+        co_return fail(Code::kInvalidArgument, text,
+                       "a TCP address needs --tls-cert, --tls-key and --tls-ca");
       }
       CANOPY_CO_ASSIGN(tls, tls_of(options));
     }
@@ -132,7 +135,8 @@ Task<Result<void>> listen_all(Running& running, const Options& options, std::vec
     for (size_t i = running.loops.size(); i-- > 0;) {
       std::unique_ptr<Listener> own;
       if (i == 0) own = std::move(*first);
-      CANOPY_CO_TRY(co_await serve_on(*running.servers[i], *running.loops[i], original, i != 0, std::move(own), tls));
+      CANOPY_CO_TRY(
+          co_await serve_on(*running.servers[i], *running.loops[i], original, i != 0, std::move(own), tls));
     }
     co_await first_loop.switch_to();
   }
@@ -145,7 +149,8 @@ std::string host_name() {
   return name;
 }
 
-Task<Result<void>> build_node(Running& running, const Options& options, std::unique_ptr<Heartbeat>& heartbeat) {
+Task<Result<void>> build_node(Running& running, const Options& options,
+                              std::unique_ptr<Heartbeat>& heartbeat) {
   UringLoop& loop = *running.loops.front();
   if (options.init) {
     std::error_code error;  // what cannot be made shows when it is opened
@@ -173,8 +178,8 @@ Task<Result<void>> build_node(Running& running, const Options& options, std::uni
   accounts.memory_bytes_max = (options.memory_mib << 20) / running.loops.size();
   std::vector<std::unique_ptr<wire::Shard>> shards;
   for (uint32_t i = 0; i < running.loops.size(); ++i) {
-    shards.push_back(std::make_unique<wire::Shard>(*running.loops[i], std::move(stores[i]), epoch, i, accounts,
-                                                   std::function<bool()>()));
+    shards.push_back(std::make_unique<wire::Shard>(*running.loops[i], std::move(stores[i]), epoch, i,
+                                                   accounts, std::function<bool()>()));
   }
   // The heartbeat goes through the first shard's store from now on, which is the same object.
   wire::NodeOptions node;
@@ -239,7 +244,8 @@ Task<int> serve(Running& running, const Options& options) {
     for (const std::string& address : addresses) line += " listen=" + address;
     std::printf("%s\n", line.c_str());
     std::fflush(stdout);
-    log_event(LogLevel::kInfo, "ready", options.dir, {{"epoch", node.epoch()}, {"loops", running.loops.size()}});
+    log_event(LogLevel::kInfo, "ready", options.dir,
+              {{"epoch", node.epoch()}, {"loops", running.loops.size()}});
     int signal = co_await wait_signal(loop, {SIGINT, SIGTERM});
     log_event(LogLevel::kInfo, "stopping", options.dir, {{"signal", signal}});
   } else {
@@ -292,13 +298,16 @@ int main(int argc, char** argv) {
   CLI::App app("canopyd: the account storage backend. Serves one tree over the wire protocol.");
   app.set_version_flag("--version", "canopyd 0.1.0");
   app.add_option("--dir", options.dir, "The base directory of the tree")->required();
-  app.add_option("--listen", options.listen, "Where to serve: unix:PATH, or tcp:HOST:PORT with TLS; repeatable")
+  app.add_option("--listen", options.listen,
+                 "Where to serve: unix:PATH, or tcp:HOST:PORT with TLS; repeatable")
       ->required();
   app.add_option("--tls-cert", options.tls_certificate, "PEM file with the server's certificate chain");
   app.add_option("--tls-key", options.tls_key, "PEM file with its private key");
   app.add_option("--tls-ca", options.tls_ca, "PEM file with the CA of the clients' certificates");
-  app.add_option("--cluster", options.cluster, "The cluster's name, as certificates bear it")->capture_default_str();
-  app.add_option("--frontend-uid", options.frontend_uids, "Users of this machine that are frontends; repeatable");
+  app.add_option("--cluster", options.cluster, "The cluster's name, as certificates bear it")
+      ->capture_default_str();
+  app.add_option("--frontend-uid", options.frontend_uids,
+                 "Users of this machine that are frontends; repeatable");
   app.add_option("--loops", options.loops, "Threads that serve; 0: one a core")->capture_default_str();
   app.add_option("--hash-threads", options.hash_threads, "Threads that verify passwords, 19 MiB each")
       ->capture_default_str()

@@ -27,8 +27,10 @@ Task<Result<std::shared_ptr<Account>>> Account::open(LogEnvironment environment,
     account->log_ = std::move(*log);
     for (const Damage& damage : account->log_->damages()) {
       log_event(LogLevel::kError, "damage", account->name_,
-                {{"file", account->directory_ + "/" + damage.file}, {"offset", damage.offset},
-                 {"length", damage.length}, {"what", damage.what}});
+                {{"file", account->directory_ + "/" + damage.file},
+                 {"offset", damage.offset},
+                 {"length", damage.length},
+                 {"what", damage.what}});
     }
   } else if (log.error().code() != Code::kNotFound) {
     co_return fail(std::move(log).error());
@@ -51,9 +53,7 @@ Task<void> Account::close() {
   co_await log_->close();
 }
 
-bool Account::usable() const {
-  return !failed_ && (log_ == nullptr || (!log_->broken() && !log_->fenced()));
-}
+bool Account::usable() const { return !failed_ && (log_ == nullptr || (!log_->broken() && !log_->fenced())); }
 
 Task<std::optional<Result<RequestResult>>> Account::claim(RequestId id, Claim& claim) {
   if (is_none(id)) co_return std::nullopt;
@@ -63,14 +63,16 @@ Task<std::optional<Result<RequestResult>>> Account::claim(RequestId id, Claim& c
     std::shared_ptr<Event> over = under_way->second;
     co_await over->wait();
   }
-  // Taking the account over may bring in frames of another process, this request's among them: look after that.
+  // Taking the account over may bring in frames of another process, this request's among them: look after
+  // that.
   if (!writable_) {
     auto hold = co_await enter_alone();
     if (!hold) co_return Result<RequestResult>(fail(hold.error()));
   }
   int64_t now = environment_.loop->wall_clock_ns();
   state_.forget_requests_before(now - kRequestIdRememberedSeconds * kSecond);
-  if (const RememberedRequest* before = state_.remembered(id)) co_return RequestResult::decode(before->result);
+  if (const RememberedRequest* before = state_.remembered(id))
+    co_return RequestResult::decode(before->result);
   if (in_flight_.contains(id)) {
     co_return Result<RequestResult>(fail(Code::kTryAgain, name_, "the same request is under way twice"));
   }
@@ -161,7 +163,8 @@ void Account::changed() {
 
 Result<void> Account::check_room(uint64_t bytes, uint64_t messages) const {
   if (limits_.bytes_max != 0 && state_.bytes() + planned_bytes_ + bytes > limits_.bytes_max) {
-    return fail(Code::kQuotaExceeded, name_, fmt::format("the account is limited to {} bytes", limits_.bytes_max));
+    return fail(Code::kQuotaExceeded, name_,
+                fmt::format("the account is limited to {} bytes", limits_.bytes_max));
   }
   if (limits_.messages_max != 0 && state_.messages() + planned_messages_ + messages > limits_.messages_max) {
     return fail(Code::kQuotaExceeded, name_,
@@ -172,7 +175,8 @@ Result<void> Account::check_room(uint64_t bytes, uint64_t messages) const {
 
 Result<const MailboxState*> Account::mailbox(uint32_t id) const {
   const MailboxState* box = state_.mailbox(id);
-  if (box == nullptr) return fail(Code::kNotFound, name_, fmt::format("there is no mailbox with the id {}", id));
+  if (box == nullptr)
+    return fail(Code::kNotFound, name_, fmt::format("there is no mailbox with the id {}", id));
   return box;
 }
 
@@ -212,7 +216,8 @@ Task<Result<void>> Account::write_checkpoint() {
   CoveredPoint covered;
   {
     auto hold = co_await lane_.alone();
-    if (!usable() || log_ == nullptr) co_return fail(Code::kTryAgain, name_, "the account has to be opened again");
+    if (!usable() || log_ == nullptr)
+      co_return fail(Code::kTryAgain, name_, "the account has to be opened again");
     state_.forget_requests_before(environment_.loop->wall_clock_ns() - kRequestIdRememberedSeconds * kSecond);
     covered = log_->covered();
     payload = state_.save_checkpoint();
@@ -233,8 +238,9 @@ Task<Result<void>> Account::compact() {
   AccountCompaction source(*this);
   auto report = co_await log_->compact(source, CompactionRequest{});
   if (!report) co_return fail(std::move(report).error());
-  log_event(LogLevel::kInfo, "compacted", name_,
-            {{"slices", report->slices_dropped}, {"before", report->bytes_before}, {"after", report->bytes_after}});
+  log_event(
+      LogLevel::kInfo, "compacted", name_,
+      {{"slices", report->slices_dropped}, {"before", report->bytes_before}, {"after", report->bytes_after}});
   co_return co_await write_checkpoint();
 }
 

@@ -1,10 +1,11 @@
-// Account: one open account: its log, its state, and the operations on its mailboxes. Owned by Accounts (accounts.h);
-// shared_ptr holders keep it usable for what they have begun. For its loop's thread only.
+// Account: one open account: its log, its state, and the operations on its mailboxes. Owned by Accounts
+// (accounts.h); shared_ptr holders keep it usable for what they have begun. For its loop's thread only.
 //
-// Every mutating operation takes a request id (or none): when the same id was answered within the hour, the first answer is
-// given again and nothing happens. Errors that any of them may give: kStoreUnavailable, kStoreFull, kIo (it is not known
-// whether the change will show: a resend with the same id tells), kFenced, kTryAgain, kQuotaExceeded where bytes are added.
-// After usable() turned false the account has to be opened again.
+// Every mutating operation takes a request id (or none): when the same id was answered within the hour, the
+// first answer is given again and nothing happens. Errors that any of them may give: kStoreUnavailable,
+// kStoreFull, kIo (it is not known whether the change will show: a resend with the same id tells), kFenced,
+// kTryAgain, kQuotaExceeded where bytes are added. After usable() turned false the account has to be opened
+// again.
 #pragma once
 
 #include <functional>
@@ -26,22 +27,23 @@ struct AccountLimits {
 };
 
 struct AccountOptions {
-  uint64_t checkpoint_tail_bytes = 4u << 20;  // a longer tail, and longer than the state: a checkpoint is written
-  uint64_t garbage_bytes_min = 8u << 20;      // less garbage than this is left alone
-  uint32_t slices_max = 16;                   // more live slices than this are merged
+  uint64_t checkpoint_tail_bytes =
+      4u << 20;                           // a longer tail, and longer than the state: a checkpoint is written
+  uint64_t garbage_bytes_min = 8u << 20;  // less garbage than this is left alone
+  uint32_t slices_max = 16;               // more live slices than this are merged
 };
 
 struct NewMessage {
-  std::string mailbox;              // canonical; empty: INBOX
-  std::string_view prefix;          // written before the content (Return-Path); both stay in place until the answer
+  std::string mailbox;      // canonical; empty: INBOX
+  std::string_view prefix;  // written before the content (Return-Path); both stay in place until the answer
   std::string_view content;
-  std::vector<ContentPart> parts;   // instead of content: what upload() answered
+  std::vector<ContentPart> parts;  // instead of content: what upload() answered
   uint64_t parts_bytes = 0;
-  int64_t date_seconds = 0;         // 0: now
+  int64_t date_seconds = 0;  // 0: now
   int16_t zone_minutes = 0;
   uint16_t flags = 0;
   std::vector<std::string> keywords;
-  bool create_mailbox = false;      // when it is not there
+  bool create_mailbox = false;  // when it is not there
   RequestId request_id{};
 };
 
@@ -63,7 +65,8 @@ class Account : public std::enable_shared_from_this<Account> {
   static Task<Result<std::shared_ptr<Account>>> open(LogEnvironment environment, std::string name,
                                                      std::string directory, AccountOptions options);
   ~Account();
-  // Waits for what is under way and lets go; writes a checkpoint when that pays. Nothing may be called afterwards.
+  // Waits for what is under way and lets go; writes a checkpoint when that pays. Nothing may be called
+  // afterwards.
   Task<void> close();
 
   const std::string& name() const { return name_; }            // "jsmith@company.com"
@@ -78,17 +81,20 @@ class Account : public std::enable_shared_from_this<Account> {
   void on_change(std::function<void()> callback) { on_change_ = std::move(callback); }
 
   Task<Result<RequestResult>> append(NewMessage message);
-  // Stores a piece of a large message, at most kInlineContentBytesMax; it is garbage until an append() names it.
-  // upload_begin() and upload_end() enclose all pieces and the append() of one message.
+  // Stores a piece of a large message, at most kInlineContentBytesMax; it is garbage until an append() names
+  // it. upload_begin() and upload_end() enclose all pieces and the append() of one message.
   void upload_begin() { ++uploads_open_; }
   void upload_end() { --uploads_open_; }
   Task<Result<ContentPart>> upload(std::string_view bytes);
   Task<Result<RequestResult>> store_flags(StoreFlags change);
   // only_deleted: only messages with \Deleted; no uids: all.
-  Task<Result<RequestResult>> expunge(uint32_t mailbox_id, std::vector<UidRange> uids, bool only_deleted, RequestId id);
-  Task<Result<RequestResult>> copy(uint32_t from_id, std::string to, std::vector<UidRange> uids, bool move, RequestId id);
+  Task<Result<RequestResult>> expunge(uint32_t mailbox_id, std::vector<UidRange> uids, bool only_deleted,
+                                      RequestId id);
+  Task<Result<RequestResult>> copy(uint32_t from_id, std::string to, std::vector<UidRange> uids, bool move,
+                                   RequestId id);
   Task<Result<RequestResult>> create_mailbox(std::string name, RequestId id);  // and the levels above it
-  Task<Result<RequestResult>> rename_mailbox(std::string from, std::string to, RequestId id);  // with those below it
+  Task<Result<RequestResult>> rename_mailbox(std::string from, std::string to,
+                                             RequestId id);  // with those below it
   Task<Result<RequestResult>> delete_mailbox(std::string name, RequestId id);
   Task<Result<RequestResult>> subscribe(std::string name, bool on, RequestId id);
 
@@ -106,7 +112,8 @@ class Account : public std::enable_shared_from_this<Account> {
   class Operation;  // counts what is under way
   class Claim;      // of a request id that is under way
 
-  // The remembered answer to `id`, after waiting for the same request that is under way; or none, and `claim` is ours.
+  // The remembered answer to `id`, after waiting for the same request that is under way; or none, and `claim`
+  // is ours.
   Task<std::optional<Result<RequestResult>>> claim(RequestId id, Claim& claim);
   Task<Result<Lane::Hold>> enter_shared();  // writable, with the lane shared
   Task<Result<Lane::Hold>> enter_alone();   // writable, alone, and nothing under way in the log

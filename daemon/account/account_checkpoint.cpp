@@ -1,5 +1,6 @@
-// The payload of a checkpoint: the whole AccountState (docs/formats/account-log.md, "Checkpoint payload"). Rows are copied as
-// they lie in memory, so that 100,000 of them load in about a millisecond; the log has verified the bytes before.
+// The payload of a checkpoint: the whole AccountState (docs/formats/account-log.md, "Checkpoint payload").
+// Rows are copied as they lie in memory, so that 100,000 of them load in about a millisecond; the log has
+// verified the bytes before.
 #include "daemon/account/account_state.h"
 #include "daemon/base/bytes.h"
 
@@ -29,7 +30,8 @@ bool get_rows(ByteReader& in, std::vector<Row>& rows) {
 }
 
 std::unexpected<Error> malformed(std::string_view what) {
-  return fail(Code::kDamaged, "checkpoint", fmt::format("its payload ends early or breaks a rule at: {}", what));
+  return fail(Code::kDamaged, "checkpoint",
+              fmt::format("its payload ends early or breaks a rule at: {}", what));
 }
 
 bool rows_are_valid(const std::vector<MessageRow>& rows, size_t keyword_sets) {

@@ -1,5 +1,5 @@
-// The account's side of a compaction (daemon/log/compaction.h): enumerates the state, and keeps track of copies that
-// were made meanwhile.
+// The account's side of a compaction (daemon/log/compaction.h): enumerates the state, and keeps track of
+// copies that were made meanwhile.
 #pragma once
 
 #include "daemon/account/account.h"

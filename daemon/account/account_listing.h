@@ -14,8 +14,8 @@ struct NamePage {
   bool end = true;
 };
 
-// The first `limit` account names of the domain that are greater than `after` and begin with `prefix`. Walks the whole
-// domain, holds `limit` names.
+// The first `limit` account names of the domain that are greater than `after` and begin with `prefix`. Walks
+// the whole domain, holds `limit` names.
 Task<Result<NamePage>> list_accounts(Store& store, std::shared_ptr<const Domain> domain, std::string after,
                                      std::string prefix, size_t limit);
 

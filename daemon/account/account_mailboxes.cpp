@@ -1,4 +1,5 @@
-// Creating, renaming, deleting and subscribing: the operations on mailboxes. Names are records, so none of them moves a file.
+// Creating, renaming, deleting and subscribing: the operations on mailboxes. Names are records, so none of
+// them moves a file.
 #include "daemon/account/account.h"
 #include "daemon/account/account_parts.h"
 #include "daemon/account/mailbox_name.h"
@@ -28,7 +29,7 @@ Task<Result<RequestResult>> Account::create_mailbox(std::string name, RequestId 
   Frame frame;
   uint32_t next_id = state_.next_mailbox_id();
   uint32_t uidvalidity = new_uidvalidity();
-  for (size_t end = name.find('/'); ; end = name.find('/', end + 1)) {
+  for (size_t end = name.find('/');; end = name.find('/', end + 1)) {
     std::string level = name.substr(0, end);
     if (state_.mailbox(level) == nullptr) {
       if (state_.mailboxes().size() + created.size() >= kMailboxesPerAccountMax) {
@@ -121,10 +122,11 @@ Task<Result<RequestResult>> Account::delete_mailbox(std::string name, RequestId 
   frame.add(record);
   frame.add(counter);
   if (!is_none(id)) frame.add(remembered_as(id, environment_.loop->wall_clock_ns(), result));
-  co_return co_await commit(std::move(frame), std::move(result), id, [this, &record, &counter](const Appended&) {
-    state_.apply(record);
-    state_.apply(counter);
-  });
+  co_return co_await commit(std::move(frame), std::move(result), id,
+                            [this, &record, &counter](const Appended&) {
+                              state_.apply(record);
+                              state_.apply(counter);
+                            });
 }
 
 Task<Result<RequestResult>> Account::subscribe(std::string name, bool on, RequestId id) {

@@ -43,7 +43,8 @@ Task<Result<void>> Account::ensure_keywords(std::vector<std::string> names) {
   for (const std::string& name : names) {
     if (state_.keyword_id(name)) continue;
     if (next >= kKeywordsPerAccountMax) {
-      co_return fail(Code::kTooLarge, name_, fmt::format("an account has at most {} keywords", kKeywordsPerAccountMax));
+      co_return fail(Code::kTooLarge, name_,
+                     fmt::format("an account has at most {} keywords", kKeywordsPerAccountMax));
     }
     KeywordDefine define;
     define.id = static_cast<uint16_t>(next++);
@@ -101,7 +102,8 @@ static void add_content(Frame& frame, Message& record, NewMessage& message, std:
 
 Task<Result<RequestResult>> Account::append(NewMessage message) {
   CANOPY_BEGIN_MUTATION(message.request_id);
-  uint64_t size = message.parts.empty() ? message.prefix.size() + message.content.size() : message.parts_bytes;
+  uint64_t size =
+      message.parts.empty() ? message.prefix.size() + message.content.size() : message.parts_bytes;
   if (size > kMessageBytesMax) {
     co_return fail(Code::kTooLarge, name_, fmt::format("a message has at most {} bytes", kMessageBytesMax));
   }
@@ -149,10 +151,9 @@ Task<Result<RequestResult>> Account::append(NewMessage message) {
   result.uidvalidity = box->uidvalidity;
   result.modseq = record.modseq;
   result.uids.push_back({record.uid, record.uid});
-  co_return co_await commit(std::move(frame), std::move(result), message.request_id,
-                            [this, &record, index, length](const Appended& at) {
-                              state_.apply(record, at.place(index), length);
-                            });
+  co_return co_await commit(
+      std::move(frame), std::move(result), message.request_id,
+      [this, &record, index, length](const Appended& at) { state_.apply(record, at.place(index), length); });
 }
 
 Task<Result<ContentPart>> Account::upload(std::string_view bytes) {
@@ -237,8 +238,8 @@ Task<Result<RequestResult>> Account::store_flags(StoreFlags change) {
                             [this, &record](const Appended&) { state_.apply(record); });
 }
 
-Task<Result<RequestResult>> Account::expunge(uint32_t mailbox_id, std::vector<UidRange> uids, bool only_deleted,
-                                             RequestId id) {
+Task<Result<RequestResult>> Account::expunge(uint32_t mailbox_id, std::vector<UidRange> uids,
+                                             bool only_deleted, RequestId id) {
   CANOPY_BEGIN_MUTATION(id);
   auto hold = co_await enter_alone();
   if (!hold) co_return fail(std::move(hold).error());
@@ -285,8 +286,8 @@ Task<Result<Place>> Account::content_place(const MessageRow& row) {
   co_return message.content == ContentKind::kReference ? message.reference : own;
 }
 
-Task<Result<RequestResult>> Account::copy(uint32_t from_id, std::string to, std::vector<UidRange> uids, bool move,
-                                          RequestId id) {
+Task<Result<RequestResult>> Account::copy(uint32_t from_id, std::string to, std::vector<UidRange> uids,
+                                          bool move, RequestId id) {
   CANOPY_BEGIN_MUTATION(id);
   auto hold = co_await enter_alone();
   if (!hold) co_return fail(std::move(hold).error());
@@ -362,7 +363,8 @@ Task<Result<std::string>> Account::fetch(uint32_t mailbox_id, uint32_t uid, uint
   Operation operation(*this);
   CANOPY_CO_ASSIGN(const MailboxState* box, mailbox(mailbox_id));
   const MessageRow* found = box->find(uid);
-  if (found == nullptr) co_return fail(Code::kNotFound, name_, fmt::format("{} has no UID {}", box->name, uid));
+  if (found == nullptr)
+    co_return fail(Code::kNotFound, name_, fmt::format("{} has no UID {}", box->name, uid));
   MessageRow row = *found;
   auto opened = co_await ContentReader::open(*log_, log_->pin(), row.place(), row.record_length, offset);
   if (!opened) co_return fail(std::move(opened).error());

@@ -42,7 +42,8 @@ class Account::Claim {
 // Room that a message on its way takes, so that others see it before it is applied.
 class PlannedRoom {
  public:
-  PlannedRoom(uint64_t& bytes, uint64_t& messages, uint64_t size) : bytes_(bytes), messages_(messages), size_(size) {
+  PlannedRoom(uint64_t& bytes, uint64_t& messages, uint64_t size)
+      : bytes_(bytes), messages_(messages), size_(size) {
     bytes_ += size_;
     ++messages_;
   }
@@ -60,9 +61,9 @@ class PlannedRoom {
 };
 
 // The start of every mutating operation: answers a remembered request at once.
-#define CANOPY_BEGIN_MUTATION(id)                                  \
-  Operation operation(*this);                                      \
-  Claim claimed;                                                   \
+#define CANOPY_BEGIN_MUTATION(id) \
+  Operation operation(*this);     \
+  Claim claimed;                  \
   if (auto before = co_await claim(id, claimed)) co_return std::move(*before)
 
 }  // namespace canopy

@@ -31,7 +31,8 @@ static Result<uint64_t> limit_of(const dict::Dict& dict, std::string_view key) {
   return static_cast<uint64_t>(*value->number());
 }
 
-Result<std::shared_ptr<const AccountSettings>> AccountSettings::make(dict::VersionedDict own, const Domain& domain,
+Result<std::shared_ptr<const AccountSettings>> AccountSettings::make(dict::VersionedDict own,
+                                                                     const Domain& domain,
                                                                      const TreeSettings& tree) {
   auto made = std::make_shared<AccountSettings>();
   overlay(made->effective, tree.defaults.dict);

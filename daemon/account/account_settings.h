@@ -1,5 +1,5 @@
-// The settings of an account as the daemon uses them: the account's own dictionary over the domain's AccountDefaults over
-// the cluster's Defaults. Immutable; any thread.
+// The settings of an account as the daemon uses them: the account's own dictionary over the domain's
+// AccountDefaults over the cluster's Defaults. Immutable; any thread.
 #pragma once
 
 #include <memory>
@@ -18,10 +18,10 @@ std::string_view account_use_name(AccountUse use);
 Result<AccountUse> parse_account_use(std::string_view name);
 
 inline constexpr std::string_view kStateKey = "State";
-inline constexpr std::string_view kStorageLimitKey = "StorageLimit";    // bytes, #n; #0 or absent: none
-inline constexpr std::string_view kMessageLimitKey = "MessageLimit";    // messages
-inline constexpr std::string_view kPasswordKey = "Password";            // dictionary, see passwords.h
-inline constexpr std::string_view kCreatedKey = "Created";              // date
+inline constexpr std::string_view kStorageLimitKey = "StorageLimit";  // bytes, #n; #0 or absent: none
+inline constexpr std::string_view kMessageLimitKey = "MessageLimit";  // messages
+inline constexpr std::string_view kPasswordKey = "Password";          // dictionary, see passwords.h
+inline constexpr std::string_view kCreatedKey = "Created";            // date
 inline constexpr std::string_view kSessionGenerationKey = "SessionGeneration";  // rises when tickets must end
 
 struct AccountSettings {

@@ -75,11 +75,11 @@ Result<void> AccountState::apply_record(const FrameView& frame, const RecordView
       apply(message, Place{frame.slice.number, record.offset}, record.length);
       return {};
     }
-#define CANOPY_APPLY(kind, decode)              \
-  case RecordType::kind: {                      \
+#define CANOPY_APPLY(kind, decode)               \
+  case RecordType::kind: {                       \
     CANOPY_ASSIGN(auto decoded, decode(record)); \
-    apply(decoded);                             \
-    return {};                                  \
+    apply(decoded);                              \
+    return {};                                   \
   }
       CANOPY_APPLY(kMailboxCreate, decode_mailbox_create)
       CANOPY_APPLY(kMailboxRename, decode_mailbox_rename)
@@ -210,7 +210,8 @@ void AccountState::apply(const KeywordDefine& record) {
   keywords_[record.id] = record.name;
 }
 
-void AccountState::set_row_flags(MailboxState& box, MessageRow& row, uint16_t flags, uint32_t set, uint64_t modseq) {
+void AccountState::set_row_flags(MailboxState& box, MessageRow& row, uint16_t flags, uint32_t set,
+                                 uint64_t modseq) {
   if ((row.flags & kFlagSeen) == 0) --box.unseen;
   row.flags = static_cast<uint16_t>((row.flags & ~kSystemFlagsMask) | (flags & kSystemFlagsMask));
   if ((row.flags & kFlagSeen) == 0) ++box.unseen;
@@ -306,7 +307,8 @@ const std::string* AccountState::keyword_name(uint16_t id) const {
 
 std::optional<uint16_t> AccountState::keyword_id(std::string_view name) const {
   for (size_t id = 0; id < keywords_.size(); ++id) {
-    if (keywords_[id].size() == name.size() && strncasecmp(keywords_[id].data(), name.data(), name.size()) == 0) {
+    if (keywords_[id].size() == name.size() &&
+        strncasecmp(keywords_[id].data(), name.data(), name.size()) == 0) {
       return static_cast<uint16_t>(id);
     }
   }

@@ -1,9 +1,9 @@
-// AccountState: what an account's log says, in memory: mailboxes, rows of messages, keywords, subscriptions, remembered
-// requests. Pure: no I/O; one owner, one thread. It is built by replay (LogReplay) or from a checkpoint, and each mutation is
-// applied to it once its frame is durable, by the same functions.
+// AccountState: what an account's log says, in memory: mailboxes, rows of messages, keywords, subscriptions,
+// remembered requests. Pure: no I/O; one owner, one thread. It is built by replay (LogReplay) or from a
+// checkpoint, and each mutation is applied to it once its frame is durable, by the same functions.
 //
-// What waits to become durable is not in it, except in `planned`: the counters from which the next mutation takes its
-// UID and mod-sequence.
+// What waits to become durable is not in it, except in `planned`: the counters from which the next mutation
+// takes its UID and mod-sequence.
 #pragma once
 
 #include <deque>
@@ -30,8 +30,8 @@ struct MailboxState {
   uint64_t highest_modseq = 0;
   uint64_t floor = 0;  // expunges at or below are forgotten
   std::string name;
-  std::vector<MessageRow> rows;          // by uid
-  std::deque<ExpungedRange> expunged;    // by modseq
+  std::vector<MessageRow> rows;        // by uid
+  std::deque<ExpungedRange> expunged;  // by modseq
   std::map<std::string, std::string> rights;
   uint64_t bytes = 0;
   uint32_t unseen = 0;
@@ -116,7 +116,9 @@ class AccountState final : public LogReplay {
   const std::vector<std::string>& keywords() const { return keywords_; }
 
   const RememberedRequest* remembered(const RequestId& id) const;
-  const std::unordered_map<RequestId, RememberedRequest, RequestIdHash>& remembered() const { return requests_; }
+  const std::unordered_map<RequestId, RememberedRequest, RequestIdHash>& remembered() const {
+    return requests_;
+  }
   void remember(const RequestId& id, int64_t time_ns, std::string result);
   void forget_requests_before(int64_t time_ns);
 

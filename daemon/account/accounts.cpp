@@ -37,7 +37,8 @@ Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::settings(AccountA
 }
 
 // With the settings gate held.
-Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::load_settings(EntryRef held, AccountAddress address) {
+Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::load_settings(EntryRef held,
+                                                                             AccountAddress address) {
   if (held->settings && held->settings_under == domains_) co_return held->settings;
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   dict::VersionedDict own;
@@ -76,8 +77,8 @@ Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address) {
   if (held->account && held->account->usable()) co_return held->account;
   if (held->account) co_await close_entry(held);
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
-  auto opened = co_await Account::open(environment_, address.to_string(), domain->layout.account_directory(address),
-                                       options_.account);
+  auto opened = co_await Account::open(environment_, address.to_string(),
+                                       domain->layout.account_directory(address), options_.account);
   if (!opened) co_return fail(std::move(opened).error());
   held->account = *opened;
   held->account->set_limits((*known)->limits);
@@ -168,7 +169,8 @@ Task<void> Accounts::sweep() {
     if (held->account) {
       memory_bytes_ += held->account->memory_bytes();
       // Used by somebody: the entry's own pointer is one.
-      if (held->account.use_count() == 1) open.push_back({held->last_used, held, held->account->memory_bytes()});
+      if (held->account.use_count() == 1)
+        open.push_back({held->last_used, held, held->account->memory_bytes()});
     } else if (held.use_count() == 1 && held->watchers == 0 && held->maildrop_until < now &&
                (now - held->last_used > options_.idle_close || entries_.size() > options_.entries_max)) {
       at = entries_.erase(at);

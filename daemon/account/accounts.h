@@ -1,5 +1,6 @@
-// Accounts: what one loop holds of the accounts whose slots it owns: open accounts, settings, watchers, maildrop locks.
-// Opened on demand; closed when idle for long or when the byte budget is over. For the loop's thread only.
+// Accounts: what one loop holds of the accounts whose slots it owns: open accounts, settings, watchers,
+// maildrop locks. Opened on demand; closed when idle for long or when the byte budget is over. For the loop's
+// thread only.
 #pragma once
 
 #include <list>
@@ -49,11 +50,13 @@ class Accounts {
   Task<Result<void>> rename(AccountAddress from, AccountAddress to);
   // Replaces settings: `change` is applied to the current dictionary. Answers the new version.
   using Change = std::move_only_function<Result<void>(dict::Dict&)>;
-  Task<Result<dict::Version>> change_settings(AccountAddress address, uint64_t expected_version, Change change);
+  Task<Result<dict::Version>> change_settings(AccountAddress address, uint64_t expected_version,
+                                              Change change);
   Task<Result<dict::VersionedDict>> info(AccountAddress address);
   Task<Result<dict::Version>> change_info(AccountAddress address, uint64_t expected_version, Change change);
 
-  // Waits until something changed in the account since `modseq`, or the deadline. Holds no open account meanwhile.
+  // Waits until something changed in the account since `modseq`, or the deadline. Holds no open account
+  // meanwhile.
   Task<bool> wait_for_change(AccountAddress address, Nanos deadline);
 
   // POP3's exclusive maildrop. kBusy while another holds it.

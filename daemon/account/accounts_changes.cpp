@@ -13,7 +13,8 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings)
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
   std::string directory = domain->layout.account_directory(address);
-  if (held->settings) co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
+  if (held->settings)
+    co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
 
   dict::Date created;
   created.unix_seconds = loop().wall_clock_ns() / kSecond;
@@ -133,7 +134,8 @@ static Result<void> expect(const dict::Version& is, uint64_t expected, const Acc
               fmt::format("its version is {}, not {}: read it again", is.number, expected));
 }
 
-Task<Result<dict::Version>> Accounts::change_settings(AccountAddress address, uint64_t expected_version, Change change) {
+Task<Result<dict::Version>> Accounts::change_settings(AccountAddress address, uint64_t expected_version,
+                                                      Change change) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
@@ -145,7 +147,8 @@ Task<Result<dict::Version>> Accounts::change_settings(AccountAddress address, ui
   CANOPY_CO_TRY(dict::refuse_reserved_keys(file.dict, address.to_string()));
   auto checked = AccountSettings::make(file, *domain, domains_->tree);
   if (!checked) co_return fail(std::move(checked).error());
-  auto version = co_await files_.replace(slot_of(address), domain->layout.settings_file(address), file.dict, file.version);
+  auto version = co_await files_.replace(slot_of(address), domain->layout.settings_file(address), file.dict,
+                                         file.version);
   held->settings = nullptr;  // after an error nobody knows which of the two is there
   if (!version) co_return fail(std::move(version).error());
   file.version = *version;
@@ -170,7 +173,8 @@ Task<Result<dict::VersionedDict>> Accounts::info(AccountAddress address) {
   co_return *held->info;
 }
 
-Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64_t expected_version, Change change) {
+Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64_t expected_version,
+                                                  Change change) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   auto before = co_await info(address);
   if (!before) co_return fail(std::move(before).error());
@@ -180,7 +184,8 @@ Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64
   CANOPY_CO_TRY(expect(file.version, expected_version, address));
   CANOPY_CO_TRY(change(file.dict));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(file.dict, address.to_string()));
-  auto version = co_await files_.replace(slot_of(address), domain->layout.info_file(address), file.dict, file.version);
+  auto version =
+      co_await files_.replace(slot_of(address), domain->layout.info_file(address), file.dict, file.version);
   held->info.reset();
   if (!version) co_return fail(std::move(version).error());
   file.version = *version;

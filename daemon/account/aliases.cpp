@@ -48,7 +48,8 @@ Task<Result<std::string>> Aliases::find(std::shared_ptr<const Domain> domain, st
   co_return *value->string();
 }
 
-Task<Result<void>> Aliases::set(std::shared_ptr<const Domain> domain, std::string alias, std::string account) {
+Task<Result<void>> Aliases::set(std::shared_ptr<const Domain> domain, std::string alias,
+                                std::string account) {
   uint32_t part = part_of(alias);
   auto held = entry(*domain, part);
   auto guard = co_await held->gate.lock();
@@ -60,7 +61,8 @@ Task<Result<void>> Aliases::set(std::shared_ptr<const Domain> domain, std::strin
   } else if (!changed.erase(alias)) {
     co_return fail(Code::kNotFound, alias + "@" + domain->name, "there is no such alias");
   }
-  CANOPY_CO_TRY(co_await make_directories(files_.store(), domain->directory() + "/aliases", 0700, Durable::kYes));
+  CANOPY_CO_TRY(
+      co_await make_directories(files_.store(), domain->directory() + "/aliases", 0700, Durable::kYes));
   auto version = co_await files_.replace(domain->slot, path, changed, held->file.version);
   if (!version) {
     held->loaded = false;  // which of the two is there has to be read
@@ -71,8 +73,8 @@ Task<Result<void>> Aliases::set(std::shared_ptr<const Domain> domain, std::strin
   co_return Result<void>();
 }
 
-Task<Result<Aliases::Page>> Aliases::list(std::shared_ptr<const Domain> domain, std::string after, std::string prefix,
-                                          size_t limit) {
+Task<Result<Aliases::Page>> Aliases::list(std::shared_ptr<const Domain> domain, std::string after,
+                                          std::string prefix, size_t limit) {
   std::map<std::string, std::string> found;  // the smallest limit + 1
   for (uint32_t part = 0; part < kParts; ++part) {
     auto held = entry(*domain, part);

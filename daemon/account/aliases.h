@@ -1,5 +1,6 @@
-// Aliases of a domain: other names for its accounts, in 256 files `aliases/HH.data` of the domain's directory, HH being the
-// lowest byte of XXH64 (seed 0) of the alias (docs/formats/tree.md, "Aliases"). Used on the loop that owns the domain's slot.
+// Aliases of a domain: other names for its accounts, in 256 files `aliases/HH.data` of the domain's
+// directory, HH being the lowest byte of XXH64 (seed 0) of the alias (docs/formats/tree.md, "Aliases"). Used
+// on the loop that owns the domain's slot.
 #pragma once
 
 #include <list>
@@ -27,7 +28,8 @@ class Aliases {
     std::vector<std::pair<std::string, std::string>> aliases;  // in byte order
     bool end = true;
   };
-  Task<Result<Page>> list(std::shared_ptr<const Domain> domain, std::string after, std::string prefix, size_t limit);
+  Task<Result<Page>> list(std::shared_ptr<const Domain> domain, std::string after, std::string prefix,
+                          size_t limit);
   void forget_domain(const std::string& domain);
 
  private:

@@ -33,10 +33,11 @@ bool CredentialCache::knows(std::string_view account, std::string_view stored_ha
   return sodium_memcmp(hash.data(), at->second->hash.data(), hash.size()) == 0;
 }
 
-void CredentialCache::remember(std::string_view account, std::string_view stored_hash, std::string_view password,
-                               int64_t now_seconds) {
+void CredentialCache::remember(std::string_view account, std::string_view stored_hash,
+                               std::string_view password, int64_t now_seconds) {
   forget(account);
-  order_.push_front({std::string(account), hash_of(account, stored_hash, password), now_seconds + seconds_max_});
+  order_.push_front(
+      {std::string(account), hash_of(account, stored_hash, password), now_seconds + seconds_max_});
   by_account_[order_.front().account] = order_.begin();
   if (by_account_.size() > entries_max_) {
     by_account_.erase(order_.back().account);

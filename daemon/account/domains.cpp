@@ -7,7 +7,8 @@ Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std:
   auto domain = std::make_shared<Domain>();
   CANOPY_ASSIGN(Foldering accounts, Foldering::parse(settings.dict.string_or(kAccountFolderingKey, "flat")));
   int64_t index = settings.dict.number_or(kFastIndexKey, 0);
-  if (index < 0 || index > 1000) return fail(Code::kInvalidArgument, name, "FastIndex is a small number, not below 0");
+  if (index < 0 || index > 1000)
+    return fail(Code::kInvalidArgument, name, "FastIndex is a small number, not below 0");
   CANOPY_ASSIGN(domain->layout,
                 TreeLayout::make(tree.domain_foldering, accounts, static_cast<uint32_t>(index)));
   const dict::Value* defaults = settings.dict.find(kAccountDefaultsKey);
@@ -39,7 +40,8 @@ Task<Result<TreeSettings>> load_tree_settings(SettingsFiles& files) {
   co_return settings;
 }
 
-static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint32_t depth, DomainTable& table) {
+static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint32_t depth,
+                               DomainTable& table) {
   uint64_t cookie = 0;
   for (bool end = false; !end;) {
     auto page = co_await files.store().list(directory, cookie);

@@ -1,5 +1,5 @@
-// Domains of the tree as each loop sees them: an immutable table that is replaced when a domain changes, by the loop that
-// owns the domain's slot (Node, daemon/wire/server/node.h), on every loop in turn.
+// Domains of the tree as each loop sees them: an immutable table that is replaced when a domain changes, by
+// the loop that owns the domain's slot (Node, daemon/wire/server/node.h), on every loop in turn.
 #pragma once
 
 #include <map>

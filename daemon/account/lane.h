@@ -1,5 +1,5 @@
-// Lane: who may change an account now. Deliveries share it (they wait together and go out in one write); everything else
-// has it alone. Fair: nobody overtakes a waiter. For one loop's thread.
+// Lane: who may change an account now. Deliveries share it (they wait together and go out in one write);
+// everything else has it alone. Fair: nobody overtakes a waiter. For one loop's thread.
 #pragma once
 
 #include "daemon/runtime/sync.h"

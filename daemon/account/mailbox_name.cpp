@@ -25,7 +25,8 @@ bool is_clean_utf8(std::string_view text) {
       point = point << 6 | (next & 0x3f);
     }
     bool overlong = (more == 2 && point < 0x800) || (more == 3 && point < 0x10000);
-    if (overlong || point > 0x10ffff || (point >= 0xd800 && point < 0xe000) || (point >= 0x80 && point < 0xa0)) {
+    if (overlong || point > 0x10ffff || (point >= 0xd800 && point < 0xe000) ||
+        (point >= 0x80 && point < 0xa0)) {
       return false;
     }
     i += more + 1;
@@ -40,7 +41,8 @@ Result<std::string> canonical_mailbox_name(std::string_view name) {
     return fail(Code::kInvalidArgument, std::string(name.substr(0, 200)), "a mailbox name " + rule);
   };
   if (name.empty()) return refuse("must not be empty");
-  if (name.size() > kMailboxNameBytesMax) return refuse(fmt::format("has at most {} bytes", kMailboxNameBytesMax));
+  if (name.size() > kMailboxNameBytesMax)
+    return refuse(fmt::format("has at most {} bytes", kMailboxNameBytesMax));
   if (!is_clean_utf8(name)) return refuse("is UTF-8 without control characters");
   uint32_t levels = 0;
   for (size_t begin = 0; begin <= name.size(); ++levels) {

@@ -10,8 +10,8 @@ namespace canopy {
 
 inline constexpr std::string_view kInbox = "INBOX";
 
-// The name as it is stored, or kInvalidArgument with the rule: 1 to kMailboxNameBytesMax bytes of UTF-8 without control
-// characters, at most kMailboxLevelsMax levels, none of them empty, "." or "..".
+// The name as it is stored, or kInvalidArgument with the rule: 1 to kMailboxNameBytesMax bytes of UTF-8
+// without control characters, at most kMailboxLevelsMax levels, none of them empty, "." or "..".
 Result<std::string> canonical_mailbox_name(std::string_view name);
 
 }  // namespace canopy

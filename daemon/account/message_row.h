@@ -12,7 +12,7 @@ struct MessageRow {
   uint32_t size = 0;  // bytes of the message; kMessageBytesMax fits
   uint64_t modseq = 0;
   int64_t date_seconds = 0;
-  uint64_t offset = 0;         // of the row's Message record in its slice
+  uint64_t offset = 0;  // of the row's Message record in its slice
   uint32_t slice = 0;
   uint32_t record_length = 0;  // RecordView::length, 0: not known
   uint32_t keyword_set = 0;    // index into KeywordSets

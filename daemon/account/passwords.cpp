@@ -8,7 +8,9 @@
 namespace canopy {
 namespace {
 
-const unsigned char* raw(std::string_view bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); }
+const unsigned char* raw(std::string_view bytes) {
+  return reinterpret_cast<const unsigned char*>(bytes.data());
+}
 
 ScramKeys make_scram(std::string_view password) {
   ScramKeys keys;
@@ -79,7 +81,8 @@ Result<PasswordRecord> PasswordRecord::from_dict(const dict::Dict& dict) {
 
 Result<PasswordRecord> make_password(std::string_view password) {
   if (password.empty() || password.size() > kPasswordBytesMax) {
-    return fail(Code::kInvalidArgument, "password", fmt::format("a password has 1 to {} bytes", kPasswordBytesMax));
+    return fail(Code::kInvalidArgument, "password",
+                fmt::format("a password has 1 to {} bytes", kPasswordBytesMax));
   }
   for (char c : password) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {

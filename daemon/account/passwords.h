@@ -1,5 +1,5 @@
-// What is kept of a password: an argon2id hash (RFC 9106, libsodium) and the keys of SCRAM-SHA-256 (RFC 5802, RFC 7677), never the
-// password. Pure computation, slow on purpose: on a worker, never on a loop. Any thread.
+// What is kept of a password: an argon2id hash (RFC 9106, libsodium) and the keys of SCRAM-SHA-256 (RFC 5802,
+// RFC 7677), never the password. Pure computation, slow on purpose: on a worker, never on a loop. Any thread.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ namespace canopy {
 inline constexpr size_t kPasswordBytesMax = 1024;
 inline constexpr uint64_t kArgonMemoryBytes = 19u << 20;  // with 2 passes: OWASP's smallest advised setting
 inline constexpr uint64_t kArgonPasses = 2;
-inline constexpr uint32_t kScramIterations = 4096;        // RFC 7677 section 4
+inline constexpr uint32_t kScramIterations = 4096;  // RFC 7677 section 4
 
 struct ScramKeys {
   uint32_t iterations = 0;

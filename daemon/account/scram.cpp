@@ -43,8 +43,9 @@ std::optional<std::string> decode_name(std::string_view text) {
 
 std::string base64_encode(std::string_view bytes) {
   std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                             reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+  int size =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   out.resize(static_cast<size_t>(size));
   return out;
 }
@@ -53,8 +54,8 @@ std::optional<std::string> base64_decode(std::string_view text) {
   std::string out(text.size() + 1, '\0');
   size_t size = 0;
   const char* end = nullptr;
-  if (sodium_base642bin(reinterpret_cast<unsigned char*>(out.data()), out.size(), text.data(), text.size(), nullptr,
-                        &size, &end, sodium_base64_VARIANT_ORIGINAL) != 0 ||
+  if (sodium_base642bin(reinterpret_cast<unsigned char*>(out.data()), out.size(), text.data(), text.size(),
+                        nullptr, &size, &end, sodium_base64_VARIANT_ORIGINAL) != 0 ||
       end != text.data() + text.size()) {
     return std::nullopt;
   }
@@ -103,7 +104,8 @@ Result<std::string> ScramServer::finish(std::string_view client_final) const {
   std::string_view rest = without_proof;
   auto binding = take_attribute(rest, 'c');
   auto nonce = take_attribute(rest, 'r');
-  if (!binding || !nonce || !proof || proof->size() != 32) return refused("the client's final message is malformed");
+  if (!binding || !nonce || !proof || proof->size() != 32)
+    return refused("the client's final message is malformed");
   if (base64_decode(*binding) != first_.gs2_header) return refused("the channel binding differs");
   if (*nonce != nonce_) return refused("the nonce differs");
   std::string message = first_.bare + "," + server_first_ + "," + std::string(without_proof);

@@ -1,4 +1,5 @@
-// The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding, as a pure state machine. Any thread.
+// The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding, as a pure state machine.
+// Any thread.
 #pragma once
 
 #include <optional>

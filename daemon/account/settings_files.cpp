@@ -80,7 +80,8 @@ Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch) {
   }
   for (const DirectoryEntry& entry : *listed) {
     size_t dot = entry.name.find('.');
-    auto of = dot == std::string::npos ? std::nullopt : parse_hex64(std::string_view(entry.name).substr(dot + 1));
+    auto of =
+        dot == std::string::npos ? std::nullopt : parse_hex64(std::string_view(entry.name).substr(dot + 1));
     if (of && *of >= epoch) continue;
     CANOPY_CO_TRY(co_await remove_tree(store, fmt::format("{}/{}", kStageRoot, entry.name)));
     ++removed;

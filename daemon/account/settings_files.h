@@ -1,6 +1,7 @@
-// Settings and info files: dictionaries that are replaced whole (DESIGN "Settings and info"). A replacement is staged in
-// `.canopy/stage/SLOT.EPOCH/` on the same store under a name that is never used again, made durable, then renamed over.
-// For one loop's thread; the Store outlives it.
+// Settings and info files: dictionaries that are replaced whole (DESIGN "Settings and info"). A replacement
+// is staged in
+// `.canopy/stage/SLOT.EPOCH/` on the same store under a name that is never used again, made durable, then
+// renamed over. For one loop's thread; the Store outlives it.
 #pragma once
 
 #include <set>
@@ -19,18 +20,20 @@ inline constexpr std::string_view kTrashRoot = ".canopy/trash";
 class SettingsFiles {
  public:
   // `writer`: told apart from the other loops of this process, so that their staged names differ.
-  SettingsFiles(Store& store, uint64_t epoch, uint32_t writer) : store_(store), epoch_(epoch), writer_(writer) {}
+  SettingsFiles(Store& store, uint64_t epoch, uint32_t writer)
+      : store_(store), epoch_(epoch), writer_(writer) {}
 
   Store& store() const { return store_; }
   uint64_t epoch() const { return epoch_; }
 
   // kNotFound when it is absent, kDamaged when it does not parse.
   Task<Result<dict::VersionedDict>> read(std::string path);
-  // Replaces (or makes) the file by `dict` under the next version after `before`; durable. Answers the new version.
-  // The directory must exist.
+  // Replaces (or makes) the file by `dict` under the next version after `before`; durable. Answers the new
+  // version. The directory must exist.
   Task<Result<dict::Version>> replace(uint32_t slot, std::string path, dict::Dict dict, dict::Version before);
 
-  // A name in the slot's stage directory that nobody has used: for things that are made ready before they appear.
+  // A name in the slot's stage directory that nobody has used: for things that are made ready before they
+  // appear.
   Task<Result<std::string>> stage_path(uint32_t slot);
   // Writes a durable file in the stage and answers its path.
   Task<Result<std::string>> stage_file(uint32_t slot, std::string text);
@@ -43,8 +46,8 @@ class SettingsFiles {
   std::set<uint32_t> stages_;  // slots whose directory is there
 };
 
-// At start: removes what processes with a lower epoch staged, so that a late rename of theirs finds nothing. Answers how many
-// directories went.
+// At start: removes what processes with a lower epoch staged, so that a late rename of theirs finds nothing.
+// Answers how many directories went.
 Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch);
 // Removes a directory with all that is in it; absent is fine.
 Task<Result<void>> remove_tree(Store& store, std::string path);

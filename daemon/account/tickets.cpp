@@ -36,7 +36,8 @@ std::string seal_ticket(const Ticket& ticket, std::string_view key) {
 }
 
 Result<Ticket> open_ticket(std::string_view bytes, std::string_view key, int64_t now_seconds) {
-  if (bytes.size() > kTicketBytesMax || bytes.size() < kMagic.size() + kMacBytes) return refused("it is no ticket");
+  if (bytes.size() > kTicketBytesMax || bytes.size() < kMagic.size() + kMacBytes)
+    return refused("it is no ticket");
   std::string_view body = bytes.substr(0, bytes.size() - kMacBytes);
   std::string mac = mac_of(body, key);
   if (sodium_memcmp(mac.data(), bytes.data() + body.size(), kMacBytes) != 0) {

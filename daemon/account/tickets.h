@@ -1,9 +1,9 @@
-// Tickets: what an authenticated session shows with each request. A ticket says which account, until when, for which frontend
-// and under which session generation of the account; a MAC under the cluster's key covers it, so that every backend
-// accepts it and none keeps state. Pure; any thread.
+// Tickets: what an authenticated session shows with each request. A ticket says which account, until when,
+// for which frontend and under which session generation of the account; a MAC under the cluster's key covers
+// it, so that every backend accepts it and none keeps state. Pure; any thread.
 //
-// Layout: "T1", expiry u64 (Unix seconds), generation u32, account length u16, account, peer length u16, peer, MAC (BLAKE2b-256
-// keyed, 32 bytes). The peer is the name that the connection authenticated as.
+// Layout: "T1", expiry u64 (Unix seconds), generation u32, account length u16, account, peer length u16,
+// peer, MAC (BLAKE2b-256 keyed, 32 bytes). The peer is the name that the connection authenticated as.
 #pragma once
 
 #include <string>

@@ -29,7 +29,8 @@ T get_le(const char* at) {
 // Unsigned LEB128, at most 10 bytes.
 void put_varint(std::string& out, uint64_t value);
 
-// Reads a byte string from the front. Every getter answers nullopt, and reads nothing more, once bytes are missing.
+// Reads a byte string from the front. Every getter answers nullopt, and reads nothing more, once bytes are
+// missing.
 class ByteReader {
  public:
   explicit ByteReader(std::string_view bytes) : rest_(bytes) {}
@@ -55,7 +56,7 @@ class ByteReader {
 void put_sized(std::string& out, std::string_view bytes);
 
 std::string to_hex(std::string_view bytes);
-std::string hex64(uint64_t value);  // 16 lower-case digits
+std::string hex64(uint64_t value);                             // 16 lower-case digits
 std::optional<uint64_t> parse_hex64(std::string_view digits);  // exactly 16 digits
 std::optional<std::string> from_hex(std::string_view digits);
 

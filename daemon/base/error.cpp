@@ -78,9 +78,14 @@ Code code_from_errno(int error_number) {
     case EFBIG: return Code::kTooLarge;
     case ETIMEDOUT: return Code::kDeadlineExceeded;
     case ECANCELED: return Code::kCancelled;
-    case ECONNRESET: case EPIPE: case ECONNREFUSED: case ENOTCONN: return Code::kConnectionLost;
-    case EOPNOTSUPP: case ENOSYS: return Code::kUnsupported;
-    case EAGAIN: case EINTR: return Code::kTryAgain;
+    case ECONNRESET:
+    case EPIPE:
+    case ECONNREFUSED:
+    case ENOTCONN: return Code::kConnectionLost;
+    case EOPNOTSUPP:
+    case ENOSYS: return Code::kUnsupported;
+    case EAGAIN:
+    case EINTR: return Code::kTryAgain;
     case ENAMETOOLONG: return Code::kNoSpaceForName;
     case EXDEV: return Code::kCrossStore;
     case ELOOP: return Code::kLoop;

@@ -12,11 +12,11 @@ namespace canopy {
 // The numbers are part of the wire protocol (canopy.proto, message Error); never renumber.
 enum class Code : uint16_t {
   kOk = 0,
-  kInvalidArgument = 1,    // the request breaks a stated rule; repeating it cannot help
-  kNotFound = 2,           // every place that could hold the object has answered that it does not
+  kInvalidArgument = 1,  // the request breaks a stated rule; repeating it cannot help
+  kNotFound = 2,         // every place that could hold the object has answered that it does not
   kAlreadyExists = 3,
   kPermissionDenied = 4,
-  kUnauthenticated = 5,    // no valid session or ticket
+  kUnauthenticated = 5,  // no valid session or ticket
   kNotEmpty = 6,
   kNotDirectory = 7,
   kIsDirectory = 8,
@@ -24,22 +24,22 @@ enum class Code : uint16_t {
   kStoreUnavailable = 10,  // a store did not answer; retryable
   kStoreFull = 11,         // over store capacity or below the reserve
   kQuotaExceeded = 12,
-  kTooLarge = 13,          // over a named limit
-  kFenced = 14,            // this process has lost its right to the object
-  kWrongBackend = 15,      // another backend owns the slot
+  kTooLarge = 13,      // over a named limit
+  kFenced = 14,        // this process has lost its right to the object
+  kWrongBackend = 15,  // another backend owns the slot
   kDeadlineExceeded = 16,
   kCancelled = 17,
   kConnectionLost = 18,
-  kDamaged = 19,           // stored bytes do not verify
+  kDamaged = 19,  // stored bytes do not verify
   kUnsupported = 20,
-  kSuspended = 21,         // the account is suspended or disabled
-  kTryAgain = 22,          // a temporary state; retryable
-  kIo = 23,                // the system refused; the message holds its words
-  kInternal = 24,          // a defect in Canopy
-  kConflict = 25,          // a version or condition that the request named no longer holds
-  kNoSpaceForName = 26,    // name too long
-  kCrossStore = 27,        // source and target lie on different stores
-  kLoop = 28,              // too many symbolic links
+  kSuspended = 21,       // the account is suspended or disabled
+  kTryAgain = 22,        // a temporary state; retryable
+  kIo = 23,              // the system refused; the message holds its words
+  kInternal = 24,        // a defect in Canopy
+  kConflict = 25,        // a version or condition that the request named no longer holds
+  kNoSpaceForName = 26,  // name too long
+  kCrossStore = 27,      // source and target lie on different stores
+  kLoop = 28,            // too many symbolic links
   kTooManyLinks = 29,
   kReadOnly = 30,
   kLast = kReadOnly,
@@ -89,9 +89,9 @@ std::unexpected<Error> fail_errno(int error_number, std::string object, std::str
 // CANOPY_ASSIGN(decl, expr), CANOPY_CO_ASSIGN(decl, expr): the same, and declares the value.
 #define CANOPY_CONCAT_(a, b) a##b
 #define CANOPY_CONCAT(a, b) CANOPY_CONCAT_(a, b)
-#define CANOPY_TRY_(tmp, ret, ...)                    \
-  do {                                                \
-    auto tmp = (__VA_ARGS__);                         \
+#define CANOPY_TRY_(tmp, ret, ...)                        \
+  do {                                                    \
+    auto tmp = (__VA_ARGS__);                             \
     if (!tmp) ret ::canopy::fail(std::move(tmp).error()); \
   } while (false)
 #define CANOPY_TRY(...) CANOPY_TRY_(CANOPY_CONCAT(try_, __COUNTER__), return, __VA_ARGS__)
@@ -101,4 +101,5 @@ std::unexpected<Error> fail_errno(int error_number, std::string object, std::str
   if (!tmp) ret ::canopy::fail(std::move(tmp).error()); \
   decl = std::move(*tmp)
 #define CANOPY_ASSIGN(decl, ...) CANOPY_ASSIGN_(CANOPY_CONCAT(try_, __COUNTER__), return, decl, __VA_ARGS__)
-#define CANOPY_CO_ASSIGN(decl, ...) CANOPY_ASSIGN_(CANOPY_CONCAT(try_, __COUNTER__), co_return, decl, __VA_ARGS__)
+#define CANOPY_CO_ASSIGN(decl, ...) \
+  CANOPY_ASSIGN_(CANOPY_CONCAT(try_, __COUNTER__), co_return, decl, __VA_ARGS__)

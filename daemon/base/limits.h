@@ -6,7 +6,7 @@
 namespace canopy {
 
 // Names (docs/formats/tree.md)
-inline constexpr uint32_t kNameBytesMax = 128;          // account or domain name
+inline constexpr uint32_t kNameBytesMax = 128;  // account or domain name
 inline constexpr uint32_t kMailboxNameBytesMax = 1024;
 inline constexpr uint32_t kMailboxLevelsMax = 32;
 inline constexpr uint32_t kMailboxesPerAccountMax = 100'000;
@@ -16,7 +16,8 @@ inline constexpr uint32_t kDictBytesMax = 4u << 20;
 inline constexpr uint32_t kDictDepthMax = 32;
 
 // Account log (docs/formats/account-log.md)
-inline constexpr uint32_t kInlineContentBytesMax = 1u << 20;  // a larger message is written in parts of this size
+inline constexpr uint32_t kInlineContentBytesMax =
+    1u << 20;  // a larger message is written in parts of this size
 inline constexpr uint64_t kMessageBytesMax = 512ull << 20;
 inline constexpr uint32_t kKeywordsPerAccountMax = 4096;
 inline constexpr uint32_t kKeywordBytesMax = 128;
@@ -25,8 +26,9 @@ inline constexpr uint32_t kKeywordBytesMax = 128;
 inline constexpr uint32_t kWireMessageBytesMax = 4u << 20;  // ttrpc's own bound on a message
 inline constexpr uint32_t kWireChunkBytesMax = 1u << 20;
 inline constexpr uint32_t kWireStreamsPerConnectionMax = 4096;
-inline constexpr uint32_t kWireRequestBytesInFlightMax = 32u << 20;  // of one connection; beyond it nothing is read
-inline constexpr uint32_t kWireAnswerBytesQueuedMax = 8u << 20;      // likewise
+inline constexpr uint32_t kWireRequestBytesInFlightMax =
+    32u << 20;  // of one connection; beyond it nothing is read
+inline constexpr uint32_t kWireAnswerBytesQueuedMax = 8u << 20;  // likewise
 inline constexpr uint32_t kWireConnectionsPerLoopMax = 65'536;
 inline constexpr uint32_t kRequestIdBytes = 16;
 inline constexpr int64_t kRequestIdRememberedSeconds = 3600;

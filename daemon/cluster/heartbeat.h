@@ -1,6 +1,7 @@
-// The controller's register `SharedDomains/heartbeat.data` (docs/formats/tree.md, "Heartbeat"): who holds the tree, under
-// which generation. A generation is claimed by exclusive creation of `heartbeat.data.G`; on a local store the register is
-// locked as well, so that a second daemon on the same machine is refused at once and a killed one's successor need not wait.
+// The controller's register `SharedDomains/heartbeat.data` (docs/formats/tree.md, "Heartbeat"): who holds the
+// tree, under which generation. A generation is claimed by exclusive creation of `heartbeat.data.G`; on a
+// local store the register is locked as well, so that a second daemon on the same machine is refused at once
+// and a killed one's successor need not wait.
 #pragma once
 
 #include <memory>
@@ -35,8 +36,9 @@ class Heartbeat {
   Heartbeat(Loop& loop, Store& store, std::string holder)
       : loop_(loop), store_(store), holder_(std::move(holder)) {}
 
-  // Claims the next generation. `locked`: the caller holds the register's lock, so nobody else beats; otherwise waits until the
-  // beat has stood still for a lease and drift. kBusy: another holder lives, or won.
+  // Claims the next generation. `locked`: the caller holds the register's lock, so nobody else beats;
+  // otherwise waits until the beat has stood still for a lease and drift. kBusy: another holder lives, or
+  // won.
   Task<Result<uint32_t>> claim(bool locked);
   // Writes the next beat; kFenced when a higher generation was claimed.
   Task<Result<void>> beat();

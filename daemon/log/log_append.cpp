@@ -177,7 +177,8 @@ void AccountLog::State::break_log() {
             {{"slice", slice.file_name}, {"end", slice.end}});
 }
 
-// Resumes the caller here and now, since only that keeps the order of answers; it runs to its next suspension.
+// Resumes the caller here and now, since only that keeps the order of answers; it runs to its next
+// suspension.
 void AccountLog::State::answer(Waiting& waiting, Result<Appended> result) {
   if (!waiting.waiter) return;  // its coroutine was destroyed
   waiting.result = std::move(result);

@@ -33,11 +33,13 @@ Result<Address> Address::parse(std::string_view text) {
   if (host == "*") return address;
   if (host.starts_with('[') && host.ends_with(']')) {
     address.host = host.substr(1, host.size() - 2);
-    if (inet_pton(AF_INET6, address.host.c_str(), raw) != 1) return refuse("the host in [] is not an IPv6 address");
+    if (inet_pton(AF_INET6, address.host.c_str(), raw) != 1)
+      return refuse("the host in [] is not an IPv6 address");
   } else {
     address.host = host;
     if (inet_pton(AF_INET, address.host.c_str(), raw) != 1)
-      return refuse("the host is neither *, nor an IPv4 address, nor an IPv6 address in []; names are not looked up");
+      return refuse(
+          "the host is neither *, nor an IPv4 address, nor an IPv6 address in []; names are not looked up");
   }
   return address;
 }

@@ -1,6 +1,7 @@
-// Loop: the one seam between the program and time, threads and sockets. UringLoop is the real one, SimLoop runs the same
-// programs on virtual time from a seed. A loop belongs to one thread: every member but post() and now() is for that
-// thread only, and every coroutine stays on the loop on which it started unless it awaits switch_to().
+// Loop: the one seam between the program and time, threads and sockets. UringLoop is the real one, SimLoop
+// runs the same programs on virtual time from a seed. A loop belongs to one thread: every member but post()
+// and now() is for that thread only, and every coroutine stays on the loop on which it started unless it
+// awaits switch_to().
 #pragma once
 
 #include <coroutine>
@@ -50,9 +51,9 @@ class Loop {
  public:
   virtual ~Loop() = default;
 
-  virtual Nanos now() const = 0;               // any thread
-  virtual int64_t wall_clock_ns() const = 0;   // CLOCK_REALTIME, or virtual; any thread
-  virtual uint64_t random() = 0;               // unpredictable on a real loop, from the seed on a simulated one
+  virtual Nanos now() const = 0;              // any thread
+  virtual int64_t wall_clock_ns() const = 0;  // CLOCK_REALTIME, or virtual; any thread
+  virtual uint64_t random() = 0;  // unpredictable on a real loop, from the seed on a simulated one
 
   // Resumes later on this loop's thread: after what is ready now. Never recursive.
   virtual void defer(std::coroutine_handle<> handle) = 0;
@@ -65,12 +66,13 @@ class Loop {
   virtual Result<std::unique_ptr<Listener>> listen(const Address& address, const ListenOptions& options) = 0;
   virtual Task<Result<std::unique_ptr<Stream>>> connect(Address address, Nanos deadline) = 0;
 
-  // Runs `task` to its end on this loop without anybody waiting for it; it starts as defer() would start it. The loop's
-  // owner must see to it that everything the task refers to outlives it.
+  // Runs `task` to its end on this loop without anybody waiting for it; it starts as defer() would start it.
+  // The loop's owner must see to it that everything the task refers to outlives it.
   void spawn(Task<void> task);
 
-  // co_await loop.sleep_until(t); co_await loop.sleep(d); co_await loop.yield(); co_await loop.switch_to() (moves the
-  // awaiting coroutine to this loop's thread; the awaiting coroutine may be on any loop; from itself it costs nothing).
+  // co_await loop.sleep_until(t); co_await loop.sleep(d); co_await loop.yield(); co_await loop.switch_to()
+  // (moves the awaiting coroutine to this loop's thread; the awaiting coroutine may be on any loop; from
+  // itself it costs nothing).
   auto sleep_until(Nanos when);
   auto sleep(Nanos duration);
   auto yield();
@@ -79,7 +81,8 @@ class Loop {
   virtual bool on_this_thread() const = 0;
 
  protected:
-  // A loop that can be killed (SimLoop) keeps its spawned tasks in a list, so that it can destroy their frames.
+  // A loop that can be killed (SimLoop) keeps its spawned tasks in a list, so that it can destroy their
+  // frames.
   void keep_spawned() { spawned_kept_ = true; }
   void destroy_spawned();  // the youngest first; nothing may resume any of them afterwards
 

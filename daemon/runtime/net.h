@@ -1,4 +1,5 @@
-// Streams and listeners, as a Loop gives them. All members are for the thread of the loop that made the object.
+// Streams and listeners, as a Loop gives them. All members are for the thread of the loop that made the
+// object.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,8 @@ struct Address {
 
 struct ListenOptions {
   int backlog = 4096;
-  bool reuse_port = false;     // several loops on one TCP address; the kernel spreads connections
-  uint32_t unix_mode = 0600;   // of the socket file
+  bool reuse_port = false;    // several loops on one TCP address; the kernel spreads connections
+  uint32_t unix_mode = 0600;  // of the socket file
 };
 
 // Who is at the other end of a Unix socket (SO_PEERCRED). pid 0: not known.
@@ -46,15 +47,15 @@ class Stream {
   virtual Task<Result<size_t>> read(std::span<char> into, int64_t deadline) = 0;
   // Writes all pieces, or fails. The bytes must stay in place until it answers.
   virtual Task<Result<void>> write(std::span<const std::string_view> pieces, int64_t deadline) = 0;
-  // Writes as much as can go without waiting and answers how much; nothing while a write is under way. For last words
-  // before the stream closes.
+  // Writes as much as can go without waiting and answers how much; nothing while a write is under way. For
+  // last words before the stream closes.
   virtual size_t write_at_once(std::string_view bytes) = 0;
   // Ends our direction; the peer reads an end.
   virtual void shutdown_write() = 0;
   // What is under way fails with kCancelled, and every later call with kConnectionLost.
   virtual void abort() = 0;
 
-  virtual const Address& peer() const = 0;   // of a Unix peer: its path or empty
+  virtual const Address& peer() const = 0;  // of a Unix peer: its path or empty
   virtual const Address& local() const = 0;
   virtual PeerCredentials peer_credentials() const = 0;
 
@@ -65,7 +66,7 @@ class Listener {
  public:
   virtual ~Listener() = default;  // closes; nothing may be under way
   virtual Task<Result<std::unique_ptr<Stream>>> accept() = 0;
-  virtual void abort() = 0;  // a waiting accept fails with kCancelled
+  virtual void abort() = 0;                  // a waiting accept fails with kCancelled
   virtual const Address& local() const = 0;  // with the port that the system chose
 };
 

@@ -21,7 +21,8 @@ Task<int> wait_for(UringLoop& loop, sigset_t set) {
   signalfd_siginfo info{};
   int got = 0;
   do {
-    got = co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_read(sqe, fd, &info, sizeof info, 0); });
+    got =
+        co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_read(sqe, fd, &info, sizeof info, 0); });
   } while (got == -EINTR || got == -EAGAIN);
   close(fd);
   co_return got == sizeof info ? static_cast<int>(info.ssi_signo) : std::min(got, -EIO);
@@ -35,6 +36,8 @@ void block_signals(std::initializer_list<int> signals) {
 }
 
 // Not itself a coroutine: the list's array lives only as long as the caller's expression.
-Task<int> wait_signal(UringLoop& loop, std::initializer_list<int> signals) { return wait_for(loop, set_of(signals)); }
+Task<int> wait_signal(UringLoop& loop, std::initializer_list<int> signals) {
+  return wait_for(loop, set_of(signals));
+}
 
 }  // namespace canopy

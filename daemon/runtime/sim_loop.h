@@ -1,6 +1,6 @@
-// SimWorld: virtual time, seeded chance, and any number of SimLoops (one a simulated process) on one thread. The same
-// programs run here and on UringLoop; the seed decides every order that the real world leaves open, and replays it.
-// Everything here is for one thread.
+// SimWorld: virtual time, seeded chance, and any number of SimLoops (one a simulated process) on one thread.
+// The same programs run here and on UringLoop; the seed decides every order that the real world leaves open,
+// and replays it. Everything here is for one thread.
 #pragma once
 
 #include <list>
@@ -19,8 +19,8 @@ class SimRandom {
  public:
   explicit SimRandom(uint64_t seed) : state_(seed) {}
   uint64_t next();
-  uint64_t below(uint64_t bound);                 // 0 … bound - 1; bound > 0
-  Nanos between(Nanos low, Nanos high);           // both ends included
+  uint64_t below(uint64_t bound);                             // 0 … bound - 1; bound > 0
+  Nanos between(Nanos low, Nanos high);                       // both ends included
   bool one_in(uint64_t n) { return n > 0 && below(n) == 0; }  // never when n is 0
 
  private:
@@ -28,12 +28,14 @@ class SimRandom {
 };
 
 struct SimOptions {
-  Nanos delay_min = 20 * kMicrosecond;  // of bytes on their way, each piece drawn anew; a connection keeps its order
+  Nanos delay_min =
+      20 * kMicrosecond;  // of bytes on their way, each piece drawn anew; a connection keeps its order
   Nanos delay_max = 2 * kMillisecond;
-  size_t window_bytes = 64 * 1024;      // what a connection holds in one direction before its writer waits
-  uint64_t short_read_one_in = 4;       // reads that answer less than is there; 0: none
-  Nanos step_cost_max = 2 * kMicrosecond;  // what running a piece of code takes, so that waiting in a circle ends
-  uint64_t break_one_in = 0;            // pieces on their way whose connection breaks instead; 0: none
+  size_t window_bytes = 64 * 1024;  // what a connection holds in one direction before its writer waits
+  uint64_t short_read_one_in = 4;   // reads that answer less than is there; 0: none
+  Nanos step_cost_max =
+      2 * kMicrosecond;       // what running a piece of code takes, so that waiting in a circle ends
+  uint64_t break_one_in = 0;  // pieces on their way whose connection breaks instead; 0: none
   int64_t wall_clock_start_ns = 1'790'000'000'000'000'000;
 };
 
@@ -49,13 +51,14 @@ class SimWorld {
   SimWorld(const SimWorld&) = delete;
   SimWorld& operator=(const SimWorld&) = delete;
 
-  // A new process. It lives as long as the world, also when killed. A process that starts again is a new loop.
+  // A new process. It lives as long as the world, also when killed. A process that starts again is a new
+  // loop.
   SimLoop& add_loop(std::string name);
 
-  // The process dies here: nothing of it runs again, its timers, ready and posted work are dropped, its listeners go,
-  // its connections end for their peers as a kernel ends them, what it has sent stays on its way. Its spawned tasks'
-  // frames are destroyed, the youngest first, so their destructors run, but without effect on the world. A loop may be
-  // killed out of its own code: that code goes on to its next suspension.
+  // The process dies here: nothing of it runs again, its timers, ready and posted work are dropped, its
+  // listeners go, its connections end for their peers as a kernel ends them, what it has sent stays on its
+  // way. Its spawned tasks' frames are destroyed, the youngest first, so their destructors run, but without
+  // effect on the world. A loop may be killed out of its own code: that code goes on to its next suspension.
   void kill(SimLoop& loop);
   // A paused process does not run, while time and the network go on; it finds itself late afterwards.
   void pause(SimLoop& loop);
@@ -67,11 +70,12 @@ class SimWorld {
   void partition(SimLoop& a, SimLoop& b);
   void heal(SimLoop& a, SimLoop& b);
 
-  // Runs until `condition` (looked at after every step) holds, and answers whether it does: false when time reaches
-  // `time_max` or nothing is left to happen.
+  // Runs until `condition` (looked at after every step) holds, and answers whether it does: false when time
+  // reaches `time_max` or nothing is left to happen.
   bool run_until(const std::function<bool()>& condition, Nanos time_max);
   void run_for(Nanos duration);
-  // Runs `task` on `loop`; empty when it did not end by `time_max` (the loop was killed, or it waits for ever).
+  // Runs `task` on `loop`; empty when it did not end by `time_max` (the loop was killed, or it waits for
+  // ever).
   template <class T>
   std::optional<T> run_until_done(SimLoop& loop, Task<T> task, Nanos time_max = kNever);
   bool run_until_done(SimLoop& loop, Task<void> task, Nanos time_max = kNever);
@@ -87,9 +91,9 @@ class SimWorld {
   friend class SimListener;
   friend struct SimConnection;
 
-  bool step();          // one piece of code, or one move of time; false: nothing is left
+  bool step();  // one piece of code, or one move of time; false: nothing is left
   bool run_one_ready();
-  void bury();          // destroys the frames of loops killed in the last step
+  void bury();  // destroys the frames of loops killed in the last step
   void partition_changed();
   bool parted(const SimLoop* a, const SimLoop* b) const;
   SimListener* find_listener(const Address& address) const;

@@ -253,7 +253,9 @@ SimListener::~SimListener() {
   loop_.listeners_.erase(this);
 }
 
-void SimListener::leave() { std::erase_if(loop_.world_.listeners_, [&](const auto& row) { return row.second == this; }); }
+void SimListener::leave() {
+  std::erase_if(loop_.world_.listeners_, [&](const auto& row) { return row.second == this; });
+}
 
 void SimListener::process_died() {
   dead_ = true;
@@ -283,7 +285,8 @@ void SimListener::abort() {
 SimListener* SimWorld::find_listener(const Address& address) const {
   auto found = listeners_.find(address.to_string());
   if (found == listeners_.end() && address.kind == Address::Kind::kTcp)
-    found = listeners_.find(Address{.kind = Address::Kind::kTcp, .host = {}, .port = address.port}.to_string());
+    found =
+        listeners_.find(Address{.kind = Address::Kind::kTcp, .host = {}, .port = address.port}.to_string());
   return found == listeners_.end() ? nullptr : found->second;
 }
 
@@ -307,8 +310,8 @@ Task<Result<std::unique_ptr<Stream>>> SimLoop::connect(Address address, Nanos de
   if (address.kind == Address::Kind::kUnix)
     connection->client_address = Address{.kind = Address::Kind::kUnix, .host = {}, .port = 0};
   else
-    connection->client_address =
-        Address{.kind = Address::Kind::kTcp, .host = fmt::format("10.0.0.{}", number_), .port = world_.next_port_++};
+    connection->client_address = Address{
+        .kind = Address::Kind::kTcp, .host = fmt::format("10.0.0.{}", number_), .port = world_.next_port_++};
   world_.connections_.push_back(connection);
   auto stream = std::make_unique<SimStream>(*this, connection, 0);
   connection->send(0, SimConnection::Kind::kConnect);

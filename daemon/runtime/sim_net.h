@@ -5,7 +5,8 @@
 
 namespace canopy {
 
-// One wait for the network, cut short by a deadline. Whatever woke it, the waiter looks again at what it waits for.
+// One wait for the network, cut short by a deadline. Whatever woke it, the waiter looks again at what it
+// waits for.
 class SimWait {
  public:
   SimWait(SimLoop& loop, SimWait*& slot, Nanos deadline) : loop_(loop), slot_(&slot) {
@@ -79,14 +80,14 @@ struct SimConnection : std::enable_shared_from_this<SimConnection> {
   ~SimConnection();
 
   void send(int from, Kind kind, std::string bytes = {});
-  size_t room(int from) const;    // bytes that `from` may send now
+  size_t room(int from) const;  // bytes that `from` may send now
   void close_end(int end);
   void break_now();
-  void schedule();                // the timer stands for the first piece that may arrive
+  void schedule();  // the timer stands for the first piece that may arrive
   bool joins(const SimLoop* a, const SimLoop* b) const;
 
   SimWorld& world;
-  const Address address;          // that the client asked for
+  const Address address;  // that the client asked for
   Address client_address;
   SimLoop* loops[2];
   SimStream* ends[2] = {nullptr, nullptr};  // the client's is 0; null: closed, or not there yet

@@ -1,6 +1,6 @@
-// Waiting for one another on one loop: Event, Mutex, Semaphore, Channel, WaitGroup, TaskGroup, join_all. All are for the
-// loop's thread only and allocate nothing to wait. Whoever is woken runs later, through Loop::defer, never inside the
-// call that woke it. Waiters are served in the order in which they came.
+// Waiting for one another on one loop: Event, Mutex, Semaphore, Channel, WaitGroup, TaskGroup, join_all. All
+// are for the loop's thread only and allocate nothing to wait. Whoever is woken runs later, through
+// Loop::defer, never inside the call that woke it. Waiters are served in the order in which they came.
 #pragma once
 
 #include <deque>
@@ -249,7 +249,8 @@ class Channel {
 
   // bool accepted = co_await channel.push(value): waits while it is full; false when it is closed.
   Push push(T value) { return Push(*this, std::move(value)); }
-  // std::optional<T> value = co_await channel.pop(): waits while it is empty; empty once it is closed and drained.
+  // std::optional<T> value = co_await channel.pop(): waits while it is empty; empty once it is closed and
+  // drained.
   Pop pop() { return Pop(*this); }
 
   // False (and `value` untouched) when full or closed.
@@ -386,7 +387,8 @@ template <class T>
 Task<std::vector<T>> join_all(Loop& loop, std::vector<Task<T>> tasks) {
   std::vector<std::optional<T>> results(tasks.size());
   TaskGroup group(loop);
-  for (size_t i = 0; i < tasks.size(); ++i) group.spawn(sync_detail::run_into(std::move(tasks[i]), results[i]));
+  for (size_t i = 0; i < tasks.size(); ++i)
+    group.spawn(sync_detail::run_into(std::move(tasks[i]), results[i]));
   co_await group.join();
   std::vector<T> values;
   values.reserve(results.size());

@@ -1,7 +1,7 @@
-// Task<T>: a lazy coroutine with one awaiter. It starts when awaited (or handed to Loop::spawn), resumes its awaiter by
-// symmetric transfer, and destroys its frame when the Task object goes. An exception that leaves a task ends the process:
-// errors are values here, and wrappers of throwing libraries catch inside.
-// A Task must be awaited and destroyed on the loop on which it started.
+// Task<T>: a lazy coroutine with one awaiter. It starts when awaited (or handed to Loop::spawn), resumes its
+// awaiter by symmetric transfer, and destroys its frame when the Task object goes. An exception that leaves a
+// task ends the process: errors are values here, and wrappers of throwing libraries catch inside. A Task must
+// be awaited and destroyed on the loop on which it started.
 #pragma once
 
 #include <coroutine>

@@ -1,5 +1,6 @@
-// The armed timers of one loop: a binary heap of pointers to nodes that know their place in it, so that disarming is
-// O(log n) and arming allocates nothing but the heap's own slots. Equal times fire in the order of arming.
+// The armed timers of one loop: a binary heap of pointers to nodes that know their place in it, so that
+// disarming is O(log n) and arming allocates nothing but the heap's own slots. Equal times fire in the order
+// of arming.
 #pragma once
 
 #include <vector>
@@ -39,8 +40,8 @@ class TimerHeap {
       sink(hole, last);
   }
 
-  // Takes out the first timer due at `now` that was armed before `orders_end` was given out, or null. The bound keeps a
-  // timer that arms itself again for "now" from holding up everything else.
+  // Takes out the first timer due at `now` that was armed before `orders_end` was given out, or null. The
+  // bound keeps a timer that arms itself again for "now" from holding up everything else.
   TimerNode* pop_due(Nanos now, uint64_t orders_end) {
     if (heap_.empty() || heap_[0]->when > now || heap_[0]->order >= orders_end) return nullptr;
     TimerNode* due = heap_[0];

@@ -1,5 +1,5 @@
-// TLS over any Stream. The engine (OpenSSL) never touches a socket: it reads and writes memory, and this code moves the
-// bytes, so TLS runs on every loop. An idle connection holds no buffers.
+// TLS over any Stream. The engine (OpenSSL) never touches a socket: it reads and writes memory, and this code
+// moves the bytes, so TLS runs on every loop. An idle connection holds no buffers.
 #pragma once
 
 #include <memory>
@@ -24,8 +24,8 @@ struct TlsOptions {
     kRequired,
   } verify = Verify::kNone;
   enum class Version { k12, k13 } version_min = Version::k13;
-  // PEM files; the certificate's file holds the chain, its own first. A server needs at least one, and shows the first
-  // whose names match the name that the client asks for (SNI), otherwise the first.
+  // PEM files; the certificate's file holds the chain, its own first. A server needs at least one, and shows
+  // the first whose names match the name that the client asks for (SNI), otherwise the first.
   struct Certificate {
     std::string certificate_file, key_file;
   };
@@ -56,15 +56,16 @@ class TlsContext {
 
 class TlsStream final : public Stream {
  public:
-  // The handshake on an open stream, from which nothing of the TLS conversation was read yet. `deadline`: of the whole
-  // handshake. A failed handshake closes the stream; its error names the peer and what OpenSSL says.
+  // The handshake on an open stream, from which nothing of the TLS conversation was read yet. `deadline`: of
+  // the whole handshake. A failed handshake closes the stream; its error names the peer and what OpenSSL
+  // says.
   static Task<Result<std::unique_ptr<TlsStream>>> accept(Loop& loop, const TlsContext& context,
                                                          std::unique_ptr<Stream> inner, Nanos deadline);
-  // `server_name`: a DNS name or numeric address that the server's certificate must bear (when verified) and that is
-  // asked for (a DNS name only); "" checks no name.
+  // `server_name`: a DNS name or numeric address that the server's certificate must bear (when verified) and
+  // that is asked for (a DNS name only); "" checks no name.
   static Task<Result<std::unique_ptr<TlsStream>>> connect(Loop& loop, const TlsContext& context,
-                                                          std::unique_ptr<Stream> inner, std::string server_name,
-                                                          Nanos deadline);
+                                                          std::unique_ptr<Stream> inner,
+                                                          std::string server_name, Nanos deadline);
   ~TlsStream() override;  // says close_notify when that needs no waiting
 
   Task<Result<void>> readable(int64_t deadline) override;
@@ -98,13 +99,13 @@ class TlsStream final : public Stream {
   std::unique_ptr<Stream> inner_;
   std::shared_ptr<const TlsContext::Loaded> loaded_;
   SSL* ssl_ = nullptr;
-  std::string incoming_;       // ciphertext that the engine has not taken yet; empty and without memory when idle
+  std::string incoming_;  // ciphertext that the engine has not taken yet; empty and without memory when idle
   size_t incoming_taken_ = 0;
-  std::string outgoing_;       // ciphertext for the peer
+  std::string outgoing_;  // ciphertext for the peer
   bool inner_ended_ = false;
   bool established_ = false;
-  bool failed_ = false;        // the engine must not be used any more
-  std::string failure_;        // what it said
+  bool failed_ = false;  // the engine must not be used any more
+  std::string failure_;  // what it said
   Mutex flushing_;
 };
 

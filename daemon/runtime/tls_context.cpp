@@ -12,9 +12,9 @@ using Options = TlsOptions;
 // Why OpenSSL refused, in its words: its last reason.
 std::string openssl_words() {
   unsigned long first = ERR_peek_error();
-  std::string words = first == 0 ? "no reason given" : ERR_reason_error_string(first) != nullptr
-                                                           ? ERR_reason_error_string(first)
-                                                           : "unknown reason";
+  std::string words = first == 0                                  ? "no reason given"
+                      : ERR_reason_error_string(first) != nullptr ? ERR_reason_error_string(first)
+                                                                  : "unknown reason";
   ERR_clear_error();
   return words;
 }
@@ -38,7 +38,8 @@ Result<void> load_certificate(SSL_CTX* context, const Options::Certificate& from
                             from.certificate_file, openssl_words()));
   if (SSL_CTX_check_private_key(context) != 1)
     return fail(Code::kInvalidArgument, from.key_file,
-                fmt::format("is not the private key of the certificate {}: {}", from.certificate_file, openssl_words()));
+                fmt::format("is not the private key of the certificate {}: {}", from.certificate_file,
+                            openssl_words()));
   return {};
 }
 
@@ -70,8 +71,10 @@ Result<SslContext> make_context(const Options& options) {
   SslContext context(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()), &SSL_CTX_free);
   if (!context) return fail(Code::kInternal, "TLS", openssl_words());
   SSL_CTX* raw = context.get();
-  SSL_CTX_set_min_proto_version(raw, options.version_min == Options::Version::k13 ? TLS1_3_VERSION : TLS1_2_VERSION);
-  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+  SSL_CTX_set_min_proto_version(
+      raw, options.version_min == Options::Version::k13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+  SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                            SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                             SSL_MODE_NO_AUTO_CHAIN);  // the file holds the chain
   SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);  // no memory per session: tickets hold it

@@ -94,8 +94,8 @@ Task<Result<std::unique_ptr<TlsStream>>> TlsStream::accept(Loop& loop, const Tls
 }
 
 Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(Loop& loop, const TlsContext& context,
-                                                            std::unique_ptr<Stream> inner, std::string server_name,
-                                                            Nanos deadline) {
+                                                            std::unique_ptr<Stream> inner,
+                                                            std::string server_name, Nanos deadline) {
   std::unique_ptr<TlsStream> stream(new TlsStream(loop, context, std::move(inner)));
   if (!stream->failed_) {
     SSL* ssl = stream->ssl_;
@@ -115,8 +115,8 @@ std::unexpected<Error> TlsStream::engine_error(std::string_view operation) const
   return fail(Code::kConnectionLost, peer().to_string(), fmt::format("TLS {}: {}", operation, failure_));
 }
 
-// What an engine call that did not answer 1 means. OpenSSL's error queue belongs to the thread: it is empty before every
-// call and is emptied here.
+// What an engine call that did not answer 1 means. OpenSSL's error queue belongs to the thread: it is empty
+// before every call and is emptied here.
 TlsStream::Step TlsStream::judge(int answer) {
   if (answer == 1) return Step::kDone;
   int reason = SSL_get_error(ssl_, answer);
@@ -130,7 +130,8 @@ TlsStream::Step TlsStream::judge(int answer) {
   else if (inner_ended_ && (code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING))
     failure_ = "the peer closed the connection without close_notify";
   else
-    failure_ = code != 0 && ERR_reason_error_string(code) != nullptr ? ERR_reason_error_string(code) : "broken";
+    failure_ =
+        code != 0 && ERR_reason_error_string(code) != nullptr ? ERR_reason_error_string(code) : "broken";
   ERR_clear_error();
   return Step::kFailed;
 }
@@ -145,7 +146,8 @@ Task<Result<void>> TlsStream::receive(Nanos deadline) {
   co_return Result<void>{};
 }
 
-// Readers flush as well (alerts, key updates): whoever comes second waits, and finds nothing left to send or new bytes.
+// Readers flush as well (alerts, key updates): whoever comes second waits, and finds nothing left to send or
+// new bytes.
 Task<Result<void>> TlsStream::flush(Nanos deadline) {
   while (!outgoing_.empty()) {
     Mutex::Guard guard = co_await flushing_.lock();
@@ -237,7 +239,8 @@ Task<Result<void>> TlsStream::write(std::span<const std::string_view> pieces, in
       if (step == Step::kFailed || step == Step::kEnd) co_return engine_error("write");
       next.remove_prefix(taken);
       if (outgoing_.size() >= kFlushBytes) CANOPY_CO_TRY(co_await flush(deadline));
-      if (step == Step::kWantRead) co_return fail(Code::kInternal, peer().to_string(), "TLS write: renegotiation");
+      if (step == Step::kWantRead)
+        co_return fail(Code::kInternal, peer().to_string(), "TLS write: renegotiation");
     }
     plain.clear();
   }
@@ -248,7 +251,8 @@ size_t TlsStream::write_at_once(std::string_view bytes) {
   if (!established_ || failed_ || flushing_.locked() || !outgoing_.empty()) return 0;
   size_t taken = 0;
   ERR_clear_error();
-  if (judge(SSL_write_ex(ssl_, bytes.data(), std::min(bytes.size(), kPlainBytes), &taken)) != Step::kDone) return 0;
+  if (judge(SSL_write_ex(ssl_, bytes.data(), std::min(bytes.size(), kPlainBytes), &taken)) != Step::kDone)
+    return 0;
   size_t sent = inner_->write_at_once(outgoing_);
   outgoing_.erase(0, sent);  // the rest goes with the next write
   return taken;
@@ -275,7 +279,8 @@ std::vector<std::string> TlsStream::peer_uri_names() const {
   std::vector<std::string> uris;
   const X509* certificate = SSL_get0_peer_certificate(ssl_);
   if (certificate == nullptr) return uris;
-  auto* names = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+  auto* names =
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
   for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
     if (name->type != GEN_URI) continue;
@@ -291,7 +296,8 @@ std::string TlsStream::peer_subject() const {
   const X509* certificate = SSL_get0_peer_certificate(ssl_);
   if (certificate == nullptr) return {};
   std::unique_ptr<BIO, decltype(&BIO_free_all)> text(BIO_new(BIO_s_mem()), &BIO_free_all);
-  X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate), 0, XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB);
+  X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate), 0,
+                     XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB);
   char* bytes = nullptr;
   long length = BIO_get_mem_data(text.get(), &bytes);
   return std::string(bytes, static_cast<size_t>(length));

@@ -30,26 +30,31 @@ class Fd {
   int fd_;
 };
 
-void set_option(int fd, int level, int option, int value) { setsockopt(fd, level, option, &value, sizeof value); }
+void set_option(int fd, int level, int option, int value) {
+  setsockopt(fd, level, option, &value, sizeof value);
+}
 
 // A socket file of a process that no longer runs is in the way of bind(); one of a living process must stay.
 Result<void> remove_stale_socket(const Address& address) {
   struct stat at;
   if (lstat(address.host.c_str(), &at) != 0) return {};
   if (!S_ISSOCK(at.st_mode))
-    return fail(Code::kAlreadyExists, address.to_string(), "a file that is no socket has this name; remove it");
+    return fail(Code::kAlreadyExists, address.to_string(),
+                "a file that is no socket has this name; remove it");
   Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (probe.get() < 0) return fail_errno(errno, address.to_string(), "socket");
   sockaddr_storage to;
   socklen_t length = fill_sockaddr(address, false, to);
   if (connect(probe.get(), reinterpret_cast<sockaddr*>(&to), length) == 0 || errno != ECONNREFUSED)
     return fail(Code::kBusy, address.to_string(), "another process listens on this socket");
-  if (unlink(address.host.c_str()) != 0 && errno != ENOENT) return fail_errno(errno, address.to_string(), "unlink");
+  if (unlink(address.host.c_str()) != 0 && errno != ENOENT)
+    return fail_errno(errno, address.to_string(), "unlink");
   return {};
 }
 
 std::unexpected<Error> listen_error(int error_number, const Address& address, std::string_view operation) {
-  if (error_number == EADDRINUSE) return fail(Code::kBusy, address.to_string(), "another process listens there");
+  if (error_number == EADDRINUSE)
+    return fail(Code::kBusy, address.to_string(), "another process listens there");
   return fail_errno(error_number, address.to_string(), operation);
 }
 
@@ -63,22 +68,25 @@ Result<Fd> bound_socket(const Address& address, const ListenOptions& options, bo
   if (fd.get() < 0) return listen_error(errno, address, "socket");
   if (address.kind == Address::Kind::kUnix) {
     CANOPY_TRY(remove_stale_socket(address));
-    fchmod(fd.get(), options.unix_mode);  // bind() makes the file with at most this mode: it is never open wider
+    fchmod(fd.get(),
+           options.unix_mode);  // bind() makes the file with at most this mode: it is never open wider
   } else {
     set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
     if (options.reuse_port) set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
     set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);  // accepted sockets inherit it
-    if (at.ss_family == AF_INET6) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, address.host.empty() ? 0 : 1);
+    if (at.ss_family == AF_INET6)
+      set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, address.host.empty() ? 0 : 1);
   }
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&at), length) != 0) return listen_error(errno, address, "bind");
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&at), length) != 0)
+    return listen_error(errno, address, "bind");
   if (address.kind == Address::Kind::kUnix && chmod(address.host.c_str(), options.unix_mode) != 0)
     return listen_error(errno, address, "chmod");
   if (::listen(fd.get(), options.backlog) != 0) return listen_error(errno, address, "listen");
   return fd;
 }
 
-// The kernel's side of a listener: one multishot accept whose connections wait here. It outlives the listener until
-// the kernel has said its last word.
+// The kernel's side of a listener: one multishot accept whose connections wait here. It outlives the listener
+// until the kernel has said its last word.
 struct Acceptor : UringLoop::Completion, std::enable_shared_from_this<Acceptor> {
   // Beyond it the multishot accept pauses, and connections wait in the kernel's backlog.
   static constexpr size_t kWaitingMax = 128;
@@ -160,7 +168,8 @@ class UringListener final : public Listener {
     }
     int error = std::exchange(a.error, 0);
     if (error == EMFILE || error == ENFILE)
-      co_return fail(Code::kTryAgain, local_.to_string(), "accept: too many open files; raise LimitNOFILE (ulimit -n)");
+      co_return fail(Code::kTryAgain, local_.to_string(),
+                     "accept: too many open files; raise LimitNOFILE (ulimit -n)");
     if (error == ENOMEM || error == ENOBUFS)
       co_return fail(Code::kTryAgain, local_.to_string(), "accept: the system is short of memory");
     co_return fail_errno(error, local_.to_string(), "accept");
@@ -196,7 +205,8 @@ class UringListener final : public Listener {
 Result<std::unique_ptr<Listener>> UringLoop::listen(const Address& address, const ListenOptions& options) {
   Result<Fd> fd = bound_socket(address, options, true);
   bool any = address.kind == Address::Kind::kTcp && address.host.empty();
-  if (!fd && any && fd.error().code() != Code::kBusy) fd = bound_socket(address, options, false);  // no IPv6 here
+  if (!fd && any && fd.error().code() != Code::kBusy)
+    fd = bound_socket(address, options, false);  // no IPv6 here
   if (!fd) return fail(fd.error());
   Address local = address;
   if (address.kind == Address::Kind::kTcp) {
@@ -212,7 +222,8 @@ Result<std::unique_ptr<Listener>> UringLoop::listen(const Address& address, cons
 
 Result<std::unique_ptr<Listener>> UringLoop::share(const Listener& other) {
   const auto* listener = dynamic_cast<const UringListener*>(&other);
-  if (listener == nullptr) return fail(Code::kInvalidArgument, other.local().to_string(), "not a listener of a UringLoop");
+  if (listener == nullptr)
+    return fail(Code::kInvalidArgument, other.local().to_string(), "not a listener of a UringLoop");
   Fd fd(fcntl(listener->fd(), F_DUPFD_CLOEXEC, 0));
   if (fd.get() < 0) return listen_error(errno, other.local(), "dup");
   return std::make_unique<UringListener>(*this, std::move(fd), other.local(), false);
@@ -223,7 +234,8 @@ Task<Result<std::unique_ptr<Stream>>> UringLoop::connect(Address address, Nanos 
   if (address.kind == Address::Kind::kUnix && address.host.size() > kUnixPathBytesMax)
     co_return fail(Code::kInvalidArgument, address.to_string(), "the path of the Unix socket is too long");
   socklen_t length = fill_sockaddr(address, false, to);
-  if (length == 0) co_return fail(Code::kInvalidArgument, address.to_string(), "the host is no numeric address");
+  if (length == 0)
+    co_return fail(Code::kInvalidArgument, address.to_string(), "the host is no numeric address");
   Fd fd(socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) co_return fail_errno(errno, address.to_string(), "socket");
   if (address.kind == Address::Kind::kTcp) set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
@@ -238,7 +250,8 @@ Task<Result<std::unique_ptr<Stream>>> UringLoop::connect(Address address, Nanos 
       co_return fail(Code::kTryAgain, address.to_string(), "connect: the server does not accept fast enough");
     if (op.result() == -EACCES || op.result() == -EPERM)
       co_return fail(Code::kPermissionDenied, address.to_string(), "connect: not permitted");
-    co_return fail(Code::kConnectionLost, address.to_string(), fmt::format("connect: {}", strerror(-op.result())));
+    co_return fail(Code::kConnectionLost, address.to_string(),
+                   fmt::format("connect: {}", strerror(-op.result())));
   }
   co_return std::unique_ptr<Stream>(std::make_unique<UringStream>(*this, fd.release()));
 }

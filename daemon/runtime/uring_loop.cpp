@@ -27,24 +27,18 @@ constexpr size_t kPostedPerTurnMax = 1024;  // what other threads post must not 
 std::unexpected<Error> setup_error(int error_number) {
   std::string_view advice;
   switch (error_number) {
-    case ENOSYS:
-      advice = "this kernel has no io_uring; Canopy needs Linux 6.1 or newer";
-      break;
+    case ENOSYS: advice = "this kernel has no io_uring; Canopy needs Linux 6.1 or newer"; break;
     case EPERM:
     case EACCES:
       advice =
-          "io_uring is blocked here; set sysctl kernel.io_uring_disabled=0, and in a container allow the system calls "
+          "io_uring is blocked here; set sysctl kernel.io_uring_disabled=0, and in a container allow the "
+          "system calls "
           "io_uring_setup, io_uring_enter and io_uring_register in its seccomp profile";
       break;
-    case ENOMEM:
-      advice = "not enough lockable memory; raise LimitMEMLOCK (ulimit -l)";
-      break;
+    case ENOMEM: advice = "not enough lockable memory; raise LimitMEMLOCK (ulimit -l)"; break;
     case EMFILE:
-    case ENFILE:
-      advice = "too many open files; raise LimitNOFILE (ulimit -n)";
-      break;
-    default:
-      return fail_errno(error_number, "io_uring", "io_uring_setup");
+    case ENFILE: advice = "too many open files; raise LimitNOFILE (ulimit -n)"; break;
+    default: return fail_errno(error_number, "io_uring", "io_uring_setup");
   }
   bool missing = error_number == ENOSYS || error_number == EPERM || error_number == EACCES;
   return fail(missing ? Code::kUnsupported : Code::kTryAgain, "io_uring",
@@ -57,7 +51,7 @@ struct UringLoop::State {
   io_uring ring{};
   bool ring_made = false;
   bool enabled = false;
-  pid_t thread = 0;                      // of the first run()
+  pid_t thread = 0;                     // of the first run()
   std::atomic<pthread_t> running_on{};  // while run() is under way
   UringOptions options;
 
@@ -124,14 +118,17 @@ Result<void> UringLoop::State::setup() {
   if (answer < 0) return setup_error(-answer);
   ring_made = true;
   if ((ring.features & IORING_FEAT_EXT_ARG) == 0 || (ring.features & IORING_FEAT_NODROP) == 0)
-    return fail(Code::kUnsupported, "io_uring", "this kernel's io_uring is too old; Canopy needs Linux 6.1 or newer");
+    return fail(Code::kUnsupported, "io_uring",
+                "this kernel's io_uring is too old; Canopy needs Linux 6.1 or newer");
   // Entries are submitted in the order of their slots.
   if (ring.sq.array != nullptr)
     for (unsigned i = 0; i < ring.sq.ring_entries; ++i) ring.sq.array[i] = i;
   wake_fd = eventfd(0, EFD_CLOEXEC);
   if (wake_fd < 0) return fail_errno(errno, "eventfd", "eventfd");
   wake.state = this;
-  wake.done = [](Completion* self, int32_t, uint32_t) { static_cast<Wake*>(self)->state->wake_armed = false; };
+  wake.done = [](Completion* self, int32_t, uint32_t) {
+    static_cast<Wake*>(self)->state->wake_armed = false;
+  };
   return {};
 }
 
@@ -158,8 +155,8 @@ void UringLoop::State::begin_run() {
     io_uring_register_iowq_max_workers(&ring, workers);
   }
   CANOPY_CHECK(thread == gettid());
-  // Spares the look-up of the descriptor in every system call. The registration belongs to the thread, so it ends with
-  // run(): another thread that destroys the loop must not undo a registration of its own.
+  // Spares the look-up of the descriptor in every system call. The registration belongs to the thread, so it
+  // ends with run(): another thread that destroys the loop must not undo a registration of its own.
   io_uring_register_ring_fd(&ring);
   running_on.store(pthread_self());
 }
@@ -197,7 +194,8 @@ void UringLoop::State::turn() {
 
 bool UringLoop::State::about_to_sleep() {
   if (!ready.empty() || !stashed.empty() || !posted_now.empty()) return false;
-  // Either the poster sees `asleep` and wakes us, or we see what it posted: both sides store first and look second.
+  // Either the poster sees `asleep` and wakes us, or we see what it posted: both sides store first and look
+  // second.
   asleep.store(true);
   if (!has_posted.load() && !stopping.load()) return true;
   asleep.store(false);
@@ -249,8 +247,9 @@ void UringLoop::State::run_ready() {
   ready_now.clear();
 }
 
-// One system call: submits what was prepared, lets the kernel finish what it deferred, and waits for `wait` completions
-// at most `timeout`. (liburing's own call waits twice as long when it submits something and the time runs out.)
+// One system call: submits what was prepared, lets the kernel finish what it deferred, and waits for `wait`
+// completions at most `timeout`. (liburing's own call waits twice as long when it submits something and the
+// time runs out.)
 int UringLoop::State::enter(unsigned wait, Nanos timeout) {
   io_uring_smp_store_release(ring.sq.ktail, ring.sq.sqe_tail);
   ring.sq.sqe_head = ring.sq.sqe_tail;
@@ -264,7 +263,8 @@ int UringLoop::State::enter(unsigned wait, Nanos timeout) {
   int answer = io_uring_enter2(static_cast<unsigned>(ring.enter_ring_fd), count, wait, flags,
                                reinterpret_cast<sigset_t*>(&arg), sizeof arg);
   // EBUSY, EAGAIN: the kernel is short of something; what was not taken is offered again in the next turn.
-  bool expected = answer >= 0 || answer == -ETIME || answer == -EINTR || answer == -EBUSY || answer == -EAGAIN;
+  bool expected =
+      answer >= 0 || answer == -ETIME || answer == -EINTR || answer == -EBUSY || answer == -EAGAIN;
   if (!expected) std::fprintf(stderr, "io_uring_enter: %s\n", strerror(-answer));
   CANOPY_CHECK(expected);
   return answer;
@@ -275,7 +275,8 @@ void UringLoop::State::make_room(uint32_t count) {
   while (io_uring_sq_space_left(&ring) < count) {
     CANOPY_CHECK(enabled);  // before run() there is only what the queue holds
     enter(0, kNever);
-    // The kernel takes nothing more while completions that found no room wait with it: take them out of the ring.
+    // The kernel takes nothing more while completions that found no room wait with it: take them out of the
+    // ring.
     io_uring_cqe* cqe = nullptr;
     if (io_uring_sq_space_left(&ring) < count) {
       while (io_uring_cq_ready(&ring) > 0 && io_uring_peek_cqe(&ring, &cqe) == 0) {
@@ -355,7 +356,9 @@ void UringLoop::post(std::move_only_function<void()> work) {
 
 void UringLoop::arm(TimerNode& timer, Nanos when) { state_->timers.arm(timer, when); }
 void UringLoop::disarm(TimerNode& timer) { state_->timers.disarm(timer); }
-bool UringLoop::on_this_thread() const { return pthread_equal(state_->running_on.load(), pthread_self()) != 0; }
+bool UringLoop::on_this_thread() const {
+  return pthread_equal(state_->running_on.load(), pthread_self()) != 0;
+}
 
 io_uring_sqe* UringLoop::entry(Completion& completion) {
   io_uring_sqe* sqe = state_->next_entry();

@@ -1,5 +1,5 @@
-// UringLoop: a Loop over io_uring. One per thread; made on any thread, then used only on the thread that calls run().
-// Submissions of one turn go to the kernel in one system call.
+// UringLoop: a Loop over io_uring. One per thread; made on any thread, then used only on the thread that
+// calls run(). Submissions of one turn go to the kernel in one system call.
 #pragma once
 
 #include <functional>
@@ -14,8 +14,8 @@ namespace canopy {
 
 struct UringOptions {
   uint32_t entries = 4096;     // submission queue; the completion queue is 4 times that
-  uint32_t file_workers = 64;  // kernel threads for file operations that cannot be done at once (fdatasync): its
-                               // concurrency is what lets a journalling file system commit many at a time
+  uint32_t file_workers = 64;  // kernel threads for file operations that cannot be done at once (fdatasync):
+                               // its concurrency is what lets a journalling file system commit many at a time
 };
 
 class UringLoop final : public Loop {
@@ -45,8 +45,8 @@ class UringLoop final : public Loop {
   struct Completion {
     void (*done)(Completion*, int32_t result, uint32_t flags) = nullptr;
   };
-  // A free entry, already bound to `completion`; the caller fills it with an io_uring_prep_* and nothing else. It is
-  // submitted at the end of the turn. Never null: a full queue is submitted first.
+  // A free entry, already bound to `completion`; the caller fills it with an io_uring_prep_* and nothing
+  // else. It is submitted at the end of the turn. Never null: a full queue is submitted first.
   io_uring_sqe* entry(Completion& completion);
   // `count` entries that the kernel will see in one submission, for chains with IOSQE_IO_LINK.
   void reserve(uint32_t count);
@@ -55,12 +55,14 @@ class UringLoop final : public Loop {
   void keep(Completion& completion, std::shared_ptr<void> owner);
 
   // A second listener, on this loop, on the socket of `other` (of any loop of this process): loops share the
-  // connections of one Unix socket. `other` must not go away meanwhile; the socket closes with the last of them.
+  // connections of one Unix socket. `other` must not go away meanwhile; the socket closes with the last of
+  // them.
   Result<std::unique_ptr<Listener>> share(const Listener& other);
   // Takes a connected stream socket, blocking, on success and on failure alike.
   std::unique_ptr<Stream> adopt(int socket_fd);
 
-  // co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_read(sqe, …); }): the CQE's result, -errno on failure.
+  // co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_read(sqe, …); }): the CQE's result, -errno on
+  // failure.
   template <class Prepare>
   auto submit(Prepare prepare);
 

@@ -12,7 +12,8 @@ namespace {
 constexpr size_t kPiecesAtOnce = 16;
 
 // Fills `vectors` with what is left of the pieces, beginning at byte `offset` of the first.
-size_t gather(std::span<const std::string_view> pieces, size_t offset, std::array<iovec, kPiecesAtOnce>& vectors) {
+size_t gather(std::span<const std::string_view> pieces, size_t offset,
+              std::array<iovec, kPiecesAtOnce>& vectors) {
   size_t used = 0;
   for (std::string_view piece : pieces) {
     std::string_view rest = piece.substr(offset);
@@ -47,9 +48,11 @@ std::unexpected<Error> UringStream::failed(int error_number, std::string_view op
 }
 
 std::unexpected<Error> UringStream::cut_short(const SocketOp& op, std::string_view operation) const {
-  if (aborted_) return fail(Code::kCancelled, peer().to_string(), fmt::format("{}: the stream was aborted", operation));
+  if (aborted_)
+    return fail(Code::kCancelled, peer().to_string(), fmt::format("{}: the stream was aborted", operation));
   if (op.timed_out())
-    return fail(Code::kDeadlineExceeded, peer().to_string(), fmt::format("{}: the deadline has passed", operation));
+    return fail(Code::kDeadlineExceeded, peer().to_string(),
+                fmt::format("{}: the deadline has passed", operation));
   return failed(ECANCELED, operation);
 }
 
@@ -96,7 +99,8 @@ Task<Result<size_t>> UringStream::read(std::span<char> into, int64_t deadline) {
   }
   for (;;) {
     SocketOp op(loop_, &reading_, deadline);
-    co_await SocketWait(op, [&](io_uring_sqe* sqe) { io_uring_prep_recv(sqe, fd_, into.data(), into.size(), 0); });
+    co_await SocketWait(
+        op, [&](io_uring_sqe* sqe) { io_uring_prep_recv(sqe, fd_, into.data(), into.size(), 0); });
     if (op.result() > 0 || (op.result() == 0 && !aborted_)) {
       likely_readable_ = (op.flags() & IORING_CQE_F_SOCK_NONEMPTY) != 0;
       co_return static_cast<size_t>(op.result());
@@ -129,7 +133,8 @@ Task<Result<void>> UringStream::write(std::span<const std::string_view> pieces, 
     }
     writes_at_once_ = 0;
     SocketOp op(loop_, &writing_, deadline);
-    co_await SocketWait(op, [&](io_uring_sqe* sqe) { io_uring_prep_sendmsg(sqe, fd_, &message, MSG_NOSIGNAL); });
+    co_await SocketWait(op,
+                        [&](io_uring_sqe* sqe) { io_uring_prep_sendmsg(sqe, fd_, &message, MSG_NOSIGNAL); });
     if (aborted_) co_return cut_short(op, "write");
     if (op.result() >= 0)
       skip(pieces, offset, static_cast<size_t>(op.result()));
@@ -182,6 +187,8 @@ PeerCredentials UringStream::peer_credentials() const {
   return PeerCredentials{.pid = static_cast<uint32_t>(from.pid), .uid = from.uid, .gid = from.gid};
 }
 
-std::unique_ptr<Stream> UringLoop::adopt(int socket_fd) { return std::make_unique<UringStream>(*this, socket_fd); }
+std::unique_ptr<Stream> UringLoop::adopt(int socket_fd) {
+  return std::make_unique<UringStream>(*this, socket_fd);
+}
 
 }  // namespace canopy

@@ -7,8 +7,8 @@
 
 namespace canopy {
 
-// One ring operation that a deadline or abort() can cut short. It lives in the frame of the coroutine that waits, so
-// that an idle connection pays for it only while it waits.
+// One ring operation that a deadline or abort() can cut short. It lives in the frame of the coroutine that
+// waits, so that an idle connection pays for it only while it waits.
 class SocketOp : public UringLoop::Completion {
  public:
   // `slot`, where not null, points to this operation while it is under way.
@@ -95,7 +95,8 @@ class UringStream final : public Stream {
   PeerCredentials peer_credentials() const override;
 
  private:
-  // Operations in a row that were done at once, without a turn of the loop; beyond it the others have their turn.
+  // Operations in a row that were done at once, without a turn of the loop; beyond it the others have their
+  // turn.
   static constexpr uint8_t kAtOnceMax = 16;
 
   std::unexpected<Error> failed(int error_number, std::string_view operation) const;

@@ -1,5 +1,6 @@
-// WorkerPool: threads for work that would hold up a loop (password hashes, RocksDB). Bounded in threads and in waiting
-// work. run() may be called on any loop; the loops must outlive the pool, and stay running until their work came back.
+// WorkerPool: threads for work that would hold up a loop (password hashes, RocksDB). Bounded in threads and
+// in waiting work. run() may be called on any loop; the loops must outlive the pool, and stay running until
+// their work came back.
 #pragma once
 
 #include <condition_variable>
@@ -26,15 +27,16 @@ struct ResultOf<Result<T>> {
 
 class WorkerPool {
  public:
-  // `threads` 0: work runs on the calling loop, after what is ready there (for simulations, which have one thread).
-  // `queue_max`: work that waits for a thread. `name` appears in errors and, cut to 15 bytes, as the threads' name.
+  // `threads` 0: work runs on the calling loop, after what is ready there (for simulations, which have one
+  // thread). `queue_max`: work that waits for a thread. `name` appears in errors and, cut to 15 bytes, as the
+  // threads' name.
   WorkerPool(std::string name, uint32_t threads, uint32_t queue_max);
   ~WorkerPool();  // after the work that it has accepted
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  // Runs `work` (returning T or Result<T>; it must not throw) on a worker and comes back to `from`, on which the
-  // caller runs. kTryAgain when queue_max wait already.
+  // Runs `work` (returning T or Result<T>; it must not throw) on a worker and comes back to `from`, on which
+  // the caller runs. kTryAgain when queue_max wait already.
   template <class F>
   auto run(Loop& from, F work) -> Task<typename workers_detail::ResultOf<std::invoke_result_t<F&>>::type>;
 

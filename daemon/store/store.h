@@ -1,13 +1,13 @@
-// Store: one place that holds files, asynchronously: a local directory, an NFS export, or memory for the simulator. With
-// Loop it is the only seam between Canopy and the outside. A Store and its Files belong to one loop; several loops that
-// serve one place have a Store each.
+// Store: one place that holds files, asynchronously: a local directory, an NFS export, or memory for the
+// simulator. With Loop it is the only seam between Canopy and the outside. A Store and its Files belong to
+// one loop; several loops that serve one place have a Store each.
 //
-// Paths are relative to the store's root, without a leading '/', "" is the root itself. Components are never "." or ".."
-// (refused with kInvalidArgument), and a symbolic link is never followed, in no component.
+// Paths are relative to the store's root, without a leading '/', "" is the root itself. Components are never
+// "." or ".." (refused with kInvalidArgument), and a symbolic link is never followed, in no component.
 //
-// Durability: a call with Durable::kYes answers only when the change survives a crash of everything, with one round trip
-// where the protocol can; with kNo it may be lost until a later sync. After an error the change may have happened or not,
-// now or later ("late is harmless"): callers decide by looking.
+// Durability: a call with Durable::kYes answers only when the change survives a crash of everything, with one
+// round trip where the protocol can; with kNo it may be lost until a later sync. After an error the change
+// may have happened or not, now or later ("late is harmless"): callers decide by looking.
 #pragma once
 
 #include <cstdint>
@@ -37,9 +37,9 @@ struct Attributes {
   uint32_t mode = 0;  // permission bits, 07777
   uint32_t links = 0;
   uint32_t uid = 0, gid = 0;
-  uint64_t size = 0;        // bytes
-  uint64_t allocated = 0;   // bytes on disk
-  uint64_t file_id = 0;     // inode number: unique in the store while the file lives
+  uint64_t size = 0;       // bytes
+  uint64_t allocated = 0;  // bytes on disk
+  uint64_t file_id = 0;    // inode number: unique in the store while the file lives
   FileTime accessed, modified, changed;
 };
 
@@ -52,14 +52,15 @@ struct SetAttributes {  // what is absent stays
 struct OpenOptions {
   bool write = false;
   bool create = false;
-  bool exclusive = false;  // with create: kAlreadyExists when the name is taken, decided by the store atomically
+  bool exclusive =
+      false;  // with create: kAlreadyExists when the name is taken, decided by the store atomically
   bool truncate = false;
   uint32_t mode = 0600;
 };
 
 struct WriteOutcome {
-  size_t written = 0;   // always all of it; a short write is an error
-  Attributes after;     // as the store saw them after this write: the seal check reads the mode here
+  size_t written = 0;  // always all of it; a short write is an error
+  Attributes after;    // as the store saw them after this write: the seal check reads the mode here
 };
 
 struct DirectoryEntry {
@@ -75,7 +76,7 @@ struct DirectoryPage {
 };
 
 struct StoreSpace {
-  uint64_t bytes_total = 0, bytes_free = 0;    // free: to an ordinary user
+  uint64_t bytes_total = 0, bytes_free = 0;  // free: to an ordinary user
   uint64_t files_total = 0, files_free = 0;
 };
 
@@ -90,14 +91,16 @@ class File {
 
   // Reads up to into.size() bytes; fewer only at the end of the file.
   virtual Task<Result<size_t>> read(uint64_t offset, std::span<char> into) = 0;
-  // Writes all pieces, one after the other, from `offset`. With kYes data and size are durable when it answers.
-  // The bytes must stay in place until then. `pieces` holds at most kStoreWritePiecesMax elements.
-  virtual Task<Result<WriteOutcome>> write(uint64_t offset, std::span<const std::string_view> pieces, Durable durable) = 0;
+  // Writes all pieces, one after the other, from `offset`. With kYes data and size are durable when it
+  // answers. The bytes must stay in place until then. `pieces` holds at most kStoreWritePiecesMax elements.
+  virtual Task<Result<WriteOutcome>> write(uint64_t offset, std::span<const std::string_view> pieces,
+                                           Durable durable) = 0;
   virtual Task<Result<Attributes>> attributes() = 0;
   virtual Task<Result<void>> set_attributes(SetAttributes change, Durable durable) = 0;
   virtual Task<Result<void>> sync() = 0;  // everything written to this file before, by anybody, is durable
   virtual Task<Result<void>> allocate(AllocateMode mode, uint64_t offset, uint64_t size) = 0;
-  // The first offset >= `offset` that holds data (or a hole; the end of the file is one); kNotFound from the end on.
+  // The first offset >= `offset` that holds data (or a hole; the end of the file is one); kNotFound from the
+  // end on.
   virtual Task<Result<uint64_t>> seek_data(uint64_t offset) = 0;
   virtual Task<Result<uint64_t>> seek_hole(uint64_t offset) = 0;
 };
@@ -124,7 +127,8 @@ class Store {
   virtual Task<Result<void>> link(std::string from, std::string to, Durable durable) = 0;
   virtual Task<Result<void>> make_symlink(std::string target, std::string path, Durable durable) = 0;
   virtual Task<Result<std::string>> read_symlink(std::string path) = 0;
-  // A page of a directory in the store's own order, from cookie 0. Entries that neither come nor go meanwhile appear once.
+  // A page of a directory in the store's own order, from cookie 0. Entries that neither come nor go meanwhile
+  // appear once.
   virtual Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie) = 0;
   // Makes the names in this directory durable.
   virtual Task<Result<void>> sync_directory(std::string path) = 0;

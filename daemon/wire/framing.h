@@ -1,6 +1,7 @@
-// ttrpc framing (containerd/ttrpc, PROTOCOL.md): every message has a header of ten bytes, the length of what follows
-// (big-endian, four bytes), the stream (big-endian, four bytes), a type and flags. Pure: bytes go in, frames come out.
-// Memory: at most one buffer of kFrameReadBytes, or of one whole frame where that is larger (4 MiB and the header).
+// ttrpc framing (containerd/ttrpc, PROTOCOL.md): every message has a header of ten bytes, the length of what
+// follows (big-endian, four bytes), the stream (big-endian, four bytes), a type and flags. Pure: bytes go in,
+// frames come out. Memory: at most one buffer of kFrameReadBytes, or of one whole frame where that is larger
+// (4 MiB and the header).
 #pragma once
 
 #include <memory>
@@ -47,7 +48,8 @@ class FrameReader {
   std::span<char> room();
   void filled(size_t bytes);
 
-  // kFrame: `frame` is whole and valid until room() or release(). kBroken: these bytes are not ttrpc; nothing more comes.
+  // kFrame: `frame` is whole and valid until room() or release(). kBroken: these bytes are not ttrpc; nothing
+  // more comes.
   State next(Frame& frame);
 
   // True when no part of a frame waits here: the buffer can go while the connection is idle.

@@ -9,7 +9,9 @@ using google::protobuf::MessageLite;
 
 // Protobuf's wire types and keys of fields 1 to 5.
 constexpr uint64_t kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5;
-constexpr char key_of(int field, uint64_t type) { return static_cast<char>(field << 3 | static_cast<int>(type)); }
+constexpr char key_of(int field, uint64_t type) {
+  return static_cast<char>(field << 3 | static_cast<int>(type));
+}
 
 class Cursor {
  public:
@@ -141,8 +143,8 @@ bool parse_response(std::string_view bytes, ResponseView& response) {
   return true;
 }
 
-Result<void> append_request(std::string& out, uint32_t stream_id, std::string_view service, std::string_view method,
-                            int64_t timeout_nano, const MessageLite& payload) {
+Result<void> append_request(std::string& out, uint32_t stream_id, std::string_view service,
+                            std::string_view method, int64_t timeout_nano, const MessageLite& payload) {
   const size_t inner = payload.ByteSizeLong();
   size_t size = field_bytes(service.size()) + field_bytes(method.size()) + field_bytes(inner);
   if (timeout_nano > 0) size += 1 + varint_bytes(static_cast<uint64_t>(timeout_nano));

@@ -1,5 +1,5 @@
-// The two messages that ttrpc puts into its frames, Request and Response (ttrpc.proto), read and written by hand: they
-// are on the way of every call, and have five and two fields. Unknown fields are skipped.
+// The two messages that ttrpc puts into its frames, Request and Response (ttrpc.proto), read and written by
+// hand: they are on the way of every call, and have five and two fields. Unknown fields are skipped.
 #pragma once
 
 #include <google/protobuf/message_lite.h>
@@ -26,9 +26,11 @@ bool parse_request(std::string_view bytes, RequestView& request);
 bool parse_response(std::string_view bytes, ResponseView& response);
 
 // Appends a whole frame. kTooLarge, and nothing appended, when it would be over kWireMessageBytesMax.
-Result<void> append_request(std::string& out, uint32_t stream_id, std::string_view service, std::string_view method,
-                            int64_t timeout_nano, const google::protobuf::MessageLite& payload);
-Result<void> append_response(std::string& out, uint32_t stream_id, const google::protobuf::MessageLite& payload);
+Result<void> append_request(std::string& out, uint32_t stream_id, std::string_view service,
+                            std::string_view method, int64_t timeout_nano,
+                            const google::protobuf::MessageLite& payload);
+Result<void> append_response(std::string& out, uint32_t stream_id,
+                             const google::protobuf::MessageLite& payload);
 // `status`: an encoded Status (framing_status.h).
 void append_failure(std::string& out, uint32_t stream_id, std::string_view status);
 

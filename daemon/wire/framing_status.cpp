@@ -8,9 +8,23 @@ namespace {
 
 // The numbers of google.rpc.Code.
 enum Grpc {
-  kOk = 0, kCancelled = 1, kUnknown = 2, kInvalidArgument = 3, kDeadlineExceeded = 4, kNotFound = 5,
-  kAlreadyExists = 6, kPermissionDenied = 7, kResourceExhausted = 8, kFailedPrecondition = 9, kAborted = 10,
-  kOutOfRange = 11, kUnimplemented = 12, kInternal = 13, kUnavailable = 14, kDataLoss = 15, kUnauthenticated = 16,
+  kOk = 0,
+  kCancelled = 1,
+  kUnknown = 2,
+  kInvalidArgument = 3,
+  kDeadlineExceeded = 4,
+  kNotFound = 5,
+  kAlreadyExists = 6,
+  kPermissionDenied = 7,
+  kResourceExhausted = 8,
+  kFailedPrecondition = 9,
+  kAborted = 10,
+  kOutOfRange = 11,
+  kUnimplemented = 12,
+  kInternal = 13,
+  kUnavailable = 14,
+  kDataLoss = 15,
+  kUnauthenticated = 16,
 };
 
 }  // namespace
@@ -56,13 +70,15 @@ Code code_of_grpc(int grpc_code) {
   switch (grpc_code) {
     case kOk: return Code::kOk;
     case kCancelled: return Code::kCancelled;
-    case kInvalidArgument: case kOutOfRange: return Code::kInvalidArgument;
+    case kInvalidArgument:
+    case kOutOfRange: return Code::kInvalidArgument;
     case kDeadlineExceeded: return Code::kDeadlineExceeded;
     case kNotFound: return Code::kNotFound;
     case kAlreadyExists: return Code::kAlreadyExists;
     case kPermissionDenied: return Code::kPermissionDenied;
     case kResourceExhausted: return Code::kTooLarge;
-    case kFailedPrecondition: case kAborted: return Code::kConflict;
+    case kFailedPrecondition:
+    case kAborted: return Code::kConflict;
     case kUnimplemented: return Code::kUnsupported;
     case kUnavailable: return Code::kTryAgain;
     case kDataLoss: return Code::kDamaged;

@@ -1,5 +1,5 @@
-// Failures on the wire: a google.rpc.Status with the gRPC code that fits, and Canopy's own Error as its first detail
-// (docs/protocol/errors.md).
+// Failures on the wire: a google.rpc.Status with the gRPC code that fits, and Canopy's own Error as its first
+// detail (docs/protocol/errors.md).
 #pragma once
 
 #include <optional>
@@ -16,8 +16,8 @@ class Owner;
 namespace canopy::wire {
 
 inline constexpr std::string_view kErrorTypeUrl = "type.googleapis.com/canopy.v1.Error";
-// Object of the kTryAgain with which a server that is being drained refuses a call before it has looked at it, so that
-// the client knows that nothing has happened and goes elsewhere.
+// Object of the kTryAgain with which a server that is being drained refuses a call before it has looked at
+// it, so that the client knows that nothing has happened and goes elsewhere.
 inline constexpr std::string_view kDrainingObject = "draining-server";
 
 int grpc_code_of(Code code);

@@ -29,10 +29,12 @@ class FrameWriter {
 
   bool ended() const { return ended_; }
 
-  // Writes until close(), abandon(), or a failure, which it answers. Whoever calls it keeps this object alive.
+  // Writes until close(), abandon(), or a failure, which it answers. Whoever calls it keeps this object
+  // alive.
   Task<Result<void>> run();
 
-  // co_await writer.below(bytes): until no more than that is queued, or nothing will be written any more. One at a time.
+  // co_await writer.below(bytes): until no more than that is queued, or nothing will be written any more. One
+  // at a time.
   auto below(size_t bytes);
 
  private:

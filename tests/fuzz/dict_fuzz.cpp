@@ -1,4 +1,5 @@
-// Any text is refused with a rule, or prints to text that reads as the same value, in both styles and as JSON.
+// Any text is refused with a rule, or prints to text that reads as the same value, in both styles and as
+// JSON.
 #include "daemon/base/check.h"
 #include "daemon/dict/dict.h"
 #include "daemon/dict/json.h"

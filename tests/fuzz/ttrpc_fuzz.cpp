@@ -21,7 +21,8 @@ void look_inside(std::string_view payload) {
     ttrpc::Request reference;
     if (reference.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
       CANOPY_CHECK(reference.service() == request.service && reference.method() == request.method);
-      CANOPY_CHECK(reference.payload() == request.payload && reference.timeout_nano() == request.timeout_nano);
+      CANOPY_CHECK(reference.payload() == request.payload &&
+                   reference.timeout_nano() == request.timeout_nano);
     }
   }
   ResponseView response;

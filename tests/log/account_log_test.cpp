@@ -253,7 +253,8 @@ TEST_F(AccountLogTest, ACheckpointShortensTheReplayAndAForeignOneIsIgnored) {
   Process process(world, disk, kEpoch);
   ASSERT_TRUE(process.create());
   for (uint32_t uid = 1; uid <= 10; ++uid) ASSERT_TRUE(process.append(delivery(uid)));
-  ASSERT_TRUE(process.run(process.log->write_checkpoint(process.log->covered(), process.account.checkpoint())));
+  ASSERT_TRUE(
+      process.run(process.log->write_checkpoint(process.log->covered(), process.account.checkpoint())));
   EXPECT_EQ(process.log->bytes_since_checkpoint(), 0u);
   ASSERT_TRUE(process.append(delivery(11)));
   EXPECT_GT(process.log->bytes_since_checkpoint(), 0u);

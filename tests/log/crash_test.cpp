@@ -1,14 +1,14 @@
-// A crash before every single operation of the store: of the process alone, and of the disk with it. What was acknowledged
-// is there, what is there was written, and the account can be written again.
+// A crash before every single operation of the store: of the process alone, and of the disk with it. What was
+// acknowledged is there, what is there was written, and the account can be written again.
 #include "tests/log/log_fixture.h"
 
 namespace canopy {
 namespace {
 
 struct Acknowledged {
-  std::map<uint32_t, uint16_t> rows;   // uid, flags: what must be there
-  std::set<uint32_t> expunged;         // and what must not
-  std::set<uint32_t> tried;            // uids that may or may not be there
+  std::map<uint32_t, uint16_t> rows;  // uid, flags: what must be there
+  std::set<uint32_t> expunged;        // and what must not
+  std::set<uint32_t> tried;           // uids that may or may not be there
   std::set<uint32_t> uncertain_flags, uncertain_expunges;
 };
 

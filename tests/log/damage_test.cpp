@@ -1,5 +1,5 @@
-// Every cut and every flipped byte of a small account: damage is named or the log ends where it tore, and what is read is
-// what was written.
+// Every cut and every flipped byte of a small account: damage is named or the log ends where it tore, and
+// what is read is what was written.
 #include "tests/log/log_fixture.h"
 
 namespace canopy {
@@ -24,7 +24,8 @@ class DamageTest : public AccountLogTest {
     ASSERT_EQ(files.size(), 2u);
   }
 
-  // Opens, and checks that every row is one that was written and that its content is right or refused as damaged.
+  // Opens, and checks that every row is one that was written and that its content is right or refused as
+  // damaged.
   struct Seen {
     Code code = Code::kOk;
     std::set<uint32_t> uids;

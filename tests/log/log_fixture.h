@@ -1,4 +1,5 @@
-// What the tests of the account log share: a small account as a model, and one simulated process that owns a log.
+// What the tests of the account log share: a small account as a model, and one simulated process that owns a
+// log.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -219,7 +220,8 @@ class ModelSource : public CompactionSource {
 inline constexpr char kAccount[] = "SharedDomains/company.com/jsmith.macnt";
 inline constexpr uint64_t kEpoch = (1ull << 32) | 1;
 
-// One process: a loop, a store that counts and injects faults over the disk that all processes share, and its account.
+// One process: a loop, a store that counts and injects faults over the disk that all processes share, and its
+// account.
 struct Process {
   Process(SimWorld& in, MemoryDisk& disk, uint64_t own_epoch, bool shared = false, FaultPlan plan = {},
           uint64_t seed = 1)

@@ -1,5 +1,5 @@
-// The two kinds of loop as one fixture: every test that is typed over Hosts runs on the real loop, and on the simulated
-// one with several seeds.
+// The two kinds of loop as one fixture: every test that is typed over Hosts runs on the real loop, and on the
+// simulated one with several seeds.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -42,7 +42,9 @@ class SimHost {
   explicit SimHost(uint64_t seed) : world_(seed), loop_(world_.add_loop("host")) {}
   Loop& loop() { return loop_; }
   Address address() const { return *Address::parse("tcp:127.0.0.1:0"); }
-  void run(Task<void> task) { ASSERT_TRUE(world_.run_until_done(loop_, std::move(task), 1'000'000 * kSecond)); }
+  void run(Task<void> task) {
+    ASSERT_TRUE(world_.run_until_done(loop_, std::move(task), 1'000'000 * kSecond));
+  }
 
  private:
   SimWorld world_;

@@ -51,7 +51,9 @@ Task<void> timers_fire_in_order(Loop& loop, Address) {
   for (const Noted& timer : timers) EXPECT_EQ(timer.heap_index, SIZE_MAX);
 }
 
-TYPED_TEST(OnEveryLoop, FiresTimersInTheOrderOfTheirTimesAndNoDisarmedOne) { this->run(timers_fire_in_order); }
+TYPED_TEST(OnEveryLoop, FiresTimersInTheOrderOfTheirTimesAndNoDisarmedOne) {
+  this->run(timers_fire_in_order);
+}
 
 Task<void> sleeps_at_least(Loop& loop, Address) {
   Nanos before = loop.now();
@@ -302,7 +304,8 @@ Task<void> last_words_at_once(Loop& loop, Address address) {
 TYPED_TEST(OnEveryLoop, DeliversWhatWasWrittenAtOnceBeforeClosing) { this->run(last_words_at_once); }
 
 TEST(Address, ParsesAndPrintsEveryForm) {
-  for (const char* text : {"unix:/run/canopy/wire", "tcp:127.0.0.1:2525", "tcp:[::1]:110", "tcp:*:24", "tcp:*:0"}) {
+  for (const char* text :
+       {"unix:/run/canopy/wire", "tcp:127.0.0.1:2525", "tcp:[::1]:110", "tcp:*:24", "tcp:*:0"}) {
     auto address = Address::parse(text);
     ASSERT_TRUE(address.has_value()) << text;
     EXPECT_EQ(address->to_string(), text);
@@ -311,10 +314,10 @@ TEST(Address, ParsesAndPrintsEveryForm) {
 
 TEST(Address, RefusesWhatItCannotReachNamingTheRule) {
   std::string long_path = "unix:/" + std::string(107, 'x');
-  for (const std::string& text : {std::string("/run/x"), std::string("unix:"), std::string("tcp:localhost:25"),
-                                  std::string("tcp:127.0.0.1"), std::string("tcp:127.0.0.1:65536"),
-                                  std::string("tcp:127.0.0.1:x"), std::string("tcp:[::g]:1"),
-                                  std::string("tcp::25"), long_path}) {
+  for (const std::string& text :
+       {std::string("/run/x"), std::string("unix:"), std::string("tcp:localhost:25"),
+        std::string("tcp:127.0.0.1"), std::string("tcp:127.0.0.1:65536"), std::string("tcp:127.0.0.1:x"),
+        std::string("tcp:[::g]:1"), std::string("tcp::25"), long_path}) {
     auto address = Address::parse(text);
     ASSERT_FALSE(address.has_value()) << text;
     EXPECT_EQ(address.error().code(), Code::kInvalidArgument);

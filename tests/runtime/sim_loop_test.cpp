@@ -175,7 +175,8 @@ TEST(SimLoop, AClientOfAKilledServerLosesItsConnectionAndReachesTheNextOne) {
     std::string received;
     server->spawn(serve(*server, received));
     int completed = 0;
-    client.spawn([](SimLoop& on, int& done) -> Task<void> { co_await talk(on, "x", 1'000'000, done); }(client, completed));
+    client.spawn([](SimLoop& on, int& done) -> Task<void> { co_await talk(on, "x", 1'000'000, done); }(
+                                                client, completed));
     ASSERT_TRUE(world.run_until([&] { return completed > 5; }, kSecond));
     world.kill(*server);
     auto after = world.run_until_done(client, talk(client, "y", 1, completed), 10 * kSecond);
@@ -197,7 +198,8 @@ TEST(SimLoop, APartitionHoldsBytesBackUntilItHeals) {
   std::string received;
   server.spawn(serve(server, received));
   int completed = 0;
-  client.spawn([](SimLoop& on, int& done) -> Task<void> { co_await talk(on, "x", 1'000'000, done); }(client, completed));
+  client.spawn([](SimLoop& on, int& done) -> Task<void> { co_await talk(on, "x", 1'000'000, done); }(
+                                              client, completed));
   ASSERT_TRUE(world.run_until([&] { return completed > 5; }, kSecond));
   world.partition(server, client);
   int before = completed;

@@ -176,7 +176,8 @@ TYPED_TEST(SyncOnEveryLoop, WorkersComeBackToTheLoopThatAsked) {
 }
 
 Task<Result<int>> refused_by_work(Loop& loop, WorkerPool& pool) {
-  co_return co_await pool.run(loop, []() -> Result<int> { return fail(Code::kDamaged, "row", "does not verify"); });
+  co_return co_await pool.run(loop,
+                              []() -> Result<int> { return fail(Code::kDamaged, "row", "does not verify"); });
 }
 
 Task<void> work_that_fails(Loop& loop, WorkerPool& pool) {

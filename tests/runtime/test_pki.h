@@ -72,8 +72,9 @@ class TestPki {
       extend(made.get(), made.get(), NID_basic_constraints, "critical,CA:TRUE");
       X509_sign(made.get(), key.get(), EVP_sha256());
     } else {
-      Certificate issuer(PEM_read_X509(open(file(authority_name + ".pem"), "r").get(), nullptr, nullptr, nullptr),
-                         &X509_free);
+      Certificate issuer(
+          PEM_read_X509(open(file(authority_name + ".pem"), "r").get(), nullptr, nullptr, nullptr),
+          &X509_free);
       Key issuer_key(
           PEM_read_PrivateKey(open(file(authority_name + ".key"), "r").get(), nullptr, nullptr, nullptr),
           &EVP_PKEY_free);
@@ -82,7 +83,8 @@ class TestPki {
       X509_sign(made.get(), issuer_key.get(), EVP_sha256());
     }
     PEM_write_X509(open(file(name + ".pem"), "w").get(), made.get());
-    PEM_write_PrivateKey(open(file(name + ".key"), "w").get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+    PEM_write_PrivateKey(open(file(name + ".key"), "w").get(), key.get(), nullptr, nullptr, 0, nullptr,
+                         nullptr);
   }
 
   std::string folder_;

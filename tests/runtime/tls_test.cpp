@@ -43,7 +43,8 @@ std::shared_ptr<TlsContext> server_context(const TestPki& pki, Verify verify, st
   return *made;
 }
 
-std::shared_ptr<TlsContext> client_context(const TestPki& pki, const std::string& ca, const std::string& name) {
+std::shared_ptr<TlsContext> client_context(const TestPki& pki, const std::string& ca,
+                                           const std::string& name) {
   TlsOptions options;
   options.side = TlsOptions::Side::kClient;
   options.verify = Verify::kRequired;
@@ -74,19 +75,21 @@ Task<void> handshake(Loop& loop, std::shared_ptr<TlsContext> server, std::shared
   group.spawn(accept_tls(loop, **listener, server, ends));
   auto plain = co_await loop.connect((*listener)->local(), kNever);
   CANOPY_CHECK(plain.has_value());
-  ends.client = co_await TlsStream::connect(loop, *client, std::move(*plain), name, loop.now() + 20 * kSecond);
+  ends.client =
+      co_await TlsStream::connect(loop, *client, std::move(*plain), name, loop.now() + 20 * kSecond);
   co_await group.join();
 }
 
 Task<void> both_verify(Loop& loop, const TestPki& pki) {
   Ends ends;
-  co_await handshake(loop, server_context(pki, Verify::kRequired, {"server"}), client_context(pki, "ca", "backend"),
-                     "mail.example", ends);
+  co_await handshake(loop, server_context(pki, Verify::kRequired, {"server"}),
+                     client_context(pki, "ca", "backend"), "mail.example", ends);
   EXPECT_TRUE(ends.server.has_value() && ends.client.has_value());
   if (!ends.server || !ends.client) co_return;
   EXPECT_TRUE((*ends.server)->peer_verified());
   EXPECT_TRUE((*ends.client)->peer_verified());
-  EXPECT_EQ((*ends.server)->peer_uri_names(), (std::vector<std::string>{"canopy:role/backend", "canopy:node/b1"}));
+  EXPECT_EQ((*ends.server)->peer_uri_names(),
+            (std::vector<std::string>{"canopy:role/backend", "canopy:node/b1"}));
   EXPECT_EQ((*ends.server)->peer_subject(), "CN = backend");
   EXPECT_EQ((*ends.server)->server_name(), "mail.example");
   EXPECT_EQ((*ends.client)->protocol(), "TLSv1.3");
@@ -96,9 +99,11 @@ TYPED_TEST(TlsOnEveryLoop, BothSidesVerifyAndTheServerSeesTheUriNames) {
   this->run([&](Loop& loop, Address) { return both_verify(loop, this->pki_); });
 }
 
-Task<void> client_refuses(Loop& loop, const TestPki& pki, std::string ca, std::string name, std::string words) {
+Task<void> client_refuses(Loop& loop, const TestPki& pki, std::string ca, std::string name,
+                          std::string words) {
   Ends ends;
-  co_await handshake(loop, server_context(pki, Verify::kNone, {"server"}), client_context(pki, ca, ""), name, ends);
+  co_await handshake(loop, server_context(pki, Verify::kNone, {"server"}), client_context(pki, ca, ""), name,
+                     ends);
   EXPECT_FALSE(ends.client.has_value());
   if (ends.client) co_return;
   EXPECT_EQ(ends.client.error().code(), Code::kConnectionLost);
@@ -108,7 +113,8 @@ Task<void> client_refuses(Loop& loop, const TestPki& pki, std::string ca, std::s
 
 TYPED_TEST(TlsOnEveryLoop, AClientRefusesAServerOfAnotherAuthority) {
   this->run([&](Loop& loop, Address) {
-    return client_refuses(loop, this->pki_, "other-ca", "mail.example", "unable to get local issuer certificate");
+    return client_refuses(loop, this->pki_, "other-ca", "mail.example",
+                          "unable to get local issuer certificate");
   });
 }
 
@@ -119,14 +125,16 @@ TYPED_TEST(TlsOnEveryLoop, AClientRefusesAServerOfAnotherName) {
 }
 
 TYPED_TEST(TlsOnEveryLoop, AClientRefusesAServerOfAnotherAddress) {
-  this->run(
-      [&](Loop& loop, Address) { return client_refuses(loop, this->pki_, "ca", "10.9.9.9", "IP address mismatch"); });
+  this->run([&](Loop& loop, Address) {
+    return client_refuses(loop, this->pki_, "ca", "10.9.9.9", "IP address mismatch");
+  });
 }
 
-Task<void> server_refuses(Loop& loop, const TestPki& pki, Verify verify, std::string client, std::string words) {
+Task<void> server_refuses(Loop& loop, const TestPki& pki, Verify verify, std::string client,
+                          std::string words) {
   Ends ends;
-  co_await handshake(loop, server_context(pki, verify, {"server"}), client_context(pki, "ca", client), "127.0.0.1",
-                     ends);
+  co_await handshake(loop, server_context(pki, verify, {"server"}), client_context(pki, "ca", client),
+                     "127.0.0.1", ends);
   EXPECT_FALSE(ends.server.has_value());
   if (ends.server) co_return;
   EXPECT_THAT(ends.server.error().message(), testing::HasSubstr(words));
@@ -139,7 +147,8 @@ Task<void> server_refuses(Loop& loop, const TestPki& pki, Verify verify, std::st
 
 TYPED_TEST(TlsOnEveryLoop, AServerRefusesAClientOfAnotherAuthority) {
   this->run([&](Loop& loop, Address) {
-    return server_refuses(loop, this->pki_, Verify::kOptional, "stranger", "unable to get local issuer certificate");
+    return server_refuses(loop, this->pki_, Verify::kOptional, "stranger",
+                          "unable to get local issuer certificate");
   });
 }
 
@@ -151,7 +160,8 @@ TYPED_TEST(TlsOnEveryLoop, AServerThatRequiresACertificateRefusesAClientWithout)
 
 Task<void> without_certificate(Loop& loop, const TestPki& pki) {
   Ends ends;
-  co_await handshake(loop, server_context(pki, Verify::kOptional, {"server"}), client_context(pki, "ca", ""), "", ends);
+  co_await handshake(loop, server_context(pki, Verify::kOptional, {"server"}), client_context(pki, "ca", ""),
+                     "", ends);
   EXPECT_TRUE(ends.server.has_value() && ends.client.has_value());
   if (!ends.server) co_return;
   EXPECT_FALSE((*ends.server)->peer_verified());
@@ -171,8 +181,11 @@ Task<void> choose_by_name(Loop& loop, const TestPki& pki, std::string name, std:
 }
 
 TYPED_TEST(TlsOnEveryLoop, AServerShowsTheCertificateOfTheNameThatIsAskedFor) {
-  this->run([&](Loop& loop, Address) { return choose_by_name(loop, this->pki_, "pop.second.example", "CN = second"); });
-  this->run([&](Loop& loop, Address) { return choose_by_name(loop, this->pki_, "mail.example", "CN = server"); });
+  this->run([&](Loop& loop, Address) {
+    return choose_by_name(loop, this->pki_, "pop.second.example", "CN = second");
+  });
+  this->run(
+      [&](Loop& loop, Address) { return choose_by_name(loop, this->pki_, "mail.example", "CN = server"); });
 }
 
 Task<void> send_all(Stream& stream, const std::string& bytes) {
@@ -281,7 +294,8 @@ TYPED_TEST(TlsOnEveryLoop, APeerThatHangsUpInTheHandshakeIsAnError) {
   this->run([&](Loop& loop, Address) { return peer_hangs_up(loop, this->pki_); });
 }
 
-Task<void> subject_of_server(Loop& loop, const TestPki& pki, std::shared_ptr<TlsContext> server, std::string& subject) {
+Task<void> subject_of_server(Loop& loop, const TestPki& pki, std::shared_ptr<TlsContext> server,
+                             std::string& subject) {
   Ends ends;
   co_await handshake(loop, server, client_context(pki, "ca", ""), "", ends);
   EXPECT_TRUE(ends.client.has_value());
@@ -294,8 +308,8 @@ TEST(TlsContext, ReloadShowsTheNewCertificateAndKeepsTheFormerOneAfterAFailure) 
   pki.certificate("old", "ca", "DNS:a");
   pki.certificate("new", "ca", "DNS:a");
   auto copy = [&](const std::string& from) {
-    std::string command = fmt::format("cp {0} {1} && cp {2} {3}", pki.file(from + ".pem"), pki.file("live.pem"),
-                                      pki.file(from + ".key"), pki.file("live.key"));
+    std::string command = fmt::format("cp {0} {1} && cp {2} {3}", pki.file(from + ".pem"),
+                                      pki.file("live.pem"), pki.file(from + ".key"), pki.file("live.key"));
     CANOPY_CHECK(std::system(command.c_str()) == 0);
   };
   copy("old");

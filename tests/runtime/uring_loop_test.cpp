@@ -48,13 +48,16 @@ Task<std::string> write_and_read_back(UringLoop& loop, std::string path) {
   });
   EXPECT_GE(fd, 0);
   std::string_view text = "every acknowledged byte";
-  int wrote = co_await loop.submit(
-      [&](io_uring_sqe* sqe) { io_uring_prep_write(sqe, fd, text.data(), static_cast<unsigned>(text.size()), 0); });
+  int wrote = co_await loop.submit([&](io_uring_sqe* sqe) {
+    io_uring_prep_write(sqe, fd, text.data(), static_cast<unsigned>(text.size()), 0);
+  });
   EXPECT_EQ(wrote, static_cast<int>(text.size()));
-  int synced = co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); });
+  int synced =
+      co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); });
   EXPECT_EQ(synced, 0);
   std::string back(100, '\0');
-  int got = co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_read(sqe, fd, back.data(), 100, 6); });
+  int got =
+      co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_read(sqe, fd, back.data(), 100, 6); });
   back.resize(static_cast<size_t>(std::max(got, 0)));
   EXPECT_EQ(co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_close(sqe, fd); }), 0);
   co_return back;
@@ -235,8 +238,8 @@ Task<void> peer_of_unix_socket(UringLoop& loop, Address address) {
 TEST(UringLoop, KnowsWhoIsAtTheOtherEndOfAUnixSocket) {
   Folder folder;
   auto loop = make_loop();
-  loop->run_until_done(
-      peer_of_unix_socket(*loop, Address{.kind = Address::Kind::kUnix, .host = folder / "socket", .port = 0}));
+  loop->run_until_done(peer_of_unix_socket(
+      *loop, Address{.kind = Address::Kind::kUnix, .host = folder / "socket", .port = 0}));
 }
 
 Task<void> count_accepted(UringLoop& loop, Listener& listener, std::atomic<int>& accepted) {

@@ -60,7 +60,8 @@ class MailfilesTest : public testing::Test {
 
 std::vector<MailItem> sample() {
   MailItem plain;
-  plain.content = "Return-Path: <ann@example.org>\r\nSubject: one\r\n\r\nFrom here\r\n>From there\r\n\r\nend\r\n";
+  plain.content =
+      "Return-Path: <ann@example.org>\r\nSubject: one\r\n\r\nFrom here\r\n>From there\r\n\r\nend\r\n";
   plain.internal_date = 1'700'000'000;
   plain.system_flags = kSeen | kFlagged;
   plain.keywords = {"$Forwarded", "work"};
@@ -113,19 +114,23 @@ TEST_F(MailfilesTest, what_was_written_as_eml_files_reads_back_byte_for_byte) {
 
 TEST_F(MailfilesTest, an_mbox_holds_the_lines_that_other_programs_expect) {
   write_all(path("box"), Format::kMbox, {sample()[0]});
-  EXPECT_EQ(bytes_of(path("box")),
-            "From ann@example.org Tue Nov 14 22:13:20 2023\n"
-            "Return-Path: <ann@example.org>\nSubject: one\nStatus: RO\nX-Status: F\nX-Keywords: $Forwarded work\n\n"
-            ">From here\n>>From there\n\nend\n\n");
+  EXPECT_EQ(
+      bytes_of(path("box")),
+      "From ann@example.org Tue Nov 14 22:13:20 2023\n"
+      "Return-Path: <ann@example.org>\nSubject: one\nStatus: RO\nX-Status: F\nX-Keywords: $Forwarded work\n\n"
+      ">From here\n>>From there\n\nend\n\n");
 }
 
-TEST_F(MailfilesTest, DISABLED_an_mbox_by_another_program_is_split_only_at_from_lines_with_a_date_after_a_blank_line) {
+TEST_F(MailfilesTest,
+       DISABLED_an_mbox_by_another_program_is_split_only_at_from_lines_with_a_date_after_a_blank_line) {
   write("box",
         "From ann smith Thu Nov 24 10:11:12 CET 2016\nSubject: one\n\nFrom the start, not a separator\n"
-        "\nFrom now on neither\n\nFrom bob@example.org  Fri Nov 25 01:02:03 2016 +0100\nSubject: two\n\nbody\n");
+        "\nFrom now on neither\n\nFrom bob@example.org  Fri Nov 25 01:02:03 2016 +0100\nSubject: "
+        "two\n\nbody\n");
   const auto items = read_all(path("box"), Format::kMbox);
   ASSERT_EQ(items.size(), 2u);
-  EXPECT_EQ(items[0].content, "Subject: one\r\n\r\nFrom the start, not a separator\r\n\r\nFrom now on neither\r\n");
+  EXPECT_EQ(items[0].content,
+            "Subject: one\r\n\r\nFrom the start, not a separator\r\n\r\nFrom now on neither\r\n");
   EXPECT_EQ(items[0].internal_date, 1479982272);
   EXPECT_EQ(items[1].internal_date, 1480032123);
   EXPECT_EQ(items[1].zone_minutes, 60);

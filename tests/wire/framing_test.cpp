@@ -37,9 +37,9 @@ Taken feed(std::string_view bytes, size_t piece) {
     Frame frame;
     FrameReader::State state;
     while ((state = reader.next(frame)) == FrameReader::State::kFrame)
-      taken.frames.push_back(fmt::format("{} {} {} {} {}", frame.stream_id, static_cast<int>(frame.type), frame.flags,
-                                         frame.oversized ? "oversized" : std::to_string(frame.payload.size()),
-                                         frame.payload.substr(0, 8)));
+      taken.frames.push_back(fmt::format(
+          "{} {} {} {} {}", frame.stream_id, static_cast<int>(frame.type), frame.flags,
+          frame.oversized ? "oversized" : std::to_string(frame.payload.size()), frame.payload.substr(0, 8)));
     if (state == FrameReader::State::kBroken) {
       taken.broken = true;
       break;
@@ -51,14 +51,17 @@ Taken feed(std::string_view bytes, size_t piece) {
 
 TEST(Framing, ReadsTheHeaderAsTheProtocolStatesIt) {
   const std::string bytes = frame_of(0x01020305, FrameType::kData, "abc", kFlagRemoteClosed);
-  EXPECT_EQ(bytes, std::string("\x00\x00\x00\x03\x01\x02\x03\x05\x03\x01" "abc", 13));
+  EXPECT_EQ(bytes, std::string("\x00\x00\x00\x03\x01\x02\x03\x05\x03\x01"
+                               "abc",
+                               13));
   EXPECT_EQ(feed(bytes, 100).frames, (std::vector<std::string>{"16909061 3 1 3 abc"}));
 }
 
 TEST(Framing, GivesTheSameFramesHoweverTheBytesArrive) {
   std::string bytes;
   for (uint32_t i = 0; i < 40; ++i)
-    bytes += frame_of(2 * i + 1, FrameType::kRequest, std::string(i * i * 7, static_cast<char>('a' + i % 26)));
+    bytes +=
+        frame_of(2 * i + 1, FrameType::kRequest, std::string(i * i * 7, static_cast<char>('a' + i % 26)));
   bytes += frame_of(99, FrameType::kRequest, std::string(200'000, 'L'));
   bytes += frame_of(101, FrameType::kRequest, "");
   const Taken whole = feed(bytes, bytes.size());
@@ -98,7 +101,8 @@ TEST(Framing, KnowsThatOtherProtocolsAreNone) {
 TEST(Envelope, AgreesWithProtobufOnRequests) {
   v1::PingRequest payload;
   payload.set_payload(std::string(300, 'p'));
-  for (int64_t timeout : {int64_t{0}, int64_t{1}, int64_t{127}, int64_t{128}, int64_t{5'000'000'000}, INT64_MAX}) {
+  for (int64_t timeout :
+       {int64_t{0}, int64_t{1}, int64_t{127}, int64_t{128}, int64_t{5'000'000'000}, INT64_MAX}) {
     std::string bytes;
     ASSERT_TRUE(append_request(bytes, 7, "canopy.v1.Session", "Ping", timeout, payload));
     ttrpc::Request request;
@@ -149,9 +153,10 @@ TEST(Envelope, RefusesCutAndMeaninglessBytes) {
     refused += good ? 0 : 1;
   }
   EXPECT_GT(refused, bytes.size() / 2);
-  EXPECT_FALSE(parse_request("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", view));  // a length beyond all bounds
-  EXPECT_FALSE(parse_request("\x0b", view));                                      // a group
-  EXPECT_FALSE(parse_request(std::string_view("\x00\x00", 2), view));             // field 0
+  EXPECT_FALSE(
+      parse_request("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", view));  // a length beyond all bounds
+  EXPECT_FALSE(parse_request("\x0b", view));                             // a group
+  EXPECT_FALSE(parse_request(std::string_view("\x00\x00", 2), view));    // field 0
 }
 
 TEST(Envelope, RefusesToBuildWhatIsTooLargeAndLeavesTheBufferAlone) {

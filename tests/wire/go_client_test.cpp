@@ -1,5 +1,6 @@
-// A client that nobody here wrote: Debian's Go ttrpc package, in the example of tools/examples/go-client, against our
-// server. The services behind it are a few lines of this test; the daemon's own are tested with it in tests/integration.
+// A client that nobody here wrote: Debian's Go ttrpc package, in the example of tools/examples/go-client,
+// against our server. The services behind it are a few lines of this test; the daemon's own are tested with
+// it in tests/integration.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -46,7 +47,8 @@ class OneMailbox {
     if (request.account().ticket() != "a ticket") return fail(Code::kUnauthenticated, "ticket", "not ours");
     v1::ListMessagesResponse response;
     response.set_uid_validity(5);
-    for (size_t i = 0; i < messages_.size(); ++i) response.add_messages()->set_uid(static_cast<uint32_t>(i + 1));
+    for (size_t i = 0; i < messages_.size(); ++i)
+      response.add_messages()->set_uid(static_cast<uint32_t>(i + 1));
     return response;
   }
   Result<v1::FetchManyResponse> fetch(CallContext&, const v1::FetchManyRequest& request) {
@@ -93,17 +95,20 @@ TEST(GoClient, TalksToOurServer) {
     server.serve(std::move(listener));
     loop->run();
   });
-  const std::string base = fmt::format("{} -socket {} -account go@company.com -password ", CANOPY_GO_CLIENT, path);
+  const std::string base =
+      fmt::format("{} -socket {} -account go@company.com -password ", CANOPY_GO_CLIENT, path);
   const Outcome good = run(base + "secret");
   EXPECT_EQ(good.status, 0) << good.text;
-  for (std::string_view line : {"hello: canopyd/test, protocol 1, role frontend, messages up to 4194304 bytes",
-                                "ping: \"are you there\"", "deliver: go@company.com has it as UID 2",
-                                "authenticate: go@company.com, ticket of 8 bytes", "list: 2 messages, UIDVALIDITY 5",
-                                "fetch: UID 1, 1000000 bytes", "the message that was delivered came back"})
+  for (std::string_view line :
+       {"hello: canopyd/test, protocol 1, role frontend, messages up to 4194304 bytes",
+        "ping: \"are you there\"", "deliver: go@company.com has it as UID 2",
+        "authenticate: go@company.com, ticket of 8 bytes", "list: 2 messages, UIDVALIDITY 5",
+        "fetch: UID 1, 1000000 bytes", "the message that was delivered came back"})
     EXPECT_NE(good.text.find(line), std::string::npos) << line << "\n" << good.text;
   const Outcome bad = run(base + "wrong");
   EXPECT_NE(bad.status, 0);
-  EXPECT_NE(bad.text.find("go@company.com: wrong password (unauthenticated, retryable false)"), std::string::npos)
+  EXPECT_NE(bad.text.find("go@company.com: wrong password (unauthenticated, retryable false)"),
+            std::string::npos)
       << bad.text;
   loop->post([&] { loop->spawn(stop(server, *loop)); });
   thread.join();

@@ -219,7 +219,8 @@ Task<void> roles(Env& env) {
   auto refused = co_await DirectoryStub(client).get_domain({});
   EXPECT_EQ(code_of(refused), Code::kPermissionDenied);
   EXPECT_EQ(refused.error().object(), "canopy.v1.Directory/GetDomain");
-  EXPECT_NE(refused.error().message().find("only role mount or admin"), std::string::npos) << refused.error().message();
+  EXPECT_NE(refused.error().message().find("only role mount or admin"), std::string::npos)
+      << refused.error().message();
   EXPECT_NE(refused.error().message().find("has role frontend"), std::string::npos);
   co_await client.close();
   // Nobody rises.
@@ -334,7 +335,8 @@ Task<void> follow_owner(Env& env) {
   owner.set_endpoint(other_address.to_string());
   v1::MailboxRequest request;
   request.mutable_account()->set_name("jsmith@company.com");
-  owner.set_slot(static_cast<uint32_t>(XXH64(request.account().name().data(), request.account().name().size(), 0) % kSlots));
+  owner.set_slot(static_cast<uint32_t>(
+      XXH64(request.account().name().data(), request.account().name().size(), 0) % kSlots));
   env.server.probe.owner = owner;
   co_await env.client_loop.switch_to();
   Client client(env.client_loop, env.options());
@@ -357,7 +359,8 @@ Task<void> follow_owner(Env& env) {
 }
 TYPED_TEST(Rpc, FollowsAnAccountToItsOwnerAndBack) { TypeParam::run(follow_owner); }
 
-// ------------------------------------------------------------------------------------- processes that die, in the simulator
+// ------------------------------------------------------------------------------------- processes that die,
+// in the simulator
 
 Task<void> start(ServerParts& parts) {
   parts.start();

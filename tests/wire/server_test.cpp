@@ -100,15 +100,15 @@ std::string raw_frame(uint32_t stream, FrameType type, uint8_t flags, const std:
 Task<void> bad_frames(Env& env) {
   auto client = co_await dial(env);
   const std::string ping = ping_frame(5, "x").substr(kFrameHeaderBytes);
-  std::string bytes = raw_frame(1, FrameType::kRequest, 0, "\xff\xff no message") +        //
-                      raw_frame(2, FrameType::kRequest, 0, ping) +                          //
-                      raw_frame(5, FrameType::kRequest, kFlagRemoteOpen, ping) +            //
-                      raw_frame(5, FrameType::kData, kFlagRemoteClosed, "of stream 5") +    //
-                      raw_frame(5, FrameType::kRequest, 0, ping) +                          //
-                      raw_frame(3, FrameType::kRequest, 0, ping) +                          //
-                      raw_frame(9, FrameType::kData, 0, "of no stream") +                   //
-                      raw_frame(7, FrameType::kResponse, 0, ping) +                         //
-                      raw_frame(7, FrameType::kRequest, kFlagRemoteClosed, ping) +          //
+  std::string bytes = raw_frame(1, FrameType::kRequest, 0, "\xff\xff no message") +       //
+                      raw_frame(2, FrameType::kRequest, 0, ping) +                        //
+                      raw_frame(5, FrameType::kRequest, kFlagRemoteOpen, ping) +          //
+                      raw_frame(5, FrameType::kData, kFlagRemoteClosed, "of stream 5") +  //
+                      raw_frame(5, FrameType::kRequest, 0, ping) +                        //
+                      raw_frame(3, FrameType::kRequest, 0, ping) +                        //
+                      raw_frame(9, FrameType::kData, 0, "of no stream") +                 //
+                      raw_frame(7, FrameType::kResponse, 0, ping) +                       //
+                      raw_frame(7, FrameType::kRequest, kFlagRemoteClosed, ping) +        //
                       raw_frame(9, FrameType::kRequest, 0, std::string(kWireMessageBytesMax + 1, 'x')) +
                       ping_frame(11, "still here");
   bool sent = co_await client->send(std::move(bytes));
@@ -133,11 +133,13 @@ Task<void> bad_payload(Env& env) {
   request.set_method("Ping");
   request.set_payload("\x0a\x50 cut");
   EXPECT_TRUE(co_await client->send(raw_frame(1, FrameType::kRequest, 0, request.SerializeAsString())));
-  EXPECT_EQ(co_await client->next(), "1: invalid-argument: the payload is no valid message of the request's type");
+  EXPECT_EQ(co_await client->next(),
+            "1: invalid-argument: the payload is no valid message of the request's type");
   request.set_service("canopy.v1.Mailboxes");
   request.set_method("Fetch");
   EXPECT_TRUE(co_await client->send(raw_frame(3, FrameType::kRequest, 0, request.SerializeAsString())));
-  EXPECT_EQ(co_await client->next(), "3: invalid-argument: the payload is no valid message of the request's type");
+  EXPECT_EQ(co_await client->next(),
+            "3: invalid-argument: the payload is no valid message of the request's type");
   EXPECT_TRUE(co_await client->send(ping_frame(5, "", 65537)));
   EXPECT_EQ(co_await client->next(), "5: too-large: at most 65536");
 }
@@ -188,7 +190,8 @@ Task<void> unknown_peer(Env& env) {
   EXPECT_TRUE(co_await client.send(ping_frame(1, "x")));
   const std::string answer = co_await client.next();
   EXPECT_TRUE(answer.starts_with("1: permission-denied: only role")) << answer;
-  EXPECT_TRUE(answer.ends_with("because it came neither with a certificate nor over a Unix socket")) << answer;
+  EXPECT_TRUE(answer.ends_with("because it came neither with a certificate nor over a Unix socket"))
+      << answer;
   co_await env.server_loop.switch_to();
   co_await plain.stop();
   co_await env.client_loop.switch_to();
@@ -233,8 +236,9 @@ TEST(Roles, ComeFromTheUriNameOfACertificate) {
   EXPECT_EQ(mx.role, Role::kFrontend);
   EXPECT_EQ(mx.name, "canopy://oak/role/frontend/mx1");
   EXPECT_EQ(identity_of_uris({"canopy://oak/role/backend/b7"}, "").role, Role::kBackend);
-  for (std::string_view bad : {"canopy://elm/role/admin/x", "canopy://oak/role/emperor/x", "canopy://oak/role/admin/",
-                               "canopy://oak/role/admin", "canopy:///role/admin/x", "canopy://oak/admin/x"}) {
+  for (std::string_view bad :
+       {"canopy://elm/role/admin/x", "canopy://oak/role/emperor/x", "canopy://oak/role/admin/",
+        "canopy://oak/role/admin", "canopy:///role/admin/x", "canopy://oak/admin/x"}) {
     const PeerIdentity peer = identity_of_uris({std::string(bad)}, "oak");
     EXPECT_EQ(peer.role, Role::kNone) << bad;
     EXPECT_FALSE(peer.reason.empty()) << bad;

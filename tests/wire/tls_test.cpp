@@ -14,9 +14,10 @@ class Authority {
     CANOPY_CHECK(mkdtemp(name) != nullptr);
     folder_ = name;
     for (std::string_view ca : {"ca", "other"})
-      run(fmt::format("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN={0} "
-                      "-keyout {0}.key -out {0}.pem",
-                      ca));
+      run(fmt::format(
+          "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN={0} "
+          "-keyout {0}.key -out {0}.pem",
+          ca));
     issue("server", "ca", "DNS:backend.example,URI:canopy://oak/role/backend/b1");
     issue("frontend", "ca", "URI:canopy://oak/role/frontend/mx1");
     issue("admin", "ca", "URI:canopy://oak/role/admin/ops");
@@ -26,7 +27,8 @@ class Authority {
   }
   ~Authority() { CANOPY_CHECK(std::system(("rm -rf " + folder_).c_str()) == 0); }
 
-  std::shared_ptr<TlsContext> context(TlsOptions::Side side, std::string_view name, std::string_view ca = "ca") const {
+  std::shared_ptr<TlsContext> context(TlsOptions::Side side, std::string_view name,
+                                      std::string_view ca = "ca") const {
     TlsOptions options;
     options.side = side;
     options.verify = TlsOptions::Verify::kRequired;
@@ -46,10 +48,11 @@ class Authority {
   }
   void issue(std::string_view name, std::string_view ca, std::string_view names) {
     std::ofstream(path(name, "ext")) << "subjectAltName=" << names << "\n";
-    run(fmt::format("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={0} -keyout {0}.key "
-                    "-out {0}.csr && openssl x509 -req -in {0}.csr -CA {1}.pem -CAkey {1}.key -CAcreateserial -days 30 "
-                    "-extfile {0}.ext -out {0}.pem",
-                    name, ca));
+    run(fmt::format(
+        "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={0} -keyout {0}.key "
+        "-out {0}.csr && openssl x509 -req -in {0}.csr -CA {1}.pem -CAkey {1}.key -CAcreateserial -days 30 "
+        "-extfile {0}.ext -out {0}.pem",
+        name, ca));
   }
 
   std::string folder_;
@@ -93,7 +96,8 @@ Task<void> good_roles(UringLoop& loop, const Authority& authority, ServerParts& 
   auto refused = co_await DirectoryStub(frontend).get_domain({});
   EXPECT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kPermissionDenied);
-  EXPECT_NE(refused.error().message().find("canopy://oak/role/frontend/mx1 has role frontend"), std::string::npos)
+  EXPECT_NE(refused.error().message().find("canopy://oak/role/frontend/mx1 has role frontend"),
+            std::string::npos)
       << refused.error().message();
   Client admin(loop, options_for(parts, authority, "admin"));
   auto missing = co_await DirectoryStub(admin).get_domain({});

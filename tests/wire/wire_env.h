@@ -31,11 +31,11 @@ class Probe {
   int lose_deliveries = 0;             // so many first ones lose their connection before they are answered
   int cancelled = 0;
   size_t waiting = 0, waiting_max = 0;
-  std::vector<uint64_t> closed;        // connections whose hook ran
+  std::vector<uint64_t> closed;  // connections whose hook ran
   Nanos last_deadline = 0;
-  std::optional<v1::Owner> owner;      // Status says that this one owns it
+  std::optional<v1::Owner> owner;  // Status says that this one owns it
   int statuses = 0;
-  Event released;                      // Metrics answers
+  Event released;  // Metrics answers
 
  private:
   Task<Result<v1::DeliverResponse>> deliver(CallContext& call, const v1::DeliverRequest& request) {

@@ -1,5 +1,5 @@
-// Measures the wire protocol against a raw ping-pong of the same bytes in the same run: client and server each on a
-// thread and loop of their own. Not a test: nothing here fails on a slow machine.
+// Measures the wire protocol against a raw ping-pong of the same bytes in the same run: client and server
+// each on a thread and loop of their own. Not a test: nothing here fails on a slow machine.
 //   wire_speed [--seconds N]
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -27,12 +27,16 @@ struct Percentiles {
 
 Percentiles percentiles(std::vector<Nanos> samples, Nanos elapsed) {
   std::ranges::sort(samples);
-  auto at = [&](double part) { return static_cast<double>(samples[static_cast<size_t>(part * (samples.size() - 1))]) / 1e3; };
+  auto at = [&](double part) {
+    return static_cast<double>(samples[static_cast<size_t>(part * (samples.size() - 1))]) / 1e3;
+  };
   return {at(0.5), at(0.99), static_cast<double>(samples.size()) * 1e9 / static_cast<double>(elapsed)};
 }
 
 Nanos clock_now() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 void read_exactly(int fd, char* at, size_t bytes) {
@@ -54,7 +58,8 @@ Percentiles raw_ping_pong(bool tcp, double seconds) {
     at.sin_family = AF_INET;
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof at;
-    CANOPY_CHECK(bind(listener, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0 && listen(listener, 1) == 0);
+    CANOPY_CHECK(bind(listener, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0 &&
+                 listen(listener, 1) == 0);
     getsockname(listener, reinterpret_cast<sockaddr*>(&at), &length);
     ends[0] = socket(AF_INET, SOCK_STREAM, 0);
     CANOPY_CHECK(connect(ends[0], reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
@@ -169,7 +174,8 @@ struct Server {
 };
 
 void print(std::string_view name, const Percentiles& row, const Percentiles* against) {
-  std::printf("%-28.*s %10.1f %10.1f %12.0f", static_cast<int>(name.size()), name.data(), row.p50_us, row.p99_us, row.per_second);
+  std::printf("%-28.*s %10.1f %10.1f %12.0f", static_cast<int>(name.size()), name.data(), row.p50_us,
+              row.p99_us, row.per_second);
   if (against != nullptr) std::printf("   %.2f x the raw p50", row.p50_us / against->p50_us);
   std::printf("\n");
 }
@@ -181,7 +187,8 @@ void measure_all(double seconds) {
     const std::string_view kind = tcp ? "TCP" : "Unix";
     const Percentiles raw = raw_ping_pong(tcp, seconds);
     print(fmt::format("raw ping-pong, {}", kind), raw, nullptr);
-    Server server(tcp ? Address{Address::Kind::kTcp, "127.0.0.1", 0} : Address{Address::Kind::kUnix, path, 0});
+    Server server(tcp ? Address{Address::Kind::kTcp, "127.0.0.1", 0}
+                      : Address{Address::Kind::kUnix, path, 0});
     auto loop = *UringLoop::create();
     for (size_t depth : {1, 16, 256, 1024}) {
       const MethodInfo ping{"canopy.v1.Session", "Ping", Repeat::kAlways};

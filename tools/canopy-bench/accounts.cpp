@@ -1,4 +1,5 @@
-// canopy-bench accounts: creates many accounts through the wire protocol, lists them page by page, opens some.
+// canopy-bench accounts: creates many accounts through the wire protocol, lists them page by page, opens
+// some.
 #include "daemon/runtime/sync.h"
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/wire/client/stubs.h"
@@ -31,7 +32,9 @@ std::string account_name(const Options& options, uint32_t number) {
   return *name_from_pattern(options.pattern, number);  // looked at before the run
 }
 
-std::string domain_of(const Options& options) { return options.pattern.substr(options.pattern.find('@') + 1); }
+std::string domain_of(const Options& options) {
+  return options.pattern.substr(options.pattern.find('@') + 1);
+}
 
 void put_memory(Json& row, const Options& options) {
   if (auto pss = pss_bytes(options.pids); pss && !options.pids.empty())
@@ -150,9 +153,11 @@ Task<Result<void>> all_steps(Run& run) {
 void compare_blocks(Run& run) {
   std::vector<double> rates;
   for (const Json& row : run.report.rows())
-    if (row["step"] == "create" && row["count"] == run.options.block) rates.push_back(row["per_s"].get<double>());
+    if (row["step"] == "create" && row["count"] == run.options.block)
+      rates.push_back(row["per_s"].get<double>());
   if (rates.size() < 2) return;
-  run.report.add_note(fmt::format("time per account, last block to first: {:.2f}", rates.front() / rates.back()));
+  run.report.add_note(
+      fmt::format("time per account, last block to first: {:.2f}", rates.front() / rates.back()));
 }
 
 Result<Report> run_accounts(const Options& options) {
@@ -179,17 +184,21 @@ void add_accounts(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("accounts", "create many accounts, list them, open some");
   command->add_option("--server", options->server, "unix:PATH or tcp:HOST:PORT of canopyd")->required();
-  command->add_option("--account-pattern", options->pattern, "with %d or %0Nd for the number; the domain is created "
+  command->add_option("--account-pattern", options->pattern,
+                      "with %d or %0Nd for the number; the domain is created "
                       "when it is not there");
   command->add_option("--foldering", options->foldering, "of the domain's accounts, when it is created");
-  command->add_option("--password", options->password, "of every account; each costs one argon2id. Default: none");
+  command->add_option("--password", options->password,
+                      "of every account; each costs one argon2id. Default: none");
   command->add_option("--count", options->count)->check(CLI::Range(1, 100'000'000));
   command->add_option("--first", options->first, "number of the first account, to go on where a run ended");
   command->add_option("--batch", options->batch, "accounts in one call")->check(CLI::Range(1, 10'000));
   command->add_option("--parallel", options->parallel, "calls under way at once")->check(CLI::Range(1, 1000));
-  command->add_option("--block", options->block, "accounts in one row of the table")->check(CLI::Range(1, 10'000'000));
+  command->add_option("--block", options->block, "accounts in one row of the table")
+      ->check(CLI::Range(1, 10'000'000));
   command->add_option("--opens", options->opens, "accounts to open at random, one after another");
-  command->add_option("--pid", options->pids, "processes of the server whose memory is wanted")->delimiter(',');
+  command->add_option("--pid", options->pids, "processes of the server whose memory is wanted")
+      ->delimiter(',');
   choose(command, chosen, options, &run_accounts);
 }
 

@@ -1,4 +1,5 @@
-// canopy-bench compare: hands over to the script beside this program, which runs another server and Canopy in turns.
+// canopy-bench compare: hands over to the script beside this program, which runs another server and Canopy in
+// turns.
 #include <unistd.h>
 
 #include <filesystem>
@@ -30,9 +31,12 @@ Result<Report> run(const Options& options) {
 
 void add_compare(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("compare", "the same scenarios on another server and on Canopy, in turns; "
+  CLI::App* command = app.add_subcommand("compare",
+                                         "the same scenarios on another server and on Canopy, in turns; "
                                          "`compare dovecot -- --help` lists its options");
-  command->add_option("server", options->with, "which other server")->required()->check(CLI::IsMember({"dovecot"}));
+  command->add_option("server", options->with, "which other server")
+      ->required()
+      ->check(CLI::IsMember({"dovecot"}));
   command->add_option("arguments", options->arguments, "for the comparison, after --");
   command->fallthrough(false);
   choose(command, chosen, options, &run);

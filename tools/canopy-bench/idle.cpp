@@ -1,4 +1,5 @@
-// canopy-bench idle: holds many POP3 connections, says what each costs the server, then asks all of them at once.
+// canopy-bench idle: holds many POP3 connections, says what each costs the server, then asks all of them at
+// once.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <unistd.h>
@@ -70,7 +71,8 @@ Task<Result<std::unique_ptr<Stream>>> connect_from(Run& run, uint32_t number) {
 
 Task<Result<void>> open_one(Run& run, uint32_t number) {
   CANOPY_CO_ASSIGN(auto stream, co_await connect_from(run, number));
-  CANOPY_CO_ASSIGN(auto session, co_await Pop3Session::begin(run.loop, std::move(stream), run.options.tls, &run.tls));
+  CANOPY_CO_ASSIGN(auto session,
+                   co_await Pop3Session::begin(run.loop, std::move(stream), run.options.tls, &run.tls));
   if (run.options.login) {
     CANOPY_CO_ASSIGN(std::string account, name_from_pattern(run.options.pattern, number));
     CANOPY_CO_ASSIGN(std::string password, name_from_pattern(run.options.passwords, number));
@@ -177,9 +179,13 @@ void add_idle(CLI::App& app, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("idle", "hold many POP3 connections, then ask all of them at once");
   command->add_option("--connect", options->connect, "tcp:HOST:PORT or unix:PATH")->required();
   command->add_option("--connections", options->connections)->check(CLI::Range(1, 900'000));
-  command->add_option("--sources", options->sources, "local addresses 127.0.0.2 and up to connect from, when HOST is "
-                      "127.x.x.x")->check(CLI::Range(1, 60000));
-  command->add_option("--tls", options->tls)->transform(CLI::Transformer(options->tls_modes))
+  command
+      ->add_option("--sources", options->sources,
+                   "local addresses 127.0.0.2 and up to connect from, when HOST is "
+                   "127.x.x.x")
+      ->check(CLI::Range(1, 60000));
+  command->add_option("--tls", options->tls)
+      ->transform(CLI::Transformer(options->tls_modes))
       ->type_name("none|stls|pop3s");
   command->add_flag("--login", options->login, "log in, each connection to its own account");
   command->add_option("--account-pattern", options->pattern, "with %d or %0Nd for the number, from 0");
@@ -187,7 +193,8 @@ void add_idle(CLI::App& app, Chosen& chosen) {
   command->add_option("--probe", options->probe, "command to ask with; otherwise CAPA, after --login NOOP");
   command->add_option("--rounds", options->rounds, "how often all are asked");
   command->add_option("--settle", options->settle, "seconds of quiet before memory is looked at");
-  command->add_option("--pid", options->pids, "processes of the server whose memory is wanted")->delimiter(',');
+  command->add_option("--pid", options->pids, "processes of the server whose memory is wanted")
+      ->delimiter(',');
   choose(command, chosen, options, &run_idle);
 }
 

@@ -1,6 +1,6 @@
-// LineClient: the client's side of LMTP and POP3, plain or over TLS, on a UringLoop. It sends bytes and takes apart
-// lines and dot-ended bodies; what they mean is the scenario's. For the loop's thread only.
-// Memory: one buffer of kBufferBytes while something is read (release() gives it back), and OpenSSL's own with TLS.
+// LineClient: the client's side of LMTP and POP3, plain or over TLS, on a UringLoop. It sends bytes and takes
+// apart lines and dot-ended bodies; what they mean is the scenario's. For the loop's thread only. Memory: one
+// buffer of kBufferBytes while something is read (release() gives it back), and OpenSSL's own with TLS.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -29,7 +29,8 @@ class LineClient {
  public:
   static constexpr size_t kBufferBytes = 64 << 10;  // also the longest line
 
-  explicit LineClient(UringLoop& loop, std::unique_ptr<Stream> stream) : loop_(loop), stream_(std::move(stream)) {}
+  explicit LineClient(UringLoop& loop, std::unique_ptr<Stream> stream)
+      : loop_(loop), stream_(std::move(stream)) {}
   LineClient(const LineClient&) = delete;
   LineClient& operator=(const LineClient&) = delete;
   ~LineClient();

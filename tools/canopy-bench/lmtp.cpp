@@ -40,7 +40,8 @@ Task<Result<void>> deliver_until_end(Row& row) {
   CANOPY_CO_ASSIGN(auto session, co_await LmtpSession::connect(row.loop, row.to));
   while (row.loop.now() < row.stop_at) {
     const std::string& account = row.accounts[row.random.below(static_cast<uint32_t>(row.accounts.size()))];
-    const std::string& content = row.mail.messages[row.random.below(static_cast<uint32_t>(row.mail.messages.size()))];
+    const std::string& content =
+        row.mail.messages[row.random.below(static_cast<uint32_t>(row.mail.messages.size()))];
     Nanos begun = row.loop.now();
     CANOPY_CO_TRY(co_await session->deliver(account, content, row.options.pipelining));
     Nanos ended = row.loop.now();
@@ -82,7 +83,8 @@ Json measure(Row& row, uint32_t connections) {
   row.latencies.put(figures);
   figures["errors"] = row.errors;
   figures["client_cpu"] = rounded((own_cpu_seconds() - own_before) / whole);
-  if (!options.pids.empty()) figures["server_cpu"] = rounded((cpu_seconds(options.pids) - theirs_before) / whole);
+  if (!options.pids.empty())
+    figures["server_cpu"] = rounded((cpu_seconds(options.pids) - theirs_before) / whole);
   return figures;
 }
 
@@ -107,7 +109,8 @@ void add_lmtp(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("lmtp", "deliver messages over LMTP");
   command->add_option("--connect", options->connect, "tcp:HOST:PORT or unix:PATH")->required();
-  command->add_option("--connections", options->connections, "one row for each")->delimiter(',')
+  command->add_option("--connections", options->connections, "one row for each")
+      ->delimiter(',')
       ->check(CLI::Range(1, 60000));
   command->add_option("--accounts", options->accounts, "how many accounts, by --account-pattern")
       ->check(CLI::Range(1, 100'000'000));
@@ -116,7 +119,8 @@ void add_lmtp(CLI::App& app, Chosen& chosen) {
   command->add_option("--seconds", options->seconds, "measured, for each row")->check(CLI::PositiveNumber);
   command->add_option("--warmup", options->warmup, "seconds before them that do not count");
   command->add_flag("--pipelining", options->pipelining, "MAIL, RCPT and DATA in one write");
-  command->add_option("--pid", options->pids, "processes of the server whose CPU time is wanted")->delimiter(',');
+  command->add_option("--pid", options->pids, "processes of the server whose CPU time is wanted")
+      ->delimiter(',');
   choose(command, chosen, options, &run);
 }
 

@@ -20,7 +20,8 @@ Task<Result<std::unique_ptr<LmtpSession>>> LmtpSession::connect(UringLoop& loop,
   co_return session;
 }
 
-Task<Result<void>> LmtpSession::deliver(std::string_view recipient, std::string_view content, bool pipelining) {
+Task<Result<void>> LmtpSession::deliver(std::string_view recipient, std::string_view content,
+                                        bool pipelining) {
   constexpr std::string_view kMail = "MAIL FROM:<sender@example.com>\r\n";
   std::string rcpt = fmt::format("RCPT TO:<{}>\r\n", recipient);
   if (pipelining) {

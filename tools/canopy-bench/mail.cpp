@@ -52,7 +52,8 @@ Mail Mail::generate(SizeRange sizes, uint32_t count, uint64_t seed) {
   Mail mail;
   double ratio = static_cast<double>(sizes.most) / sizes.least;
   for (uint32_t i = 0; i < count; ++i)
-    mail.messages.push_back(message(random, static_cast<size_t>(sizes.least * std::pow(ratio, random.unit())), i));
+    mail.messages.push_back(
+        message(random, static_cast<size_t>(sizes.least * std::pow(ratio, random.unit())), i));
   return mail;
 }
 

@@ -69,7 +69,8 @@ Task<Result<void>> fill(Run& run) {
   if (run.error) co_return fail(*run.error);
   double took = static_cast<double>(run.loop.now() - begun) / 1e9;
   uint32_t filled = run.options.messages - std::min(run.options.messages, before.messages);
-  run.report.add_note(fmt::format("{} messages delivered to one account, {:.0f} a second", filled, filled / took));
+  run.report.add_note(
+      fmt::format("{} messages delivered to one account, {:.0f} a second", filled, filled / took));
   co_return Result<void>{};
 }
 
@@ -120,7 +121,8 @@ void add_open(CLI::App& app, Chosen& chosen) {
   command->add_option("--messages", options->messages, "how many it should hold, for --fill");
   command->add_flag("--fill", options->fill, "first deliver what is missing");
   command->add_option("--sizes", options->sizes, "of messages, for --fill");
-  command->add_option("--parallel", options->parallel, "deliveries under way at once")->check(CLI::Range(1, 4000));
+  command->add_option("--parallel", options->parallel, "deliveries under way at once")
+      ->check(CLI::Range(1, 4000));
   command->add_option("--rounds", options->rounds, "how often it is closed and opened again");
   choose(command, chosen, options, &run_open);
 }

@@ -9,7 +9,8 @@
 
 namespace canopy::bench {
 
-// "user%05d@company.com" and 7: "user00007@company.com". A pattern without %d is the name itself. Only %d and %0Nd.
+// "user%05d@company.com" and 7: "user00007@company.com". A pattern without %d is the name itself. Only %d and
+// %0Nd.
 Result<std::string> name_from_pattern(std::string_view pattern, uint32_t number);
 // The names of accounts 0 to count-1.
 Result<std::vector<std::string>> names_from_pattern(std::string_view pattern, uint32_t count);

@@ -130,7 +130,8 @@ Json measure(Row& row, uint32_t connections) {
   row.sessions.put(figures);
   figures["errors"] = row.errors;
   figures["client_cpu"] = rounded((own_cpu_seconds() - own_before) / whole);
-  if (!options.pids.empty()) figures["server_cpu"] = rounded((cpu_seconds(options.pids) - theirs_before) / whole);
+  if (!options.pids.empty())
+    figures["server_cpu"] = rounded((cpu_seconds(options.pids) - theirs_before) / whole);
   return figures;
 }
 
@@ -139,7 +140,8 @@ Task<Result<void>> fill_account(Row& row, LmtpSession& lmtp, const Mail& mail, u
   CANOPY_CO_ASSIGN(uint32_t there, co_await pop3->message_count());
   CANOPY_CO_TRY(co_await pop3->command("QUIT"));
   for (uint32_t i = there; i < row.options.messages; ++i)
-    CANOPY_CO_TRY(co_await lmtp.deliver(row.accounts[account], mail.messages[(account * 7 + i) % mail.messages.size()], true));
+    CANOPY_CO_TRY(co_await lmtp.deliver(row.accounts[account],
+                                        mail.messages[(account * 7 + i) % mail.messages.size()], true));
   co_return Result<void>{};
 }
 
@@ -171,12 +173,22 @@ Result<Report> run(const Options& options) {
   Mail mail = Mail::generate(sizes);
   if (options.fill) {
     CANOPY_ASSIGN(Address lmtp, Address::parse(options.lmtp));
-    Row row{.loop = *loop, .options = options, .to = to, .tls = *tls, .accounts = accounts, .passwords = passwords};
+    Row row{.loop = *loop,
+            .options = options,
+            .to = to,
+            .tls = *tls,
+            .accounts = accounts,
+            .passwords = passwords};
     CANOPY_TRY(loop->run_until_done(fill(row, lmtp, mail)));
   }
   Report report("pop3");
   for (uint32_t connections : options.connections) {
-    Row row{.loop = *loop, .options = options, .to = to, .tls = *tls, .accounts = accounts, .passwords = passwords};
+    Row row{.loop = *loop,
+            .options = options,
+            .to = to,
+            .tls = *tls,
+            .accounts = accounts,
+            .passwords = passwords};
     row.busy.resize(accounts.size());
     report.add_row(measure(row, connections));
     if (row.errors > 0) report.add_note("last error: " + row.last_error);
@@ -190,25 +202,34 @@ void add_pop3(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("pop3", "log in, UIDL, RETR all, QUIT");
   command->add_option("--connect", options->connect, "tcp:HOST:PORT or unix:PATH")->required();
-  command->add_option("--connections", options->connections, "one row for each")->delimiter(',')
+  command->add_option("--connections", options->connections, "one row for each")
+      ->delimiter(',')
       ->check(CLI::Range(1, 60000));
-  command->add_option("--accounts", options->accounts, "how many accounts, by --account-pattern; at least as many as "
-                      "connections, or some of these stay out")->check(CLI::Range(1, 100'000'000));
+  command
+      ->add_option("--accounts", options->accounts,
+                   "how many accounts, by --account-pattern; at least as many as "
+                   "connections, or some of these stay out")
+      ->check(CLI::Range(1, 100'000'000));
   command->add_option("--account-pattern", options->pattern, "with %d or %0Nd for the number, from 0");
   command->add_option("--password-pattern", options->passwords, "likewise");
   command->add_option("--messages", options->messages, "in each account, for --fill");
   command->add_option("--sizes", options->sizes, "of messages, for --fill");
   command->add_flag("--fill", options->fill, "first deliver what is missing in the accounts, over --lmtp");
   command->add_option("--lmtp", options->lmtp, "tcp:HOST:PORT or unix:PATH, for --fill");
-  command->add_option("--tls", options->tls)->transform(CLI::Transformer(options->tls_modes))
+  command->add_option("--tls", options->tls)
+      ->transform(CLI::Transformer(options->tls_modes))
       ->type_name("none|stls|pop3s");
-  command->add_option("--auth", options->auth)->transform(CLI::Transformer(options->auths))->type_name("user|plain");
+  command->add_option("--auth", options->auth)
+      ->transform(CLI::Transformer(options->auths))
+      ->type_name("user|plain");
   command->add_option("--seconds", options->seconds, "measured, for each row")->check(CLI::PositiveNumber);
   command->add_option("--warmup", options->warmup, "seconds before them that do not count");
-  command->add_flag("--once", options->once, "one session for each account in place of --seconds: cold logins after a "
+  command->add_flag("--once", options->once,
+                    "one session for each account in place of --seconds: cold logins after a "
                     "restart of the server");
   command->add_flag("--login-only", options->login_only, "log in and QUIT");
-  command->add_option("--pid", options->pids, "processes of the server whose CPU time is wanted")->delimiter(',');
+  command->add_option("--pid", options->pids, "processes of the server whose CPU time is wanted")
+      ->delimiter(',');
   choose(command, chosen, options, &run);
 }
 

@@ -8,8 +8,9 @@ namespace canopy::bench {
 
 std::string base64(std::string_view bytes) {
   std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                               reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+  int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   text.resize(static_cast<size_t>(length));
   return text;
 }
@@ -39,7 +40,8 @@ Task<Result<std::string_view>> Pop3Session::command(std::string_view words) {
   CANOPY_CO_TRY(co_await client_->send(out_));
   CANOPY_CO_ASSIGN(std::string_view line, co_await client_->line());
   if (!line.starts_with("+OK"))
-    co_return fail(Code::kTryAgain, std::string(words.substr(0, words.find(' '))), fmt::format("answered with: {}", line));
+    co_return fail(Code::kTryAgain, std::string(words.substr(0, words.find(' '))),
+                   fmt::format("answered with: {}", line));
   co_return line.substr(std::min<size_t>(line.size(), 4));
 }
 

@@ -11,7 +11,9 @@ namespace canopy::bench {
 double own_cpu_seconds() {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec); };
+  auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
   return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
@@ -41,7 +43,8 @@ Result<uint64_t> pss_bytes(const std::vector<pid_t>& pids) {
     bool found = false;
     while (!found && file >> word) found = word == "Pss:";
     uint64_t kib = 0;
-    if (!found || !(file >> kib)) return fail(Code::kIo, path, "cannot be read: is the process there, and yours?");
+    if (!found || !(file >> kib))
+      return fail(Code::kIo, path, "cannot be read: is the process there, and yours?");
     total += kib * 1024;
   }
   return total;
@@ -50,7 +53,8 @@ Result<uint64_t> pss_bytes(const std::vector<pid_t>& pids) {
 uint64_t raise_open_files() {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
-  for (rlim_t wanted : {rlim_t{1'000'000}, limit.rlim_max}) {  // beyond the hard limit only with the privilege
+  for (rlim_t wanted :
+       {rlim_t{1'000'000}, limit.rlim_max}) {  // beyond the hard limit only with the privilege
     rlimit raised{wanted, std::max(wanted, limit.rlim_max)};
     if (wanted <= limit.rlim_cur || setrlimit(RLIMIT_NOFILE, &raised) == 0) break;
   }

@@ -10,9 +10,10 @@
 
 namespace canopy::bench {
 
-double own_cpu_seconds();                        // user and system, all threads
-double cpu_seconds(const std::vector<pid_t>&);   // of processes that are there; others count as 0
-// Proportional set size: private pages, and shared ones by their share. kIo when a process cannot be looked at.
+double own_cpu_seconds();                       // user and system, all threads
+double cpu_seconds(const std::vector<pid_t>&);  // of processes that are there; others count as 0
+// Proportional set size: private pages, and shared ones by their share. kIo when a process cannot be looked
+// at.
 Result<uint64_t> pss_bytes(const std::vector<pid_t>&);
 // As many open files as the system lets this process have; answers how many.
 uint64_t raise_open_files();

@@ -29,7 +29,8 @@ struct Writer {
   int error_number = 0;
 };
 
-void append_until(Writer& writer, const Mail& mail, const std::vector<int>& files, SteadyClock::time_point end) {
+void append_until(Writer& writer, const Mail& mail, const std::vector<int>& files,
+                  SteadyClock::time_point end) {
   Random random(writer.first + 1);
   auto own = static_cast<uint32_t>((files.size() - writer.first + writer.step - 1) / writer.step);
   for (auto begun = SteadyClock::now(); begun < end; begun = SteadyClock::now()) {
@@ -46,7 +47,8 @@ void append_until(Writer& writer, const Mail& mail, const std::vector<int>& file
   }
 }
 
-Result<Json> measure(const Options& options, const Mail& mail, const std::vector<int>& files, uint32_t count) {
+Result<Json> measure(const Options& options, const Mail& mail, const std::vector<int>& files,
+                     uint32_t count) {
   std::vector<std::unique_ptr<Writer>> writers;
   std::vector<std::thread> threads;
   auto end = SteadyClock::now() + std::chrono::nanoseconds(static_cast<int64_t>(options.seconds * 1e9));
@@ -81,7 +83,8 @@ Result<Report> run(const Options& options) {
   std::vector<int> files;
   Report report("raw");
   for (uint32_t i = 0; i < options.files; ++i) {
-    files.push_back(open((directory / std::to_string(i)).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    files.push_back(
+        open((directory / std::to_string(i)).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     if (files.back() < 0) return fail_errno(errno, directory, "create a file");
   }
   Result<void> done;
@@ -104,8 +107,10 @@ Result<Report> run(const Options& options) {
 void add_raw(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("raw", "append and fdatasync, without any server");
-  command->add_option("--dir", options->directory, "where the files are made, and removed at the end")->required();
-  command->add_option("--writers", options->writers, "threads; one row for each")->delimiter(',')
+  command->add_option("--dir", options->directory, "where the files are made, and removed at the end")
+      ->required();
+  command->add_option("--writers", options->writers, "threads; one row for each")
+      ->delimiter(',')
       ->check(CLI::Range(1, 4096));
   command->add_option("--files", options->files)->check(CLI::Range(1, 100'000));
   command->add_option("--sizes", options->sizes, "bytes of an append, log-uniform: LEAST-MOST");

@@ -15,7 +15,8 @@ struct RawPing {
   double requests_per_s = 0;
 };
 
-// `depth` requests are written at once and their answers read, over and over; blocking sockets, one thread at each end.
+// `depth` requests are written at once and their answers read, over and over; blocking sockets, one thread at
+// each end.
 Result<RawPing> raw_ping(bool tcp, PingSizes sizes, uint32_t depth, double seconds);
 
 }  // namespace canopy::bench

@@ -1,4 +1,5 @@
-// The scenarios: each file adds one command to the command line. What the user chose is run once parsing is done.
+// The scenarios: each file adds one command to the command line. What the user chose is run once parsing is
+// done.
 #pragma once
 
 #include <CLI/CLI.hpp>

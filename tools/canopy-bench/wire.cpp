@@ -1,4 +1,5 @@
-// canopy-bench wire: Ping over the wire protocol, one at a time and pipelined, beside raw sockets of the same sizes.
+// canopy-bench wire: Ping over the wire protocol, one at a time and pipelined, beside raw sockets of the same
+// sizes.
 #include "daemon/runtime/sync.h"
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/wire/client/stubs.h"
@@ -53,7 +54,8 @@ Task<Result<std::shared_ptr<wire::RpcConnection>>> connect(UringLoop& loop, Addr
   hello.set_client("canopy-bench");
   hello.set_version(1);
   v1::HelloResponse answer;
-  CANOPY_CO_TRY(co_await connection->call(wire::SessionStub::kService, "Hello", hello, answer, loop.now() + 5 * kSecond));
+  CANOPY_CO_TRY(co_await connection->call(wire::SessionStub::kService, "Hello", hello, answer,
+                                          loop.now() + 5 * kSecond));
   co_return connection;
 }
 
@@ -69,7 +71,8 @@ PingSizes sizes_of(const v1::PingRequest& request) {
   out.set_method("Ping");
   out.set_payload(request.SerializeAsString());
   v1::PingResponse response;
-  response.set_payload(std::string(request.answer_bytes() > 0 ? request.answer_bytes() : request.payload().size(), '\0'));
+  response.set_payload(
+      std::string(request.answer_bytes() > 0 ? request.answer_bytes() : request.payload().size(), '\0'));
   ttrpc::Response in;
   in.set_payload(response.SerializeAsString());
   return PingSizes{.request = static_cast<uint32_t>(wire::kFrameHeaderBytes + out.ByteSizeLong()),
@@ -85,7 +88,8 @@ Result<Json> measure_wire(UringLoop& loop, wire::RpcConnection& connection, cons
   loop.run_until_done(ping_at_depth(row, depth));
   if (row.error) return fail(*row.error);
   double took = static_cast<double>(loop.now() - begun) / 1e9;
-  Json figures{{"what", "wire"}, {"depth", depth},
+  Json figures{{"what", "wire"},
+               {"depth", depth},
                {"requests_per_s", rounded(static_cast<double>(row.latencies.count()) / took)}};
   row.latencies.put(figures);
   figures["client_cpu"] = rounded((own_cpu_seconds() - cpu_before) / took);
@@ -94,7 +98,9 @@ Result<Json> measure_wire(UringLoop& loop, wire::RpcConnection& connection, cons
 
 Result<Json> measure_raw(bool tcp, PingSizes sizes, uint32_t depth, double seconds) {
   CANOPY_ASSIGN(RawPing raw, raw_ping(tcp, sizes, depth, seconds));
-  Json figures{{"what", tcp ? "raw tcp" : "raw unix"}, {"depth", depth}, {"requests_per_s", rounded(raw.requests_per_s)}};
+  Json figures{{"what", tcp ? "raw tcp" : "raw unix"},
+               {"depth", depth},
+               {"requests_per_s", rounded(raw.requests_per_s)}};
   raw.round_trips.put(figures);
   return figures;
 }
@@ -108,7 +114,8 @@ Result<Report> run(const Options& options) {
   request.set_answer_bytes(options.answer);
   PingSizes sizes = sizes_of(request);
   Report report("wire");
-  report.add_note(fmt::format("on the connection a request is {} bytes, an answer {}", sizes.request, sizes.answer));
+  report.add_note(
+      fmt::format("on the connection a request is {} bytes, an answer {}", sizes.request, sizes.answer));
   Result<void> done;
   for (uint32_t depth : options.depths) {
     Result<Json> row = measure_wire(*loop, *connection, request, depth, options.seconds);
@@ -140,12 +147,15 @@ void add_wire(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("wire", "Ping over the wire protocol, beside raw sockets");
   command->add_option("--server", options->server, "unix:PATH or tcp:HOST:PORT of canopyd")->required();
-  command->add_option("--depths", options->depths, "requests under way at once on one connection; rows for each")
-      ->delimiter(',')->check(CLI::Range(1, 4096));
+  command
+      ->add_option("--depths", options->depths, "requests under way at once on one connection; rows for each")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4096));
   command->add_option("--payload", options->payload, "bytes of a request")->check(CLI::Range(0, 65536));
   command->add_option("--answer", options->answer, "bytes of an answer; 0: the payload comes back")
       ->check(CLI::Range(0, 65536));
-  command->add_option("--seconds", options->seconds, "for each row; raw rows take half")->check(CLI::PositiveNumber);
+  command->add_option("--seconds", options->seconds, "for each row; raw rows take half")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--no-raw", options->no_raw, "leave the raw sockets out");
   choose(command, chosen, options, &run);
 }

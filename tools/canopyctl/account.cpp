@@ -16,22 +16,25 @@ struct AccountArguments {
 }  // namespace
 
 static void print_account(Context& context, const v1::Account& account) {
-  const auto limit = [](uint64_t value, std::string text) { return value == 0 ? "no limit" : std::move(text); };
-  context.print({{"name", account.name()},
-                 {"domain", account.domain()},
-                 {"state", account.state()},
-                 {"messages", account.messages()},
-                 {"bytes", account.bytes()},
-                 {"quota_messages", account.quota_messages()},
-                 {"quota_bytes", account.quota_bytes()},
-                 {"mailboxes", account.mailboxes()},
-                 {"settings_version", account.settings_version()}},
-                fmt::format("{}\n  state      {}\n  messages   {} ({})\n  size       {} ({})\n  mailboxes  {}\n",
-                            account.name(), account.state(), account.messages(),
-                            limit(account.quota_messages(), fmt::format("of {}", account.quota_messages())),
-                            human_bytes(account.bytes()),
-                            limit(account.quota_bytes(), "of " + human_bytes(account.quota_bytes())),
-                            account.mailboxes()));
+  const auto limit = [](uint64_t value, std::string text) {
+    return value == 0 ? "no limit" : std::move(text);
+  };
+  context.print(
+      {{"name", account.name()},
+       {"domain", account.domain()},
+       {"state", account.state()},
+       {"messages", account.messages()},
+       {"bytes", account.bytes()},
+       {"quota_messages", account.quota_messages()},
+       {"quota_bytes", account.quota_bytes()},
+       {"mailboxes", account.mailboxes()},
+       {"settings_version", account.settings_version()}},
+      fmt::format("{}\n  state      {}\n  messages   {} ({})\n  size       {} ({})\n  mailboxes  {}\n",
+                  account.name(), account.state(), account.messages(),
+                  limit(account.quota_messages(), fmt::format("of {}", account.quota_messages())),
+                  human_bytes(account.bytes()),
+                  limit(account.quota_bytes(), "of " + human_bytes(account.quota_bytes())),
+                  account.mailboxes()));
 }
 
 static Result<void> create(Context& context, const AccountArguments& arguments) {
@@ -52,12 +55,14 @@ static Result<void> create(Context& context, const AccountArguments& arguments) 
   request.set_request_id(context.new_request_id());
   CANOPY_ASSIGN(const v1::CreateAccountsResponse response,
                 context.call(&wire::DirectoryStub::create_accounts, request));
-  if (response.results_size() != 1) return fail(Code::kInternal, arguments.name, "the server gave no result for it");
+  if (response.results_size() != 1)
+    return fail(Code::kInternal, arguments.name, "the server gave no result for it");
   const v1::CreateAccountResult& result = response.results(0);
   if (result.has_error() && result.error().code() != 0)
     return fail(static_cast<Code>(result.error().code()), result.error().object(), result.error().message());
   const std::string name = result.name().empty() ? arguments.name : result.name();
-  context.print({{"name", name}, {"existed", result.existed()}}, name + (result.existed() ? " was there\n" : "\n"));
+  context.print({{"name", name}, {"existed", result.existed()}},
+                name + (result.existed() ? " was there\n" : "\n"));
   return {};
 }
 
@@ -68,7 +73,8 @@ static Result<void> list(Context& context, const AccountArguments& arguments) {
   request.set_domain(arguments.domain);
   request.set_prefix(arguments.prefix);
   for (bool end = false; !end;) {
-    CANOPY_ASSIGN(const v1::ListAccountsResponse page, context.call(&wire::DirectoryStub::list_accounts, request));
+    CANOPY_ASSIGN(const v1::ListAccountsResponse page,
+                  context.call(&wire::DirectoryStub::list_accounts, request));
     for (const std::string& name : page.names()) printer.row(name, name);
     end = page.end() || page.names().empty();
     if (!end) request.set_after(page.names(page.names_size() - 1));
@@ -148,7 +154,8 @@ static Result<void> set_alias(Context& context, const AccountArguments& argument
   request.set_account(arguments.to);
   request.set_request_id(context.new_request_id());
   CANOPY_TRY(context.call(&wire::DirectoryStub::set_alias, request));
-  context.print({{"alias", arguments.name}, {"account", arguments.to.empty() ? Json() : Json(arguments.to)}}, "");
+  context.print({{"alias", arguments.name}, {"account", arguments.to.empty() ? Json() : Json(arguments.to)}},
+                "");
   return {};
 }
 
@@ -158,9 +165,11 @@ static Result<void> list_aliases(Context& context, const AccountArguments& argum
   v1::ListRequest request;
   request.set_domain(arguments.domain);
   for (bool end = false; !end;) {
-    CANOPY_ASSIGN(const v1::ListAliasesResponse page, context.call(&wire::DirectoryStub::list_aliases, request));
+    CANOPY_ASSIGN(const v1::ListAliasesResponse page,
+                  context.call(&wire::DirectoryStub::list_aliases, request));
     for (const v1::Alias& alias : page.aliases())
-      printer.row({{"alias", alias.name()}, {"account", alias.account()}}, alias.name() + " -> " + alias.account());
+      printer.row({{"alias", alias.name()}, {"account", alias.account()}},
+                  alias.name() + " -> " + alias.account());
     end = page.end() || page.aliases().empty();
     if (!end) request.set_after(page.aliases(page.aliases_size() - 1).name());
   }
@@ -168,7 +177,8 @@ static Result<void> list_aliases(Context& context, const AccountArguments& argum
   return {};
 }
 
-// ---------------------------------------------------------------------------------------------------- registration
+// ----------------------------------------------------------------------------------------------------
+// registration
 static void add_name(const Command<AccountArguments>& command, bool required = true) {
   command.app->add_option("account", command.arguments->name, "account, as jsmith@company.com")
       ->required(required)
@@ -193,11 +203,13 @@ static void add_create(CLI::App& group, Commands& commands) {
       ->add_option("--set", arguments.changes.assignments, "a setting of the new account (may be repeated)")
       ->type_name("KEY=VALUE");
   command.app
-      ->add_option("--from-csv", arguments.csv.file,
-                   "rows of name,password,settings with an optional first row of titles; goes on where a stopped run "
-                   "was (FILE.canopy-state)")
+      ->add_option(
+          "--from-csv", arguments.csv.file,
+          "rows of name,password,settings with an optional first row of titles; goes on where a stopped run "
+          "was (FILE.canopy-state)")
       ->type_name("FILE");
-  command.app->add_option("--domain", arguments.csv.domain, "of names without one in the file")->type_name("DOMAIN");
+  command.app->add_option("--domain", arguments.csv.domain, "of names without one in the file")
+      ->type_name("DOMAIN");
   command.app->add_flag("--restart", arguments.csv.restart, "begin the file anew instead of going on");
   command.app->callback([command, &commands] {
     command.arguments->csv.exist_ok = command.arguments->exist_ok;
@@ -208,11 +220,15 @@ static void add_create(CLI::App& group, Commands& commands) {
 static void add_alias(CLI::App& group, Commands& commands) {
   CLI::App& alias = *add_group(group, "alias", "other addresses of accounts");
   const auto add = [](const Command<AccountArguments>& command) {
-    command.app->add_option("alias", command.arguments->name, "the other address")->required()->type_name("ALIAS");
+    command.app->add_option("alias", command.arguments->name, "the other address")
+        ->required()
+        ->type_name("ALIAS");
   };
   const auto set_command = commands.add(alias, "set", "let mail to ALIAS go to ACCOUNT", set_alias);
   add(set_command);
-  set_command.app->add_option("account", set_command.arguments->to, "the account")->required()->type_name("ACCOUNT");
+  set_command.app->add_option("account", set_command.arguments->to, "the account")
+      ->required()
+      ->type_name("ACCOUNT");
   add(commands.add(alias, "remove", "remove an alias", set_alias));
   const auto list_command = commands.add(alias, "list", "all aliases of a domain", list_aliases);
   list_command.app->add_option("domain", list_command.arguments->domain, "domain name")
@@ -235,7 +251,9 @@ void add_account_commands(CLI::App& app, Commands& commands) {
 
   const auto rename_command = commands.add(group, "rename", "give an account another name", rename);
   add_name(rename_command);
-  rename_command.app->add_option("to", rename_command.arguments->to, "the new name")->required()->type_name("NEW");
+  rename_command.app->add_option("to", rename_command.arguments->to, "the new name")
+      ->required()
+      ->type_name("NEW");
 
   add_name(commands.add(group, "delete", "delete an account and all its mail", remove));
 

@@ -12,7 +12,8 @@ namespace canopy::ctl {
 // Batches on their way at once: enough to keep the daemon busy while answers travel.
 static constexpr int kBatchesInFlight = 8;
 static constexpr uint32_t kBatchRowsMax = 1000;
-// A password costs the daemon a deliberately slow hash, so batches with passwords are shorter, and wait longer.
+// A password costs the daemon a deliberately slow hash, so batches with passwords are shorter, and wait
+// longer.
 static constexpr uint32_t kPasswordBatchRowsMax = 100;
 static constexpr Nanos kBatchTimeout = 600 * kSecond;
 static constexpr int kFailuresShown = 20;
@@ -26,7 +27,8 @@ struct Batch {
   CsvReader::Place after;
 };
 
-// The state of one run. Batches are taken in order and may end in any; `confirmed_` is the place up to which all ended.
+// The state of one run. Batches are taken in order and may end in any; `confirmed_` is the place up to which
+// all ended.
 class CsvCreation {
  public:
   CsvCreation(Context& context, wire::BlockingClient& client, const CsvArguments& arguments)
@@ -74,7 +76,8 @@ Result<CsvReader::Place> CsvCreation::starting_place() {
   CANOPY_ASSIGN(const Json state, state_.load());
   if (state.is_null()) return start;
   if (state.value("bytes", uint64_t{0}) != file_bytes_)
-    return fail(Code::kConflict, arguments_.file, "the file has changed since the run that stopped; give --restart");
+    return fail(Code::kConflict, arguments_.file,
+                "the file has changed since the run that stopped; give --restart");
   start.offset = state.value("offset", uint64_t{0});
   start.line = state.value("line", uint64_t{1});
   created_ = state.value("created", uint64_t{0});
@@ -130,8 +133,8 @@ void CsvCreation::count(const Batch& batch, const v1::CreateAccountsResponse& re
       continue;
     }
     if (++failed_ <= kFailuresShown)
-      std::cerr << "line " << batch.lines[static_cast<size_t>(i)] << ": " << batch.request.accounts(i).name() << ": "
-                << result.error().message() << " (" << result.error().name() << ")\n";
+      std::cerr << "line " << batch.lines[static_cast<size_t>(i)] << ": " << batch.request.accounts(i).name()
+                << ": " << result.error().message() << " (" << result.error().name() << ")\n";
   }
 }
 
@@ -139,7 +142,8 @@ Result<void> CsvCreation::confirm(uint64_t number, CsvReader::Place after) {
   ended_[number] = after;
   CsvReader::Place confirmed;
   bool moved = false;
-  for (auto first = ended_.find(next_confirmed_); first != ended_.end(); first = ended_.find(next_confirmed_)) {
+  for (auto first = ended_.find(next_confirmed_); first != ended_.end();
+       first = ended_.find(next_confirmed_)) {
     confirmed = first->second;
     moved = true;
     ended_.erase(first);
@@ -161,7 +165,8 @@ Task<Result<void>> CsvCreation::send(Batch batch) {
   CANOPY_CO_ASSIGN(const v1::CreateAccountsResponse response,
                    co_await directory.create_accounts(batch.request, options));
   if (response.results_size() != batch.request.accounts_size())
-    co_return fail(Code::kInternal, arguments_.file, "the server gave another number of results than there were rows");
+    co_return fail(Code::kInternal, arguments_.file,
+                   "the server gave another number of results than there were rows");
   count(batch, response);
   progress_.update(created_ + existed_, failed_);
   co_return confirm(batch.number, batch.after);

@@ -81,20 +81,21 @@ static bool add_extension(X509* certificate, X509* issuer, int kind, const std::
 static Result<Certificate> begin_certificate(const std::string& common_name, int days, EVP_PKEY* key) {
   Certificate certificate(X509_new());
   unsigned char serial[16];
-  if (!certificate || RAND_bytes(serial, sizeof(serial)) != 1) return openssl_failure("certificate", "making it");
+  if (!certificate || RAND_bytes(serial, sizeof(serial)) != 1)
+    return openssl_failure("certificate", "making it");
   serial[0] &= 0x7F;
   serial[0] |= 0x40;
   const std::unique_ptr<BIGNUM, Free<BN_free>> number(BN_bin2bn(serial, sizeof(serial), nullptr));
   X509_NAME* subject = X509_get_subject_name(certificate.get());
-  const bool made =
-      X509_set_version(certificate.get(), 2) == 1 &&
-      BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate.get())) != nullptr &&
-      // An hour back: the clocks of a cluster are not equal to the second.
-      X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -3600) != nullptr &&
-      X509_time_adj_ex(X509_getm_notAfter(certificate.get()), days, 0, nullptr) != nullptr &&
-      X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
-                                 reinterpret_cast<const unsigned char*>(common_name.c_str()), -1, -1, 0) == 1 &&
-      X509_set_pubkey(certificate.get(), key) == 1;
+  const bool made = X509_set_version(certificate.get(), 2) == 1 &&
+                    BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate.get())) != nullptr &&
+                    // An hour back: the clocks of a cluster are not equal to the second.
+                    X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -3600) != nullptr &&
+                    X509_time_adj_ex(X509_getm_notAfter(certificate.get()), days, 0, nullptr) != nullptr &&
+                    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
+                                               reinterpret_cast<const unsigned char*>(common_name.c_str()),
+                                               -1, -1, 0) == 1 &&
+                    X509_set_pubkey(certificate.get(), key) == 1;
   if (!made) return openssl_failure(common_name, "making the certificate");
   return certificate;
 }
@@ -156,7 +157,8 @@ Result<Pem> issue_certificate(const Pem& ca, const CertificateRequest& request) 
   }
   CANOPY_ASSIGN(const std::string names, alternative_names(request));
   CANOPY_ASSIGN(const Key key, make_key(request.key_kind));
-  CANOPY_ASSIGN(const Certificate certificate, begin_certificate(request.common_name, request.days, key.get()));
+  CANOPY_ASSIGN(const Certificate certificate,
+                begin_certificate(request.common_name, request.days, key.get()));
   X509* const leaf = certificate.get();
   X509* const signer = issuer.get();
   const bool made = X509_set_issuer_name(leaf, X509_get_subject_name(signer)) == 1 &&
@@ -171,7 +173,8 @@ Result<Pem> issue_certificate(const Pem& ca, const CertificateRequest& request) 
   return to_pem(leaf, key.get());
 }
 
-// ------------------------------------------------------------------------------------------------------ describing
+// ------------------------------------------------------------------------------------------------------
+// describing
 static std::string name_text(const X509_NAME* name) {
   const Bio bio(BIO_new(BIO_s_mem()));
   X509_NAME_print_ex(bio.get(), name, 0, XN_FLAG_RFC2253);

@@ -30,7 +30,8 @@ Result<Pem> make_ca(const std::string& common_name, int days, KeyKind key_kind);
 Result<Pem> issue_certificate(const Pem& ca, const CertificateRequest& request);
 
 struct CertificateFacts {
-  std::string subject, issuer, not_before, not_after, serial, fingerprint;  // times as RFC 3339, fingerprint: SHA-256
+  std::string subject, issuer, not_before, not_after, serial,
+      fingerprint;  // times as RFC 3339, fingerprint: SHA-256
   std::vector<std::string> uris, dns_names, addresses;
   bool is_ca = false;
   bool expired = false;

@@ -17,18 +17,21 @@ struct ClusterArguments {
 };
 }  // namespace
 
-// -------------------------------------------------------------------------------------------------------- locate
+// --------------------------------------------------------------------------------------------------------
+// locate
 static Result<void> locate(Context& context, const ClusterArguments& arguments) {
   v1::AccountRef request;
   request.set_name(arguments.account);
   CANOPY_ASSIGN(const v1::Location location, context.call(&wire::DirectoryStub::locate, request));
   Json files = Json::array();
   std::string text = fmt::format(
-      "{}\n  store      {}\n  directory  {}\n  settings   {} on {}\n  info       {}\n  slot       {} of backend {}\n",
+      "{}\n  store      {}\n  directory  {}\n  settings   {} on {}\n  info       {}\n  slot       {} of "
+      "backend {}\n",
       arguments.account, location.store(), location.account_directory(), location.settings_file(),
       location.settings_store(), location.info_file(), location.slot(), location.backend());
   for (const v1::LocatedFile& file : location.files()) {
-    files.push_back({{"path", file.path()}, {"bytes", file.bytes()}, {"kind", file.kind()}, {"store", file.store()}});
+    files.push_back(
+        {{"path", file.path()}, {"bytes", file.bytes()}, {"kind", file.kind()}, {"store", file.store()}});
     text += fmt::format("  {:>12}  {:<10} {}\n", human_bytes(file.bytes()), file.kind(), file.path());
   }
   context.print({{"account", arguments.account},
@@ -44,11 +47,13 @@ static Result<void> locate(Context& context, const ClusterArguments& arguments) 
   return {};
 }
 
-// --------------------------------------------------------------------------------------------------------- check
+// ---------------------------------------------------------------------------------------------------------
+// check
 static Result<void> check(Context& context, const ClusterArguments& arguments) {
   v1::CheckRequest request;
-  request.set_scope(arguments.scope.empty() || arguments.scope.find('@') != std::string::npos ? arguments.scope
-                                                                                          : "@" + arguments.scope);
+  request.set_scope(arguments.scope.empty() || arguments.scope.find('@') != std::string::npos
+                        ? arguments.scope
+                        : "@" + arguments.scope);
   request.set_repair(arguments.repair);
   Json damages = Json::array();
   uint64_t accounts = 0, files = 0, bytes = 0, found = 0, left = 0;
@@ -84,12 +89,13 @@ static Result<void> check(Context& context, const ClusterArguments& arguments) {
                  {"bytes", bytes},
                  {"damages", damages},
                  {"unrepaired", left}},
-                fmt::format("{} accounts, {} files, {}: {} damages{}\n", accounts, files, human_bytes(bytes), found,
-                            found == 0 ? "" : fmt::format(", {} not repaired", left)));
+                fmt::format("{} accounts, {} files, {}: {} damages{}\n", accounts, files, human_bytes(bytes),
+                            found, found == 0 ? "" : fmt::format(", {} not repaired", left)));
   return {};
 }
 
-// ------------------------------------------------------------------------------------------------ status and top
+// ------------------------------------------------------------------------------------------------ status and
+// top
 static Json status_json(const v1::ClusterStatus& status) {
   return {{"cluster", status.cluster()},
           {"backend", status.backend()},
@@ -116,9 +122,10 @@ static Result<void> show_status(Context& context, const ClusterArguments&) {
   CANOPY_ASSIGN(const v1::ListStoresResponse stores, context.call(&wire::StoresStub::list, nothing));
   std::string text = fmt::format(
       "{} of cluster {}, version {}, epoch {}, up {:.0f} s\n  base           {}\n  slots          {}\n"
-      "  loops          {}\n  accounts open  {}\n  connections    {}\n  memory         {}\n  requests       {} ({} failed)\n",
-      status.backend(), status.cluster(), status.version(), status.epoch(), status.uptime_seconds(), status.base(),
-      status.slots_owned(), status.loops(), status.accounts_open(), status.connections(),
+      "  loops          {}\n  accounts open  {}\n  connections    {}\n  memory         {}\n  requests       "
+      "{} ({} failed)\n",
+      status.backend(), status.cluster(), status.version(), status.epoch(), status.uptime_seconds(),
+      status.base(), status.slots_owned(), status.loops(), status.accounts_open(), status.connections(),
       human_bytes(status.memory_bytes()), status.requests(), status.errors());
   Json object = status_json(status);
   object["stores"] = Json::array();
@@ -142,7 +149,8 @@ static volatile std::sig_atomic_t interrupted = 0;
 
 static Task<void> pause(Loop& loop, double seconds) {
   const Nanos until = loop.now() + static_cast<Nanos>(seconds * kSecond);
-  while (loop.now() < until && interrupted == 0) co_await loop.sleep(std::min(until - loop.now(), 100 * kMillisecond));
+  while (loop.now() < until && interrupted == 0)
+    co_await loop.sleep(std::min(until - loop.now(), 100 * kMillisecond));
 }
 
 static std::string top_text(const v1::ClusterStatus& now, const Json& rates) {
@@ -150,7 +158,8 @@ static std::string top_text(const v1::ClusterStatus& now, const Json& rates) {
                                  now.uptime_seconds(), now.base());
   text += fmt::format("accounts open {:>10}   connections {:>10}   memory {:>12}\n\n", now.accounts_open(),
                       now.connections(), human_bytes(now.memory_bytes()));
-  for (const auto& [name, rate] : rates.items()) text += fmt::format("{:<12} {:>12.1f}/s\n", name, rate.get<double>());
+  for (const auto& [name, rate] : rates.items())
+    text += fmt::format("{:<12} {:>12.1f}/s\n", name, rate.get<double>());
   return text;
 }
 
@@ -169,7 +178,9 @@ static Result<void> top(Context& context, const ClusterArguments& arguments) {
     const Nanos now_at = client->loop().now();
     const double seconds = static_cast<double>(now_at - before_at) / kSecond;
     // A daemon that was started again counts from 0.
-    const auto rate = [&](uint64_t a, uint64_t b) { return b < a ? 0.0 : static_cast<double>(b - a) / seconds; };
+    const auto rate = [&](uint64_t a, uint64_t b) {
+      return b < a ? 0.0 : static_cast<double>(b - a) / seconds;
+    };
     const Json rates = {{"deliveries", rate(before.deliveries(), now.deliveries())},
                         {"fetches", rate(before.fetches(), now.fetches())},
                         {"mutations", rate(before.mutations(), now.mutations())},
@@ -187,13 +198,16 @@ static Result<void> top(Context& context, const ClusterArguments& arguments) {
 }
 
 void add_cluster_commands(CLI::App& app, Commands& commands) {
-  const auto locate_command = commands.add(app, "locate", "where an account's files lie, on which store", locate);
-  locate_command.app->add_option("account", locate_command.arguments->account, "account, as jsmith@company.com")
+  const auto locate_command =
+      commands.add(app, "locate", "where an account's files lie, on which store", locate);
+  locate_command.app
+      ->add_option("account", locate_command.arguments->account, "account, as jsmith@company.com")
       ->required()
       ->type_name("ACCOUNT");
 
   const auto check_command = commands.add(app, "check", "verify the tree, account logs and catalog", check);
-  check_command.app->add_option("scope", check_command.arguments->scope, "an account or a domain (default: everything)")
+  check_command.app
+      ->add_option("scope", check_command.arguments->scope, "an account or a domain (default: everything)")
       ->type_name("SCOPE");
   check_command.app->add_flag("--repair", check_command.arguments->repair, "mend what can be mended");
 
@@ -201,10 +215,12 @@ void add_cluster_commands(CLI::App& app, Commands& commands) {
 
   const auto top_command = commands.add(app, "top", "the same, live, with rates; ends with Ctrl-C", top);
   top_command.app
-      ->add_option("--interval", top_command.arguments->interval_seconds, "seconds between two looks (default: 1)")
+      ->add_option("--interval", top_command.arguments->interval_seconds,
+                   "seconds between two looks (default: 1)")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.05, 3600.0));
-  top_command.app->add_option("--ticks", top_command.arguments->ticks, "end after so many looks (default: never)")
+  top_command.app
+      ->add_option("--ticks", top_command.arguments->ticks, "end after so many looks (default: never)")
       ->type_name("N");
 }
 

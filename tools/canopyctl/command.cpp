@@ -23,7 +23,8 @@ std::string advice_for(const Error& error) {
       return "check that canopyd runs and that --server or $CANOPY_SERVER names its address";
     case Code::kUnauthenticated:
     case Code::kPermissionDenied:
-      return "run it as root or as the daemon's user, or give --ca, --cert and --key of a certificate with the role "
+      return "run it as root or as the daemon's user, or give --ca, --cert and --key of a certificate with "
+             "the role "
              "admin (canopyctl pki issue --role admin)";
     case Code::kNotFound: return "check the name; the list commands show what there is";
     case Code::kNotEmpty: return "give --recursive to delete what is in it too";
@@ -38,7 +39,8 @@ std::string advice_for(const Error& error) {
 
 static Result<std::shared_ptr<const TlsContext>> tls_for(const GlobalOptions& globals) {
   if (globals.ca.empty() && globals.cert.empty() && globals.key.empty())
-    return fail(Code::kInvalidArgument, globals.server, "tcp needs TLS; give --ca, --cert and --key, or use unix:PATH");
+    return fail(Code::kInvalidArgument, globals.server,
+                "tcp needs TLS; give --ca, --cert and --key, or use unix:PATH");
   if (globals.ca.empty() || globals.cert.empty() != globals.key.empty())
     return fail(Code::kInvalidArgument, globals.server, "give --ca, and --cert together with --key");
   TlsOptions options;

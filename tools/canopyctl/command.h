@@ -1,5 +1,6 @@
-// What every command of canopyctl shares: the connection, output as text or JSON, and how a command is registered. One
-// group of commands a file (domain.cpp, account.cpp, …), each with one add_…_commands function. One thread.
+// What every command of canopyctl shares: the connection, output as text or JSON, and how a command is
+// registered. One group of commands a file (domain.cpp, account.cpp, …), each with one add_…_commands
+// function. One thread.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -97,7 +98,8 @@ class Commands {
   Command<Arguments> add(CLI::App& group, const std::string& name, const std::string& description,
                          Result<void> (*action)(Context&, const Arguments&)) {
     const Command<Arguments> added = {group.add_subcommand(name, description), std::make_shared<Arguments>()};
-    on(added.app, [arguments = added.arguments, action](Context& context) { return action(context, *arguments); });
+    on(added.app,
+       [arguments = added.arguments, action](Context& context) { return action(context, *arguments); });
     return added;
   }
   const Action& chosen() const { return chosen_; }
@@ -108,7 +110,8 @@ class Commands {
 
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& description);
 
-// A password: a file's first line (`-`: standard input's), standard input when it is no terminal, or asked without echo.
+// A password: a file's first line (`-`: standard input's), standard input when it is no terminal, or asked
+// without echo.
 Result<std::string> read_password(const std::string& password_file, bool confirm);
 
 std::string human_bytes(uint64_t bytes);  // "1.5 MiB"

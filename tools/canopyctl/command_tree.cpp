@@ -16,12 +16,13 @@ void add_all_commands(CLI::App& app, GlobalOptions& globals, Commands& commands)
   app.set_version_flag("--version", "canopyctl 0.1.0");
   globals.server = kServerDefault;
   app.add_option("--server", globals.server,
-                 std::string("where canopyd listens: unix:PATH or tcp:HOST:PORT (default: $") + kServerVariable +
-                     ", else " + kServerDefault + ")")
+                 std::string("where canopyd listens: unix:PATH or tcp:HOST:PORT (default: $") +
+                     kServerVariable + ", else " + kServerDefault + ")")
       ->envname(kServerVariable)
       ->type_name("ADDRESS");
   app.add_flag("--json", globals.json, "print JSON");
-  app.add_option("--ca", globals.ca, "certificate of the CA that signed the server's (tcp)")->type_name("FILE");
+  app.add_option("--ca", globals.ca, "certificate of the CA that signed the server's (tcp)")
+      ->type_name("FILE");
   app.add_option("--cert", globals.cert, "own certificate (tcp)")->type_name("FILE");
   app.add_option("--key", globals.key, "own private key (tcp)")->type_name("FILE");
   app.add_option("--timeout", globals.timeout_seconds, "how long to wait for an answer (default: 30)")

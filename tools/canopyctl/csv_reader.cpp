@@ -8,7 +8,8 @@ Result<CsvReader> CsvReader::open(const std::string& path, Place start) {
   FILE* file = std::fopen(path.c_str(), "rbe");
   if (file == nullptr) return fail_errno(errno, path, "open");
   CsvReader reader(path, file, start);
-  if (std::fseek(file, static_cast<long>(start.offset), SEEK_SET) != 0) return fail_errno(errno, path, "seek in");
+  if (std::fseek(file, static_cast<long>(start.offset), SEEK_SET) != 0)
+    return fail_errno(errno, path, "seek in");
   if (start.offset == 0) {  // a byte order mark is no part of the first field
     char mark[3] = {};
     const size_t got = std::fread(mark, 1, 3, file);

@@ -1,4 +1,5 @@
-// Rows of a CSV file (RFC 4180: fields may be quoted and hold line breaks), one at a time, with the place after each.
+// Rows of a CSV file (RFC 4180: fields may be quoted and hold line breaks), one at a time, with the place
+// after each.
 #pragma once
 
 #include <cstdint>

@@ -11,14 +11,17 @@ namespace canopy::ctl {
 
 void add_dictionary_options(CLI::App& command, DictionaryArguments& arguments) {
   command
-      .add_option("assignments", arguments.assignments,
-                  "KEY=VALUE, the value in the text format of settings (#5 is a number); other text is a string")
+      .add_option(
+          "assignments", arguments.assignments,
+          "KEY=VALUE, the value in the text format of settings (#5 is a number); other text is a string")
       ->type_name("KEY=VALUE");
   command.add_option("--unset", arguments.unset, "a key to remove (may be repeated)")->type_name("KEY");
-  command.add_option("--file", arguments.file, "a dictionary to merge in; - is standard input")->type_name("FILE");
+  command.add_option("--file", arguments.file, "a dictionary to merge in; - is standard input")
+      ->type_name("FILE");
   command.add_flag("--replace", arguments.replace, "replace the whole dictionary instead of merging");
   command
-      .add_option("--expect-version", arguments.expected_version, "change nothing unless this is the version there")
+      .add_option("--expect-version", arguments.expected_version,
+                  "change nothing unless this is the version there")
       ->type_name("N");
 }
 

@@ -18,7 +18,8 @@ void add_dictionary_options(CLI::App& command, DictionaryArguments& arguments);
 // The dictionary text that Info.Set merges: an unset key is #NULL#.
 Result<std::string> dictionary_text(const DictionaryArguments& arguments);
 
-// "@domain" and "account@domain" as they are, "company.com" as "@company.com", "cluster" as "" (the cluster's defaults).
+// "@domain" and "account@domain" as they are, "company.com" as "@company.com", "cluster" as "" (the cluster's
+// defaults).
 std::string info_target(const std::string& name);
 
 Result<void> change_dictionary(Context& context, const std::string& target, v1::InfoKind kind,

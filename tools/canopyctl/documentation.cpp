@@ -1,11 +1,13 @@
-// canopyctl completion and canopyctl man: both are generated from the tree of commands, so they cannot lag behind it.
+// canopyctl completion and canopyctl man: both are generated from the tree of commands, so they cannot lag
+// behind it.
 #include <iostream>
 
 #include "tools/canopyctl/command_tree.h"
 
 namespace canopy::ctl {
 
-// ------------------------------------------------------------------------------------------------------ the tree
+// ------------------------------------------------------------------------------------------------------ the
+// tree
 static std::vector<CLI::App*> subcommands_of(CLI::App* app) { return app->get_subcommands({}); }
 
 static std::string path_of(CLI::App* app) {
@@ -30,7 +32,8 @@ static std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-// ---------------------------------------------------------------------------------------------------- completion
+// ----------------------------------------------------------------------------------------------------
+// completion
 static void add_completion_rows(CLI::App* app, const std::vector<std::string>& global, std::string& rows) {
   std::vector<std::string> words;
   for (CLI::App* sub : subcommands_of(app)) words.push_back(sub->get_name());
@@ -51,7 +54,8 @@ static std::string group_names(CLI::App* app) {
   return names;
 }
 
-// The command so far is found by matching words against the known paths; a word after them that is no option is a file.
+// The command so far is found by matching words against the known paths; a word after them that is no option
+// is a file.
 static std::string bash_completion(CLI::App* root) {
   std::string rows;
   add_completion_rows(root, option_names(root), rows);
@@ -99,10 +103,12 @@ static std::string zsh_completion(CLI::App* root) {
          "  compadd -- ${=path_words} || true\n"
          "  _files\n"
          "}\n"
-         "if [ \"$funcstack[1]\" = _canopyctl ]; then _canopyctl \"$@\"; else compdef _canopyctl canopyctl; fi\n";
+         "if [ \"$funcstack[1]\" = _canopyctl ]; then _canopyctl \"$@\"; else compdef _canopyctl canopyctl; "
+         "fi\n";
 }
 
-// ------------------------------------------------------------------------------------------------------ man page
+// ------------------------------------------------------------------------------------------------------ man
+// page
 static std::string troff(const std::string& text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -153,29 +159,32 @@ static void add_command_sections(CLI::App* app, std::string& out) {
     out += ".SS \"" + troff(usage_of(sub)) + "\"\n" + troff(sub->get_description()) + ".\n";
     for (const CLI::Option* option : sub->get_options())
       if (option->get_positional())
-        out += ".TP\n\\fI" + troff(option->get_type_name()) + "\\fR\n" + troff(option->get_description()) + "\n";
+        out +=
+            ".TP\n\\fI" + troff(option->get_type_name()) + "\\fR\n" + troff(option->get_description()) + "\n";
     add_options(sub, out);
   }
 }
 
 static std::string man_page(CLI::App* root) {
-  std::string out = ".TH CANOPYCTL 8 \"\" \"Canopy\" \"Administration\"\n"
-                    ".SH NAME\ncanopyctl \\- administer a Canopy backend\n"
-                    ".SH SYNOPSIS\n.B canopyctl\n[\\fIoptions\\fR] \\fIcommand\\fR [\\fIarguments\\fR]\n"
-                    ".SH DESCRIPTION\n" +
-                    troff(root->get_description()) +
-                    "\nEvery command prints JSON with \\fB\\-\\-json\\fR and its own help with \\fB\\-\\-help\\fR.\n"
-                    ".SH OPTIONS\nThese may stand anywhere on the command line.\n";
+  std::string out =
+      ".TH CANOPYCTL 8 \"\" \"Canopy\" \"Administration\"\n"
+      ".SH NAME\ncanopyctl \\- administer a Canopy backend\n"
+      ".SH SYNOPSIS\n.B canopyctl\n[\\fIoptions\\fR] \\fIcommand\\fR [\\fIarguments\\fR]\n"
+      ".SH DESCRIPTION\n" +
+      troff(root->get_description()) +
+      "\nEvery command prints JSON with \\fB\\-\\-json\\fR and its own help with \\fB\\-\\-help\\fR.\n"
+      ".SH OPTIONS\nThese may stand anywhere on the command line.\n";
   add_options(root, out);
   out += ".SH COMMANDS\n";
   add_command_sections(root, out);
-  out += ".SH EXIT STATUS\n"
-         ".TP\n0\nThe command did what it says.\n"
-         ".TP\n1\nIt failed, or check found damage that is not repaired.\n"
-         ".TP\n2\nThe command line is wrong.\n"
-         ".TP\n3\nWhat the command is about does not exist.\n"
-         ".TP\n4\nA temporary state, or no answer from the daemon; the same command may succeed later.\n"
-         ".SH ENVIRONMENT\n.TP\nCANOPY_SERVER\nWhere canopyd listens, when \\-\\-server is not given.\n";
+  out +=
+      ".SH EXIT STATUS\n"
+      ".TP\n0\nThe command did what it says.\n"
+      ".TP\n1\nIt failed, or check found damage that is not repaired.\n"
+      ".TP\n2\nThe command line is wrong.\n"
+      ".TP\n3\nWhat the command is about does not exist.\n"
+      ".TP\n4\nA temporary state, or no answer from the daemon; the same command may succeed later.\n"
+      ".SH ENVIRONMENT\n.TP\nCANOPY_SERVER\nWhere canopyd listens, when \\-\\-server is not given.\n";
   return out;
 }
 

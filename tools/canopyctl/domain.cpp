@@ -23,9 +23,10 @@ static Json domain_json(const v1::Domain& domain) {
 }
 
 static void print_domain(Context& context, const v1::Domain& domain) {
-  context.print(domain_json(domain),
-                fmt::format("{}\n  directory          {}\n  account foldering  {}\n  fast index         {}\n", domain.name(),
-                            domain.directory(), domain.account_foldering(), domain.fast_index()));
+  context.print(
+      domain_json(domain),
+      fmt::format("{}\n  directory          {}\n  account foldering  {}\n  fast index         {}\n",
+                  domain.name(), domain.directory(), domain.account_foldering(), domain.fast_index()));
 }
 
 static Result<void> create(Context& context, const DomainArguments& arguments) {
@@ -46,7 +47,8 @@ static Result<void> list(Context& context, const DomainArguments& arguments) {
   v1::ListRequest request;
   request.set_prefix(arguments.prefix);
   for (bool end = false; !end;) {
-    CANOPY_ASSIGN(const v1::ListDomainsResponse page, context.call(&wire::DirectoryStub::list_domains, request));
+    CANOPY_ASSIGN(const v1::ListDomainsResponse page,
+                  context.call(&wire::DirectoryStub::list_domains, request));
     for (const std::string& name : page.names()) printer.row(name, name);
     end = page.end() || page.names().empty();
     if (!end) request.set_after(page.names(page.names_size() - 1));
@@ -115,7 +117,9 @@ void add_domain_commands(CLI::App& app, Commands& commands) {
 
   const auto rename_command = commands.add(group, "rename", "give a domain another name", rename);
   add_name(rename_command);
-  rename_command.app->add_option("to", rename_command.arguments->to, "the new name")->required()->type_name("NEW");
+  rename_command.app->add_option("to", rename_command.arguments->to, "the new name")
+      ->required()
+      ->type_name("NEW");
 
   const auto delete_command = commands.add(group, "delete", "delete a domain that has no accounts", remove);
   add_name(delete_command);

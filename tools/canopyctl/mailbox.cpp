@@ -1,4 +1,5 @@
-// canopyctl mailbox: list, create, rename, delete, cat; import and export are in mailbox_import.cpp and mailbox_export.cpp.
+// canopyctl mailbox: list, create, rename, delete, cat; import and export are in mailbox_import.cpp and
+// mailbox_export.cpp.
 #include <unistd.h>
 
 #include <iostream>
@@ -15,10 +16,14 @@ struct MailboxArguments {
 }  // namespace
 
 static Json mailbox_json(const v1::Mailbox& mailbox) {
-  return {{"name", mailbox.name()},         {"id", mailbox.id()},
-          {"uid_validity", mailbox.uid_validity()}, {"uid_next", mailbox.uid_next()},
-          {"highest_modseq", mailbox.highest_modseq()}, {"messages", mailbox.messages()},
-          {"unseen", mailbox.unseen()},     {"bytes", mailbox.bytes()},
+  return {{"name", mailbox.name()},
+          {"id", mailbox.id()},
+          {"uid_validity", mailbox.uid_validity()},
+          {"uid_next", mailbox.uid_next()},
+          {"highest_modseq", mailbox.highest_modseq()},
+          {"messages", mailbox.messages()},
+          {"unseen", mailbox.unseen()},
+          {"bytes", mailbox.bytes()},
           {"subscribed", mailbox.subscribed()}};
 }
 
@@ -28,8 +33,9 @@ static Result<void> list(Context& context, const MailboxArguments& arguments) {
   CANOPY_ASSIGN(const v1::ListMailboxesResponse response, context.call(&wire::MailboxesStub::list, request));
   ListPrinter printer(context);
   for (const v1::Mailbox& mailbox : response.mailboxes())
-    printer.row(mailbox_json(mailbox), fmt::format("{:<30} {:>9} messages {:>9} unseen {:>12}", mailbox.name(),
-                                                   mailbox.messages(), mailbox.unseen(), human_bytes(mailbox.bytes())));
+    printer.row(mailbox_json(mailbox),
+                fmt::format("{:<30} {:>9} messages {:>9} unseen {:>12}", mailbox.name(), mailbox.messages(),
+                            mailbox.unseen(), human_bytes(mailbox.bytes())));
   printer.end();
   return {};
 }
@@ -68,8 +74,10 @@ static Result<void> remove(Context& context, const MailboxArguments& arguments) 
   return {};
 }
 
-// The message's bytes as they are; with --json one object a message (bytes that are no UTF-8 are replaced there).
-static Result<void> cat_one(Context& context, const MailboxArguments& arguments, uint32_t uid, std::string& content) {
+// The message's bytes as they are; with --json one object a message (bytes that are no UTF-8 are replaced
+// there).
+static Result<void> cat_one(Context& context, const MailboxArguments& arguments, uint32_t uid,
+                            std::string& content) {
   v1::FetchRequest request;
   request.mutable_account()->set_name(arguments.account);
   request.set_mailbox(arguments.mailbox);
@@ -79,7 +87,8 @@ static Result<void> cat_one(Context& context, const MailboxArguments& arguments,
     request.set_offset(request.offset() + part.data().size());
     end = part.end();
     if (part.data().empty() && !end)
-      return fail(Code::kInternal, arguments.mailbox + "/" + std::to_string(uid), "the server sent an empty part");
+      return fail(Code::kInternal, arguments.mailbox + "/" + std::to_string(uid),
+                  "the server sent an empty part");
     if (context.json()) {
       content += part.data();
     } else {
@@ -116,11 +125,15 @@ void add_mailbox_commands(CLI::App& app, Commands& commands) {
   add_names(commands.add(group, "create", "make a mailbox", create), true);
   const auto rename_command = commands.add(group, "rename", "give a mailbox another name", rename);
   add_names(rename_command, true);
-  rename_command.app->add_option("to", rename_command.arguments->to, "the new name")->required()->type_name("NEW");
+  rename_command.app->add_option("to", rename_command.arguments->to, "the new name")
+      ->required()
+      ->type_name("NEW");
   add_names(commands.add(group, "delete", "delete a mailbox and its messages", remove), true);
   const auto cat_command = commands.add(group, "cat", "print messages as they are stored", cat);
   add_names(cat_command, true);
-  cat_command.app->add_option("uid", cat_command.arguments->uids, "UIDs of messages")->required()->type_name("UID");
+  cat_command.app->add_option("uid", cat_command.arguments->uids, "UIDs of messages")
+      ->required()
+      ->type_name("UID");
   add_mailbox_transfer_commands(group, commands);
 }
 

@@ -18,7 +18,8 @@ class MailExport {
   Result<void> run();
 
  private:
-  Result<void> export_mailbox(const std::string& mailbox, const std::string& folder, mailfiles::MailSink& sink);
+  Result<void> export_mailbox(const std::string& mailbox, const std::string& folder,
+                              mailfiles::MailSink& sink);
   Result<void> export_page(const v1::ListMessagesResponse& page, const std::string& mailbox,
                            const std::string& folder, mailfiles::MailSink& sink);
   Result<std::string> fetch_whole(const std::string& mailbox, uint32_t uid);
@@ -96,7 +97,8 @@ Result<void> MailExport::export_mailbox(const std::string& mailbox, const std::s
   request.mutable_account()->set_name(arguments_.account);
   request.set_mailbox(mailbox);
   for (bool end = false; !end;) {
-    CANOPY_ASSIGN(const v1::ListMessagesResponse page, context_.call(&wire::MailboxesStub::list_messages, request));
+    CANOPY_ASSIGN(const v1::ListMessagesResponse page,
+                  context_.call(&wire::MailboxesStub::list_messages, request));
     CANOPY_TRY(export_page(page, mailbox, folder, sink));
     end = page.end() || page.messages().empty();
     if (!end) request.set_after_uid(page.messages(page.messages_size() - 1).uid());
@@ -105,7 +107,8 @@ Result<void> MailExport::export_mailbox(const std::string& mailbox, const std::s
   return {};
 }
 
-Result<void> MailExport::export_single(const std::string& mailbox, const std::string& path, mailfiles::Format format) {
+Result<void> MailExport::export_single(const std::string& mailbox, const std::string& path,
+                                       mailfiles::Format format) {
   CANOPY_ASSIGN(auto sink, mailfiles::create_sink(path, format));
   CANOPY_TRY(export_mailbox(mailbox, "", *sink));
   return sink->finish();
@@ -127,9 +130,9 @@ Result<void> MailExport::export_all(mailfiles::Format format) {
   if (error) return fail_errno(error.value(), arguments_.path, "create the directory");
   for (const v1::Mailbox& mailbox : response.mailboxes()) {
     const std::string name = mailfiles::encode_mutf7(mailbox.name(), true);
-    CANOPY_TRY(export_single(mailbox.name(),
-                             arguments_.path + "/" + name + (format == mailfiles::Format::kMbox ? ".mbox" : ""),
-                             format));
+    CANOPY_TRY(export_single(
+        mailbox.name(), arguments_.path + "/" + name + (format == mailfiles::Format::kMbox ? ".mbox" : ""),
+        format));
   }
   return {};
 }
@@ -140,8 +143,9 @@ Result<void> MailExport::run() {
       arguments_.all ? export_all(format) : export_single(arguments_.mailbox, arguments_.path, format);
   progress_.end();
   if (!done) return done;
-  context_.print({{"messages", messages_}, {"mailboxes", mailboxes_}, {"path", arguments_.path}},
-                 fmt::format("{} messages of {} mailboxes are in {}\n", messages_, mailboxes_, arguments_.path));
+  context_.print(
+      {{"messages", messages_}, {"mailboxes", mailboxes_}, {"path", arguments_.path}},
+      fmt::format("{} messages of {} mailboxes are in {}\n", messages_, mailboxes_, arguments_.path));
   return {};
 }
 
@@ -162,7 +166,9 @@ void add_mailbox_transfer_commands(CLI::App& mailbox, Commands& commands) {
       ->type_name("MAILBOX");
   import_app->add_option("--format", in->format, "mbox, maildir or eml (default: by what lies there)")
       ->type_name("FORMAT");
-  import_app->add_option("--state-file", in->state_file, "where a stopped run is noted (default: PATH.canopy-state)")
+  import_app
+      ->add_option("--state-file", in->state_file,
+                   "where a stopped run is noted (default: PATH.canopy-state)")
       ->type_name("FILE");
   import_app->add_flag("--restart", in->restart, "begin anew instead of going on after a stopped run");
   import_app->add_flag("--again", in->again,
@@ -176,7 +182,8 @@ void add_mailbox_transfer_commands(CLI::App& mailbox, Commands& commands) {
       ->type_name("PATH");
   export_app->add_option("--mailbox", out->mailbox, "the source (default: INBOX)")->type_name("MAILBOX");
   export_app->add_flag("--all", out->all, "all mailboxes");
-  export_app->add_option("--format", out->format, "mbox, maildir or eml (default: mbox)")->type_name("FORMAT");
+  export_app->add_option("--format", out->format, "mbox, maildir or eml (default: mbox)")
+      ->type_name("FORMAT");
 }
 
 }  // namespace canopy::ctl

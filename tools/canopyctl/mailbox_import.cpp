@@ -1,8 +1,8 @@
 // canopyctl mailbox import: messages of an mbox, a Maildir or .eml files into an account, in their order.
 #include <openssl/evp.h>
 
-#include <set>
 #include <iostream>
+#include <set>
 
 #include "daemon/base/bytes.h"
 #include "tools/canopyctl/mailbox_transfer.h"
@@ -49,7 +49,7 @@ class MailImport {
   wire::MailboxesStub mailboxes_;
   std::unique_ptr<mailfiles::MailSource> source_;
   Progress progress_{"messages"};
-  std::string salt_;          // of this run, with --again
+  std::string salt_;           // of this run, with --again
   std::string known_mailbox_;  // the last one that was made sure of
   uint64_t skipped_ = 0;
   uint64_t taken_ = 0;      // read from the source, skipped ones included
@@ -62,10 +62,11 @@ class MailImport {
 
 }  // namespace
 
-// The same file into the same mailbox gives the same ids, so that what was on its way when a run was killed is not
-// there twice when the next run sends it again.
+// The same file into the same mailbox gives the same ids, so that what was on its way when a run was killed
+// is not there twice when the next run sends it again.
 std::string MailImport::request_id_for(const mailfiles::MailItem& item) const {
-  std::string hashed = "canopyctl import\n" + salt_ + fingerprint() + "\n" + item.position + "\n" + item.content;
+  std::string hashed =
+      "canopyctl import\n" + salt_ + fingerprint() + "\n" + item.position + "\n" + item.content;
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
   EVP_Digest(hashed.data(), hashed.size(), digest, &size, EVP_sha256(), nullptr);
@@ -116,7 +117,8 @@ Task<Result<void>> MailImport::make_mailbox(const std::string& name) {
   co_return Result<void>();
 }
 
-Task<void> MailImport::append(v1::AppendRequest request, uint64_t number, std::string position, size_t bytes) {
+Task<void> MailImport::append(v1::AppendRequest request, uint64_t number, std::string position,
+                              size_t bytes) {
   const auto appended = co_await mailboxes_.append(request);
   if (!appended && !error_) error_ = Error(appended.error().code(), position, appended.error().message());
   if (appended) {
@@ -212,7 +214,8 @@ Result<void> MailImport::run() {
   while (taken_ < skipped_) {
     CANOPY_ASSIGN(const bool any, source_->skip());
     if (!any)
-      return fail(Code::kConflict, arguments_.path, "it holds fewer messages than a stopped import has taken; give --restart");
+      return fail(Code::kConflict, arguments_.path,
+                  "it holds fewer messages than a stopped import has taken; give --restart");
     ++taken_;
   }
   confirmed_ = taken_;

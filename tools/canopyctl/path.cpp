@@ -12,8 +12,9 @@ struct PathArguments {
 }  // namespace
 
 static Result<void> show_path(Context& context, const PathArguments& arguments) {
-  CANOPY_ASSIGN(const TreeLayout layout, TreeLayout::parse(arguments.domain_foldering, arguments.account_foldering,
-                                                           arguments.fast_index));
+  CANOPY_ASSIGN(
+      const TreeLayout layout,
+      TreeLayout::parse(arguments.domain_foldering, arguments.account_foldering, arguments.fast_index));
   AccountAddress address;
   CANOPY_ASSIGN(address.domain, prepare_domain(arguments.domain));
   CANOPY_ASSIGN(address.account, prepare_account(arguments.account));
@@ -29,15 +30,18 @@ static Result<void> show_path(Context& context, const PathArguments& arguments) 
 }
 
 void add_path_command(CLI::App& app, Commands& commands) {
-  const auto [path, arguments] =
-      commands.add(app, "path", "where an account's directory and settings file lie (no daemon needed)", show_path);
+  const auto [path, arguments] = commands.add(
+      app, "path", "where an account's directory and settings file lie (no daemon needed)", show_path);
   path->add_option("domain", arguments->domain, "domain name")->required()->type_name("DOMAIN");
   path->add_option("account", arguments->account, "account name")->required()->type_name("ACCOUNT");
-  path->add_option("--domain-foldering", arguments->domain_foldering, "flat, 1, 2-1, hash-1-1, ... (default: flat)")
+  path->add_option("--domain-foldering", arguments->domain_foldering,
+                   "flat, 1, 2-1, hash-1-1, ... (default: flat)")
       ->type_name("METHOD");
-  path->add_option("--account-foldering", arguments->account_foldering, "the same for accounts (default: flat)")
+  path->add_option("--account-foldering", arguments->account_foldering,
+                   "the same for accounts (default: flat)")
       ->type_name("METHOD");
-  path->add_option("--fast-index", arguments->fast_index, "after which element `fast` stands; 0: nowhere (default)")
+  path->add_option("--fast-index", arguments->fast_index,
+                   "after which element `fast` stands; 0: nowhere (default)")
       ->type_name("N");
 }
 

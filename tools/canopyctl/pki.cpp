@@ -1,5 +1,5 @@
-// canopyctl pki: init, issue, show. Needs no daemon. DIR holds ca.crt and ca.key, and NAME.crt and NAME.key of each
-// certificate; keys are readable by their owner only.
+// canopyctl pki: init, issue, show. Needs no daemon. DIR holds ca.crt and ca.key, and NAME.crt and NAME.key
+// of each certificate; keys are readable by their owner only.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -28,7 +28,8 @@ static Result<void> write_file(const std::string& path, const std::string& text,
   if (file < 0 && errno == EEXIST)
     return fail(Code::kAlreadyExists, path, "the file is there; move it away to make a new one");
   if (file < 0) return fail_errno(errno, path, "create");
-  const bool written = ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(file) == 0;
+  const bool written =
+      ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(file) == 0;
   const int reason = errno;
   ::close(file);
   if (!written) return fail_errno(reason, path, "write");
@@ -46,7 +47,8 @@ static Result<void> check_word(const std::string& word, const char* what) {
   const bool plain = !word.empty() && word.size() <= 128 && word[0] != '.' && word[0] != '-' &&
                      word.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-_") == std::string::npos;
   if (plain) return {};
-  return fail(Code::kInvalidArgument, word, std::string("a ") + what + " is made of a-z, 0-9, '.', '-' and '_'");
+  return fail(Code::kInvalidArgument, word,
+              std::string("a ") + what + " is made of a-z, 0-9, '.', '-' and '_'");
 }
 
 // The certificate goes last: who sees it finds the key there.
@@ -98,8 +100,8 @@ static Result<void> issue(Context& context, const PkiArguments& arguments) {
 static Result<void> show(Context& context, const PkiArguments& arguments) {
   CANOPY_ASSIGN(const std::string pem, read_file(arguments.file, "name a certificate in PEM"));
   CANOPY_ASSIGN(const CertificateFacts facts, describe_certificate(pem, arguments.file));
-  std::string text = fmt::format("{}\n  issuer       {}\n  serial       {}\n  valid        {} to {}{}\n", facts.subject,
-                                 facts.issuer, facts.serial, facts.not_before, facts.not_after,
+  std::string text = fmt::format("{}\n  issuer       {}\n  serial       {}\n  valid        {} to {}{}\n",
+                                 facts.subject, facts.issuer, facts.serial, facts.not_before, facts.not_after,
                                  facts.expired ? " (expired)" : "");
   for (const std::string& uri : facts.uris) text += "  role         " + uri + "\n";
   for (const std::string& name : facts.dns_names) text += "  DNS          " + name + "\n";
@@ -122,8 +124,10 @@ static Result<void> show(Context& context, const PkiArguments& arguments) {
 
 static void add_making_options(const Command<PkiArguments>& command) {
   PkiArguments& arguments = *command.arguments;
-  command.app->add_option("--dir", arguments.directory, "where the files lie (default: here)")->type_name("DIR");
-  command.app->add_option("--cluster", arguments.cluster, "name of the cluster (default: canopy)")->type_name("NAME");
+  command.app->add_option("--dir", arguments.directory, "where the files lie (default: here)")
+      ->type_name("DIR");
+  command.app->add_option("--cluster", arguments.cluster, "name of the cluster (default: canopy)")
+      ->type_name("NAME");
   command.app->add_option("--key-type", arguments.key_kind, "p256 (default) or ed25519")->type_name("KIND");
   command.app->add_option("--days", arguments.days, "how long it is valid (default: 3650 for a CA, 825 else)")
       ->type_name("N")

@@ -47,7 +47,8 @@ Result<void> StateFile::save(const Json& state) const {
   std::ofstream file(staged, std::ios::trunc);
   file << state.dump() << '\n';
   file.close();
-  if (!file) return fail(Code::kIo, staged, "the state cannot be written; without it the work could not go on later");
+  if (!file)
+    return fail(Code::kIo, staged, "the state cannot be written; without it the work could not go on later");
   std::error_code error;
   std::filesystem::rename(staged, path_, error);
   if (error) return fail_errno(error.value(), path_, "rename");

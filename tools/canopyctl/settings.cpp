@@ -54,8 +54,9 @@ static Result<void> set_info(Context& context, const InfoArguments& arguments) {
 
 static void add_target(const Command<InfoArguments>& command) {
   command.app
-      ->add_option("target", command.arguments->target,
-                   "an account (jsmith@company.com), a domain (company.com), or `cluster` for everybody's defaults")
+      ->add_option(
+          "target", command.arguments->target,
+          "an account (jsmith@company.com), a domain (company.com), or `cluster` for everybody's defaults")
       ->required()
       ->type_name("TARGET");
 }
@@ -65,13 +66,16 @@ void add_settings_commands(CLI::App& app, Commands& commands) {
   CLI::App& info = *add_group(app, "info", "info of accounts and domains: what programs remember about them");
   for (const bool is_info : {false, true}) {
     CLI::App& group = is_info ? info : settings;
-    const auto get_command = commands.add(group, "get", "print the dictionary or one key", is_info ? get_info : get_settings);
+    const auto get_command =
+        commands.add(group, "get", "print the dictionary or one key", is_info ? get_info : get_settings);
     add_target(get_command);
-    get_command.app->add_option("--key", get_command.arguments->key, "only this key's value")->type_name("KEY");
+    get_command.app->add_option("--key", get_command.arguments->key, "only this key's value")
+        ->type_name("KEY");
     if (!is_info)
       get_command.app->add_flag("--effective", get_command.arguments->effective,
                                 "with the defaults of domain and cluster");
-    const auto set_command = commands.add(group, "set", "change keys or the whole dictionary", is_info ? set_info : set_settings);
+    const auto set_command =
+        commands.add(group, "set", "change keys or the whole dictionary", is_info ? set_info : set_settings);
     add_target(set_command);
     add_dictionary_options(*set_command.app, set_command.arguments->changes);
   }

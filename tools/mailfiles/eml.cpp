@@ -105,19 +105,20 @@ class EmlSink final : public MailSink {
   Result<void> put(const MailItem& item) override {
     const std::string name = std::to_string(++count_) + ".eml";
     CANOPY_TRY(write_new_file(path_ + "/" + name, item.content, item.internal_date));
-    index_ += name + "\t" + std::to_string(item.internal_date) + "\t" + std::to_string(item.zone_minutes) + "\t" +
-              std::to_string(item.system_flags) + "\t";
+    index_ += name + "\t" + std::to_string(item.internal_date) + "\t" + std::to_string(item.zone_minutes) +
+              "\t" + std::to_string(item.system_flags) + "\t";
     for (size_t i = 0; i < item.keywords.size(); ++i) index_ += (i == 0 ? "" : " ") + item.keywords[i];
     index_ += "\n";
     return {};
   }
 
   Result<void> finish() override {
-    CANOPY_TRY(write_new_file(path_ + "/" + kIndexFile,
-                              "# file\tdate\tzone-minutes\tflags (1 seen, 2 answered, 4 flagged, 8 deleted, 16 draft)"
-                              "\tkeywords\n" +
-                                  index_,
-                              0));
+    CANOPY_TRY(write_new_file(
+        path_ + "/" + kIndexFile,
+        "# file\tdate\tzone-minutes\tflags (1 seen, 2 answered, 4 flagged, 8 deleted, 16 draft)"
+        "\tkeywords\n" +
+            index_,
+        0));
     return sync_directory(path_);
   }
 

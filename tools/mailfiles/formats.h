@@ -5,12 +5,13 @@
 
 namespace canopy::mailfiles {
 
-// mbox: "From " lines with a date, mboxrd quoting (RFC 4155 and its appendix), flags in Status, X-Status and X-Keywords.
-// A message ends in a line break there, whether it did before or not.
+// mbox: "From " lines with a date, mboxrd quoting (RFC 4155 and its appendix), flags in Status, X-Status and
+// X-Keywords. A message ends in a line break there, whether it did before or not.
 Result<std::unique_ptr<MailSource>> open_mbox(const std::string& path);
 Result<std::unique_ptr<MailSink>> create_mbox(const std::string& path);
 
-// Maildir with Maildir++ folders; flags in the name, keywords as letters by the file dovecot-keywords, date as mtime.
+// Maildir with Maildir++ folders; flags in the name, keywords as letters by the file dovecot-keywords, date
+// as mtime.
 Result<std::unique_ptr<MailSource>> open_maildir(const std::string& path);
 Result<std::unique_ptr<MailSink>> create_maildir(const std::string& path);
 

@@ -20,11 +20,13 @@ Result<Format> detect_format(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) return fail(Code::kNotFound, path, "there is no such file or directory");
-  if (fs::is_directory(status)) return fs::is_directory(path + "/cur", error) ? Format::kMaildir : Format::kEml;
+  if (fs::is_directory(status))
+    return fs::is_directory(path + "/cur", error) ? Format::kMaildir : Format::kEml;
   std::ifstream file(path, std::ios::binary);
   char first[5] = {};
   file.read(first, sizeof(first));
-  return std::string_view(first, static_cast<size_t>(file.gcount())) == "From " ? Format::kMbox : Format::kEml;
+  return std::string_view(first, static_cast<size_t>(file.gcount())) == "From " ? Format::kMbox
+                                                                                : Format::kEml;
 }
 
 Result<std::unique_ptr<MailSource>> open_source(const std::string& path, Format format) {

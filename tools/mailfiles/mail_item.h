@@ -1,5 +1,5 @@
-// Messages in the files that other programs keep them in: mbox (mboxrd), Maildir and single .eml files. Plain code over
-// the local file system, one message in memory at a time; one thread.
+// Messages in the files that other programs keep them in: mbox (mboxrd), Maildir and single .eml files. Plain
+// code over the local file system, one message in memory at a time; one thread.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +20,13 @@ inline constexpr uint32_t kSeen = 1, kAnswered = 2, kFlagged = 4, kDeleted = 8, 
 inline constexpr uint64_t kMailBytesMax = 512ull << 20;
 
 struct MailItem {
-  std::string content;         // lines end in CRLF unless the message is binary
-  int64_t internal_date = 0;   // seconds since 1970 UTC; 0: not known
-  int32_t zone_minutes = 0;    // east is positive
+  std::string content;        // lines end in CRLF unless the message is binary
+  int64_t internal_date = 0;  // seconds since 1970 UTC; 0: not known
+  int32_t zone_minutes = 0;   // east is positive
   uint32_t system_flags = 0;
   std::vector<std::string> keywords;
-  std::string mailbox;         // Maildir++ only: the folder below the root, levels separated by '/'; "" is the root
-  std::string position;        // where it lay: "file:offset" or "file"; the same in every run over the same files
+  std::string mailbox;   // Maildir++ only: the folder below the root, levels separated by '/'; "" is the root
+  std::string position;  // where it lay: "file:offset" or "file"; the same in every run over the same files
 };
 
 // Reads messages in an order that does not change between runs.
@@ -35,7 +35,8 @@ class MailSource {
   virtual ~MailSource() = default;
   // nullopt at the end. kDamaged names the place when a file cannot be read as what it should be.
   virtual Result<std::optional<MailItem>> next() = 0;
-  // Passes over what a former run has imported; false at the end. Cheaper than next() where the format allows.
+  // Passes over what a former run has imported; false at the end. Cheaper than next() where the format
+  // allows.
   virtual Result<bool> skip() = 0;
 };
 
@@ -50,8 +51,8 @@ class MailSink {
 enum class Format { kMbox, kMaildir, kEml };
 
 Result<Format> parse_format(std::string_view name);  // "mbox", "maildir", "eml"
-// By what lies there: a directory with cur/ is a Maildir, any other directory holds .eml files, a file that begins with
-// "From " is an mbox, any other file is one message.
+// By what lies there: a directory with cur/ is a Maildir, any other directory holds .eml files, a file that
+// begins with "From " is an mbox, any other file is one message.
 Result<Format> detect_format(const std::string& path);
 
 Result<std::unique_ptr<MailSource>> open_source(const std::string& path, Format format);
@@ -65,7 +66,8 @@ std::string to_wire_lines(std::string content);
 // CRLF becomes LF when lines_are_crlf(); otherwise the message stays as it is, so that nothing is lost.
 std::string to_file_lines(std::string_view content);
 
-// A mailbox name for a file system and back: IMAP's modified UTF-7 (RFC 3501 section 5.1.3), which also hides '.' and
+// A mailbox name for a file system and back: IMAP's modified UTF-7 (RFC 3501 section 5.1.3), which also hides
+// '.' and
 // '/' when `escape_separators`.
 std::string encode_mutf7(std::string_view utf8, bool escape_separators);
 Result<std::string> decode_mutf7(std::string_view encoded);

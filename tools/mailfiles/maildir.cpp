@@ -25,10 +25,11 @@ struct FlagLetter {
 static constexpr FlagLetter kFlagLetters[] = {
     {'D', kDraft}, {'F', kFlagged}, {'R', kAnswered}, {'S', kSeen}, {'T', kDeleted}};
 
-// ------------------------------------------------------------------------------------------------------ reading
+// ------------------------------------------------------------------------------------------------------
+// reading
 struct MaildirEntry {
   std::string path;
-  std::string name;    // in new/ or cur/, without the flags
+  std::string name;  // in new/ or cur/, without the flags
   std::string flags;
   std::string folder;  // mailbox name, "" for the root
   std::string folder_path;
@@ -103,7 +104,8 @@ class MaildirSource final : public MailSource {
   std::map<std::string, std::map<int, std::string>> keywords_;
 };
 
-// Names begin with a number of seconds; after that they sort as text, which is what makes an order of delivery.
+// Names begin with a number of seconds; after that they sort as text, which is what makes an order of
+// delivery.
 static bool delivered_before(const MaildirEntry& a, const MaildirEntry& b) {
   const auto seconds = [](const std::string& name) { return std::strtoull(name.c_str(), nullptr, 10); };
   const uint64_t a_seconds = seconds(a.name);
@@ -111,7 +113,8 @@ static bool delivered_before(const MaildirEntry& a, const MaildirEntry& b) {
   return a_seconds != b_seconds ? a_seconds < b_seconds : a.name < b.name;
 }
 
-static Result<void> list_folder(const std::string& path, const std::string& folder, std::vector<MaildirEntry>& into) {
+static Result<void> list_folder(const std::string& path, const std::string& folder,
+                                std::vector<MaildirEntry>& into) {
   std::vector<MaildirEntry> here;
   for (const char* part : {"cur", "new"}) {
     std::error_code error;
@@ -138,7 +141,8 @@ Result<std::unique_ptr<MailSource>> open_maildir(const std::string& path) {
   CANOPY_TRY(list_folder(path, "", entries));
   CANOPY_ASSIGN(const auto names, sorted_entries(path));
   for (const std::string& name : names) {
-    if (name.size() < 2 || name[0] != '.' || !std::filesystem::is_directory(path + "/" + name + "/cur", error))
+    if (name.size() < 2 || name[0] != '.' ||
+        !std::filesystem::is_directory(path + "/" + name + "/cur", error))
       continue;
     CANOPY_ASSIGN(const std::string folder, folder_name(name));
     CANOPY_TRY(list_folder(path + "/" + name, folder, entries));
@@ -146,7 +150,8 @@ Result<std::unique_ptr<MailSource>> open_maildir(const std::string& path) {
   return std::make_unique<MaildirSource>(std::move(entries));
 }
 
-// ------------------------------------------------------------------------------------------------------ writing
+// ------------------------------------------------------------------------------------------------------
+// writing
 class MaildirSink final : public MailSink {
  public:
   explicit MaildirSink(std::string path) : path_(std::move(path)), started_(::time(nullptr)) {}
@@ -158,7 +163,8 @@ class MaildirSink final : public MailSink {
     // The counter keeps the order of the messages when the names are sorted.
     char counter[24];
     std::snprintf(counter, sizeof(counter), "Q%010llu", static_cast<unsigned long long>(++count_));
-    const std::string name = std::to_string(started_) + "." + counter + ".canopy,S=" + std::to_string(body.size());
+    const std::string name =
+        std::to_string(started_) + "." + counter + ".canopy,S=" + std::to_string(body.size());
     const std::string staged = folder + "/tmp/" + name;
     CANOPY_TRY(write_new_file(staged, body, item.internal_date));
     const std::string final_name = folder + "/cur/" + name + ":2," + flags;

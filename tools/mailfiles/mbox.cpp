@@ -17,7 +17,8 @@ static constexpr std::array<const char*, 12> kMonths = {"Jan", "Feb", "Mar", "Ap
                                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 static constexpr std::array<const char*, 7> kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 
-// ------------------------------------------------------------------------------------------------ the From line
+// ------------------------------------------------------------------------------------------------ the From
+// line
 std::string format_from_line(std::string_view sender, int64_t date, int32_t zone_minutes) {
   const time_t local = date + int64_t{zone_minutes} * 60;
   struct tm parts = {};
@@ -33,7 +34,8 @@ std::string format_from_line(std::string_view sender, int64_t date, int32_t zone
   std::string line = "From " + who + " " + text;
   if (zone_minutes != 0) {
     const int minutes = zone_minutes < 0 ? -zone_minutes : zone_minutes;
-    std::snprintf(text, sizeof(text), " %c%02d%02d", zone_minutes < 0 ? '-' : '+', minutes / 60, minutes % 60);
+    std::snprintf(text, sizeof(text), " %c%02d%02d", zone_minutes < 0 ? '-' : '+', minutes / 60,
+                  minutes % 60);
     line += text;
   }
   return line;
@@ -55,7 +57,8 @@ static std::vector<std::string_view> split_words(std::string_view line) {
 std::optional<FromLine> parse_from_line(std::string_view line) {
   if (!line.starts_with("From ")) return std::nullopt;
   const std::vector<std::string_view> words = split_words(line.substr(5));
-  // The sender may hold spaces, so the date is sought from the month on: "Thu Nov 24 10:11:12 [CET] 2026 [+0100]".
+  // The sender may hold spaces, so the date is sought from the month on: "Thu Nov 24 10:11:12 [CET] 2026
+  // [+0100]".
   for (size_t at = 0; at + 3 < words.size(); ++at) {
     struct tm parts = {};
     int month = -1;
@@ -84,7 +87,8 @@ std::optional<FromLine> parse_from_line(std::string_view line) {
   return std::nullopt;
 }
 
-// ------------------------------------------------------------------------------------------- flags in the header
+// ------------------------------------------------------------------------------------------- flags in the
+// header
 static bool same_name(std::string_view line, std::string_view name) {
   return line.size() > name.size() && line[name.size()] == ':' &&
          strncasecmp(line.data(), name.data(), name.size()) == 0;
@@ -127,7 +131,8 @@ static std::string status_lines(const MailItem& item, std::string_view line_end)
   return lines;
 }
 
-// ------------------------------------------------------------------------------------------------------ reading
+// ------------------------------------------------------------------------------------------------------
+// reading
 static bool is_quoted_from(std::string_view line) {
   const size_t body = line.find_first_not_of('>');
   return body != std::string_view::npos && line.substr(body).starts_with("From ");
@@ -164,7 +169,8 @@ class MboxSource final : public MailSource {
   Result<void> begin() {
     CANOPY_ASSIGN(const bool any, read_line());
     if (any && !parse_from_line(line()))
-      return fail(Code::kDamaged, path_ + ":0", "not an mbox file: it does not begin with a From line and its date");
+      return fail(Code::kDamaged, path_ + ":0",
+                  "not an mbox file: it does not begin with a From line and its date");
     have_from_ = any;
     return {};
   }
@@ -198,7 +204,8 @@ class MboxSource final : public MailSource {
         return fail(Code::kTooLarge, item.position, "the message is larger than a message may be");
     }
     // The empty line before the next From line is the format's, not the message's.
-    if (keep && blank_before) item.content.resize(item.content.size() - (item.content.ends_with("\r\n") ? 2 : 1));
+    if (keep && blank_before)
+      item.content.resize(item.content.size() - (item.content.ends_with("\r\n") ? 2 : 1));
     item.content = to_wire_lines(std::move(item.content));
     return item;
   }
@@ -228,7 +235,8 @@ Result<std::unique_ptr<MailSource>> open_mbox(const std::string& path) {
   return std::make_unique<MboxSource>(path, file);
 }
 
-// ------------------------------------------------------------------------------------------------------ writing
+// ------------------------------------------------------------------------------------------------------
+// writing
 static std::string sender_of(std::string_view content) {
   for (size_t at = 0; at < content.size();) {
     size_t end = content.find('\n', at);

@@ -1,4 +1,5 @@
-// Modified UTF-7: printable ASCII stands for itself, '&' is "&-", everything else is UTF-16 in base64 between '&' and
+// Modified UTF-7: printable ASCII stands for itself, '&' is "&-", everything else is UTF-16 in base64 between
+// '&' and
 // '-', with ',' in place of '/' and no padding.
 #include <cstddef>
 
@@ -101,7 +102,8 @@ static Result<void> put_decoded(std::string& out, std::string_view base64, std::
     if (unit >= 0xD800 && unit < 0xDC00) {
       high = unit;
     } else if (unit >= 0xDC00 && unit < 0xE000) {
-      if (high == 0) return fail(Code::kInvalidArgument, std::string(whole), "not modified UTF-7: half a pair");
+      if (high == 0)
+        return fail(Code::kInvalidArgument, std::string(whole), "not modified UTF-7: half a pair");
       put_utf8(out, 0x10000 + ((high - 0xD800) << 10) + (unit - 0xDC00));
       high = 0;
     } else {

@@ -50,7 +50,7 @@ struct FaultPlan {
   double torn_write = 0;  // of a write: a part from its start is carried out, and the caller gets kIo
   double lying_sync = 0;  // a durable operation or sync answers well but makes nothing durable: what no store
                           // may do, for tests of tests
-  double delay = 0;  // carried out after up to delay_max: overlapping operations change their order
+  double delay = 0;       // carried out after up to delay_max: overlapping operations change their order
   Nanos delay_max = 20 * kMillisecond;
   Nanos deadline = 5 * kSecond;
   Nanos late_max = 60 * kSecond;

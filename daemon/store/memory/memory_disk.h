@@ -4,11 +4,13 @@
 // interleaving of these calls.
 //
 // What survives a cut:
-//  - content, size and mode of a file: what was synced, by sync() or by a write with Durable::kYes, which makes
+//  - content, size and mode of a file: what was synced, by sync() or by a write with Durable::kYes, which
+//  makes
 //    durable its own bytes and the size up to them, but no earlier write to another range;
 //  - names: what a durable call or sync_directory() made durable, together with the earlier name changes it
 //    rests on. A rename is one step, and syncing either of its two directories makes all of it durable;
-//  - of everything else a random part, chosen from the seed: an unsynced write may be absent, whole, cut short
+//  - of everything else a random part, chosen from the seed: an unsynced write may be absent, whole, cut
+//  short
 //    at any byte, or present with a sector range that was never written; an unsynced name change is whole or
 //    absent.
 // A new file's name says nothing about its content, and a synced file may be lost with its unsynced name.

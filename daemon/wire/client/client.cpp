@@ -8,8 +8,8 @@
 namespace canopy::wire {
 namespace {
 
-constexpr int kRedirectsMax = 8;       // a call that is sent on more often goes in circles
-constexpr size_t kServersMax = 1024;   // backends remembered besides the configured ones
+constexpr int kRedirectsMax = 8;      // a call that is sent on more often goes in circles
+constexpr size_t kServersMax = 1024;  // backends remembered besides the configured ones
 
 uint32_t slot_of(std::string_view account) {
   return static_cast<uint32_t>(XXH64(account.data(), account.size(), 0) % kSlots);
@@ -34,7 +34,8 @@ struct Client::Server {
 };
 
 struct Client::Core : std::enable_shared_from_this<Client::Core> {
-  Core(Loop& on, ClientOptions given) : loop(on), options(std::move(given)), any(on, options.addresses), running(on) {}
+  Core(Loop& on, ClientOptions given)
+      : loop(on), options(std::move(given)), any(on, options.addresses), running(on) {}
 
   Loop& loop;
   const ClientOptions options;
@@ -66,7 +67,8 @@ Client::Server* Client::Core::learn(const v1::Owner& owner) {
   if (found == owners.end()) {
     auto address = Address::parse(owner.endpoint());
     if (!address || owners.size() >= kServersMax) return nullptr;
-    found = owners.emplace(owner.endpoint(), std::make_unique<Server>(loop, std::vector<Address>{*address})).first;
+    found = owners.emplace(owner.endpoint(), std::make_unique<Server>(loop, std::vector<Address>{*address}))
+                .first;
   }
   owner_of_slot[owner.slot()] = found->second.get();
   return found->second.get();
@@ -76,7 +78,8 @@ Client::Server* Client::Core::learn(const v1::Owner& owner) {
 Task<Result<void>> Client::Core::ensure(Server& server, Nanos deadline) {
   auto keep = shared_from_this();
   if (closed) co_return fail(closed_error());
-  if (server.addresses.empty()) co_return fail(Code::kInvalidArgument, "addresses", "no server address is configured");
+  if (server.addresses.empty())
+    co_return fail(Code::kInvalidArgument, "addresses", "no server address is configured");
   if (!server.connecting) {
     server.connecting = true;
     running.add();
@@ -85,12 +88,14 @@ Task<Result<void>> Client::Core::ensure(Server& server, Nanos deadline) {
   server.changed.reset();
   if (!co_await server.changed.wait_until(deadline)) {
     std::string why = server.error ? fmt::format("; last: {}", server.error->to_string()) : "";
-    co_return fail(Code::kDeadlineExceeded, server.addresses.front().to_string(), "no connection in time" + why);
+    co_return fail(Code::kDeadlineExceeded, server.addresses.front().to_string(),
+                   "no connection in time" + why);
   }
   if (closed) co_return fail(closed_error());
   if (server.usable()) co_return Result<void>{};
   if (server.error) co_return fail(*server.error);
-  co_return fail(Code::kConnectionLost, server.addresses.front().to_string(), "the connection was lost at once");
+  co_return fail(Code::kConnectionLost, server.addresses.front().to_string(),
+                 "the connection was lost at once");
 }
 
 Task<void> Client::Core::attempt(std::shared_ptr<Core> core, Server& server) {
@@ -126,8 +131,8 @@ Task<Result<void>> Client::Core::attempt_one(Server& server, Address address) {
   const Nanos deadline = loop.now() + options.connect_timeout;
   CANOPY_CO_ASSIGN(std::unique_ptr<Stream> stream, co_await loop.connect(address, deadline));
   if (options.tls != nullptr && address.kind == Address::Kind::kTcp) {
-    CANOPY_CO_ASSIGN(stream, co_await TlsStream::connect(loop, *options.tls, std::move(stream), options.server_name,
-                                                         deadline));
+    CANOPY_CO_ASSIGN(stream, co_await TlsStream::connect(loop, *options.tls, std::move(stream),
+                                                         options.server_name, deadline));
   }
   auto connection = RpcConnection::start(loop, std::move(stream));
   std::erase_if(open, [](const auto& row) { return row.second.expired(); });
@@ -186,7 +191,8 @@ Task<Result<void>> Client::connect(Nanos deadline) {
 }
 
 Task<Result<void>> Client::call_untyped(std::shared_ptr<Core> core, Call call, CallOptions options) {
-  const Nanos deadline = options.deadline != 0 ? options.deadline : core->loop.now() + core->options.call_timeout;
+  const Nanos deadline =
+      options.deadline != 0 ? options.deadline : core->loop.now() + core->options.call_timeout;
   int redirects = 0;
   Server* owner_server = nullptr;  // an alias lies in another slot than its account: this call knows better
   for (;;) {
@@ -197,7 +203,8 @@ Task<Result<void>> Client::call_untyped(std::shared_ptr<Core> core, Call call, C
     if (!server.usable()) {
       Result<void> ready = co_await core->ensure(server, deadline);
       if (ready) continue;
-      // Nothing was sent: any method may try again. An owner that is gone may have a successor: ask the others.
+      // Nothing was sent: any method may try again. An owner that is gone may have a successor: ask the
+      // others.
       if (!ready.error().retryable() || ready.error().code() == Code::kDeadlineExceeded) {
         if (core->loop.now() >= deadline || !ready.error().retryable()) co_return ready;
       }
@@ -210,8 +217,8 @@ Task<Result<void>> Client::call_untyped(std::shared_ptr<Core> core, Call call, C
     if (connection->calls_under_way() >= RpcConnection::kCallsMax && !co_await connection->room(deadline))
       co_return fail(Code::kDeadlineExceeded, std::string(call.method.name), "too many calls are under way");
     v1::Owner owner;
-    Result<void> done = co_await connection->call(call.method.service, call.method.name, call.request, call.response,
-                                                  deadline, options.cancellation, &owner);
+    Result<void> done = co_await connection->call(call.method.service, call.method.name, call.request,
+                                                  call.response, deadline, options.cancellation, &owner);
     if (done) co_return done;
     const Error& error = done.error();
     if (error.code() == Code::kTryAgain && error.object() == kDrainingObject) {

@@ -1,6 +1,7 @@
-// Client: calls methods of a Canopy server, whatever happens to the connection. It connects when first needed, again
-// with back-off after a loss, sends a call that was under way once more where that is safe (methods.h) with the same
-// request, and follows an account to the backend that owns it. For the loop's thread only.
+// Client: calls methods of a Canopy server, whatever happens to the connection. It connects when first
+// needed, again with back-off after a loss, sends a call that was under way once more where that is safe
+// (methods.h) with the same request, and follows an account to the backend that owns it. For the loop's
+// thread only.
 #pragma once
 
 #include <memory>
@@ -17,10 +18,10 @@ namespace canopy::wire {
 struct ClientOptions {
   std::vector<Address> addresses = {};     // tried in order; the one that worked is kept
   std::string name = "canopy-client/0.1";  // for the server's logs
-  std::string role = {};                   // asks for this role (an admin may take a lesser one); empty: the peer's own
+  std::string role = {};  // asks for this role (an admin may take a lesser one); empty: the peer's own
   std::shared_ptr<const TlsContext> tls = nullptr;  // for TCP addresses; a Unix socket needs none
-  std::string server_name = {};            // that the server's certificate must bear; empty: its authority is enough
-  Nanos call_timeout = 30 * kSecond;       // for calls without a deadline of their own
+  std::string server_name = {};  // that the server's certificate must bear; empty: its authority is enough
+  Nanos call_timeout = 30 * kSecond;  // for calls without a deadline of their own
   Nanos connect_timeout = 5 * kSecond;
   Nanos backoff_min = 20 * kMillisecond;
   Nanos backoff_max = 2 * kSecond;
@@ -74,9 +75,10 @@ class Client {
   template <class Req, class Resp>
   Task<Result<Resp>> call(MethodInfo method, const Req& request, CallOptions options = {}) {
     Resp response;
-    Result<void> done = co_await call_untyped(core_, Call{method, may_repeat(method, request),
-                                                           client_detail::account_of(request), request, response},
-                                              options);
+    Result<void> done = co_await call_untyped(
+        core_,
+        Call{method, may_repeat(method, request), client_detail::account_of(request), request, response},
+        options);
     if (!done) co_return fail(std::move(done).error());
     co_return response;
   }
@@ -87,7 +89,8 @@ class Client {
   const v1::HelloResponse& hello() const;
   std::string new_request_id() const;
   Loop& loop() const;
-  // Ends every connection; calls under way and later ones fail with kConnectionLost. Answers when nothing runs any more.
+  // Ends every connection; calls under way and later ones fail with kConnectionLost. Answers when nothing
+  // runs any more.
   Task<void> close();
 
  private:

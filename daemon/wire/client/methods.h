@@ -1,5 +1,5 @@
-// Every method of canopy.proto, and whether the client may send it again after the connection was lost while it was under
-// way. X(function, Method, Request, Response, repeat). The one place for it.
+// Every method of canopy.proto, and whether the client may send it again after the connection was lost while
+// it was under way. X(function, Method, Request, Response, repeat). The one place for it.
 #pragma once
 
 #include <string_view>
@@ -7,9 +7,9 @@
 namespace canopy::wire {
 
 enum class Repeat : uint8_t {
-  kAlways,      // reading, or the same state however often it is done
+  kAlways,         // reading, or the same state however often it is done
   kWithRequestId,  // when the caller filled request_id: the server answers the first result again
-  kNever,       // bound to the connection
+  kNever,          // bound to the connection
 };
 
 struct MethodInfo {

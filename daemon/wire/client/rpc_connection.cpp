@@ -17,7 +17,8 @@ bool PendingCall::await_ready() {
   if (cancellation_ != nullptr && cancellation_->cancelled_)
     error_ = Error(Code::kCancelled, std::string(method_), "the caller cancelled");
   else if (deadline_ != kNever && deadline_ <= now)
-    error_ = Error(Code::kDeadlineExceeded, std::string(method_), "the deadline had passed before it was sent");
+    error_ =
+        Error(Code::kDeadlineExceeded, std::string(method_), "the deadline had passed before it was sent");
   else if (!connection.usable())
     error_ = Error(Code::kConnectionLost, std::string(method_), connection.why_lost_);
   if (error_) return true;
@@ -36,7 +37,8 @@ bool PendingCall::await_ready() {
     timer_.call = this;
     timer_.fire = [](TimerNode* node) {
       PendingCall& late = *static_cast<Timer*>(node)->call;
-      late.give_up(Error(Code::kDeadlineExceeded, std::string(late.method_), "no answer came within the deadline"));
+      late.give_up(
+          Error(Code::kDeadlineExceeded, std::string(late.method_), "no answer came within the deadline"));
     };
     connection.loop_.arm(timer_, deadline_);
   }
@@ -64,7 +66,8 @@ void PendingCall::answered(std::string_view frame) {
   else if (!view.status.empty())
     error_ = decode_status(view.status, owner_);
   if (!error_ && !response_.ParseFromArray(view.payload.data(), static_cast<int>(view.payload.size())))
-    error_ = Error(Code::kInternal, std::string(method_), "the answer is no valid message of the response's type");
+    error_ =
+        Error(Code::kInternal, std::string(method_), "the answer is no valid message of the response's type");
   waiting_.resume();
 }
 
@@ -81,13 +84,20 @@ void PendingCall::give_up(Error error) {
 
 void Cancellation::cancel() {
   cancelled_ = true;
-  if (call_ != nullptr) call_->give_up(Error(Code::kCancelled, std::string(call_->method_), "the caller cancelled"));
+  if (call_ != nullptr)
+    call_->give_up(Error(Code::kCancelled, std::string(call_->method_), "the caller cancelled"));
 }
 
-// ------------------------------------------------------------------------------------------------- connection
+// -------------------------------------------------------------------------------------------------
+// connection
 
 RpcConnection::RpcConnection(Loop& loop, std::unique_ptr<Stream> stream)
-    : loop_(loop), stream_(std::move(stream)), writer_(loop, *stream_), buckets_(16), room_(loop), running_(loop) {
+    : loop_(loop),
+      stream_(std::move(stream)),
+      writer_(loop, *stream_),
+      buckets_(16),
+      room_(loop),
+      running_(loop) {
   room_.set();
 }
 
@@ -102,7 +112,8 @@ std::shared_ptr<RpcConnection> RpcConnection::start(Loop& loop, std::unique_ptr<
 }
 
 PendingCall RpcConnection::call(std::string_view service, std::string_view method, const MessageLite& request,
-                                MessageLite& response, Nanos deadline, Cancellation* cancellation, v1::Owner* owner) {
+                                MessageLite& response, Nanos deadline, Cancellation* cancellation,
+                                v1::Owner* owner) {
   return PendingCall(shared_from_this(), service, method, request, response, deadline, cancellation, owner);
 }
 
@@ -159,8 +170,9 @@ void RpcConnection::take(const Frame& frame) {
   if (frame.type != FrameType::kResponse)
     call->resume_later(Error(Code::kInternal, std::string(call->method_), "the server sent no Response"));
   else if (frame.oversized)
-    call->resume_later(Error(Code::kTooLarge, std::string(call->method_),
-                             fmt::format("the answer has {} bytes, over {}", frame.length, kWireMessageBytesMax)));
+    call->resume_later(
+        Error(Code::kTooLarge, std::string(call->method_),
+              fmt::format("the answer has {} bytes, over {}", frame.length, kWireMessageBytesMax)));
   else
     call->answered(frame.payload);
 }
@@ -186,7 +198,8 @@ void RpcConnection::send_cancel(uint32_t stream_id) {
   v1::CancelRequest request;
   request.set_stream_id(stream_id);
   // Nobody waits for its answer.
-  if (append_request(writer_.out(), next_stream_id_, "canopy.v1.Session", "Cancel", 0, request)) next_stream_id_ += 2;
+  if (append_request(writer_.out(), next_stream_id_, "canopy.v1.Session", "Cancel", 0, request))
+    next_stream_id_ += 2;
   flush_soon();
 }
 

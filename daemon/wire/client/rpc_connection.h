@@ -1,5 +1,5 @@
-// One connection to a server: any number of calls at the same time, answered in any order. What is sent in one turn of
-// the loop goes out in one write. For the loop's thread only.
+// One connection to a server: any number of calls at the same time, answered in any order. What is sent in
+// one turn of the loop goes out in one write. For the loop's thread only.
 #pragma once
 
 #include <google/protobuf/message_lite.h>
@@ -20,8 +20,8 @@ namespace canopy::wire {
 
 class PendingCall;
 
-// Gives up one call at a time from outside: the caller gets kCancelled, the server is asked to stop. It must outlive the
-// call that it was given to.
+// Gives up one call at a time from outside: the caller gets kCancelled, the server is asked to stop. It must
+// outlive the call that it was given to.
 class Cancellation {
  public:
   Cancellation() = default;
@@ -46,12 +46,12 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
   static std::shared_ptr<RpcConnection> start(Loop& loop, std::unique_ptr<Stream> stream);
   ~RpcConnection();
 
-  // co_await connection->call(…): Result<void>, with `response` filled. Everything given must stay until it answers.
-  // deadline: as Loop::now(), also sent to the server. owner: filled with a kWrongBackend failure; may be null.
-  // Failures of the connection are kConnectionLost: the server may or may not have done it.
-  PendingCall call(std::string_view service, std::string_view method, const google::protobuf::MessageLite& request,
-                   google::protobuf::MessageLite& response, Nanos deadline, Cancellation* cancellation = nullptr,
-                   v1::Owner* owner = nullptr);
+  // co_await connection->call(…): Result<void>, with `response` filled. Everything given must stay until it
+  // answers. deadline: as Loop::now(), also sent to the server. owner: filled with a kWrongBackend failure;
+  // may be null. Failures of the connection are kConnectionLost: the server may or may not have done it.
+  PendingCall call(std::string_view service, std::string_view method,
+                   const google::protobuf::MessageLite& request, google::protobuf::MessageLite& response,
+                   Nanos deadline, Cancellation* cancellation = nullptr, v1::Owner* owner = nullptr);
 
   // New calls may be made: the connection is up and has stream ids left.
   bool usable() const { return !lost_ && next_stream_id_ < kLastStreamId; }
@@ -59,7 +59,7 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
   // False when the deadline passed before there was room for another call.
   Task<bool> room(Nanos deadline);
 
-  void close();             // calls under way fail with kConnectionLost
+  void close();              // calls under way fail with kConnectionLost
   Task<void> wait_closed();  // until nothing of it runs any more
   Loop& loop() const { return loop_; }
 
@@ -114,14 +114,20 @@ class [[nodiscard]] PendingCall {
     PendingCall* call;
   };
   PendingCall(std::shared_ptr<RpcConnection> connection, std::string_view service, std::string_view method,
-              const google::protobuf::MessageLite& request, google::protobuf::MessageLite& response, Nanos deadline,
-              Cancellation* cancellation, v1::Owner* owner)
-      : connection_(std::move(connection)), service_(service), method_(method), request_(request),
-        response_(response), deadline_(deadline), cancellation_(cancellation), owner_(owner) {}
+              const google::protobuf::MessageLite& request, google::protobuf::MessageLite& response,
+              Nanos deadline, Cancellation* cancellation, v1::Owner* owner)
+      : connection_(std::move(connection)),
+        service_(service),
+        method_(method),
+        request_(request),
+        response_(response),
+        deadline_(deadline),
+        cancellation_(cancellation),
+        owner_(owner) {}
   void answered(std::string_view frame);
-  void give_up(Error error);     // tells the server, resumes later
+  void give_up(Error error);  // tells the server, resumes later
   void resume_later(Error error);
-  void detach();                 // from connection, timer and cancellation
+  void detach();  // from connection, timer and cancellation
 
   std::shared_ptr<RpcConnection> connection_;
   std::string_view service_, method_;

@@ -1,24 +1,25 @@
-// The services of canopy.proto as C++ functions, one for each method (methods.h): MailboxesStub(client).deliver(request).
-// The request must stay until the call answers; in `co_await stub.deliver(request)` it does.
+// The services of canopy.proto as C++ functions, one for each method (methods.h):
+// MailboxesStub(client).deliver(request). The request must stay until the call answers; in `co_await
+// stub.deliver(request)` it does.
 #pragma once
 
 #include "daemon/wire/client/client.h"
 
 namespace canopy::wire {
 
-#define CANOPY_STUB_METHOD(function, Method, Request, Response, repeat)                               \
-  Task<Result<v1::Response>> function(const v1::Request& request, CallOptions options = {}) const {   \
+#define CANOPY_STUB_METHOD(function, Method, Request, Response, repeat)                                     \
+  Task<Result<v1::Response>> function(const v1::Request& request, CallOptions options = {}) const {         \
     return client_->call<v1::Request, v1::Response>({kService, #Method, Repeat::repeat}, request, options); \
   }
 
-#define CANOPY_STUB(Service, METHODS)                                        \
-  class Service##Stub {                                                      \
-   public:                                                                   \
-    static constexpr std::string_view kService = "canopy.v1." #Service;      \
-    explicit Service##Stub(Client& client) : client_(&client) {}             \
-    METHODS(CANOPY_STUB_METHOD)                                              \
-   private:                                                                  \
-    Client* client_;                                                         \
+#define CANOPY_STUB(Service, METHODS)                                   \
+  class Service##Stub {                                                 \
+   public:                                                              \
+    static constexpr std::string_view kService = "canopy.v1." #Service; \
+    explicit Service##Stub(Client& client) : client_(&client) {}        \
+    METHODS(CANOPY_STUB_METHOD)                                         \
+   private:                                                             \
+    Client* client_;                                                    \
   }
 
 CANOPY_STUB(Session, CANOPY_SESSION_METHODS);

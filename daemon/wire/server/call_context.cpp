@@ -5,8 +5,9 @@ namespace canopy::wire {
 Result<void> ConnectionContext::lower_role(Role role) {
   if (role == peer_.role) return {};
   if (peer_.role != Role::kAdmin || role == Role::kNone)
-    return fail(Code::kPermissionDenied, "role",
-                fmt::format("{} has role {} and cannot take {}", peer_.name, role_name(peer_.role), role_name(role)));
+    return fail(
+        Code::kPermissionDenied, "role",
+        fmt::format("{} has role {} and cannot take {}", peer_.name, role_name(peer_.role), role_name(role)));
   peer_.role = role;
   return {};
 }

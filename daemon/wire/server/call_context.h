@@ -1,6 +1,6 @@
-// What a method learns about its call and its caller. Everything is for the connection's loop, except what says
-// otherwise: a method that moved to another loop comes back (co_await context.loop().switch_to()) before it touches
-// the connection.
+// What a method learns about its call and its caller. Everything is for the connection's loop, except what
+// says otherwise: a method that moved to another loop comes back (co_await context.loop().switch_to()) before
+// it touches the connection.
 #pragma once
 
 #include <atomic>
@@ -15,14 +15,15 @@
 
 namespace canopy::wire {
 
-// The connection, as methods see it: identity, and what belongs to it and ends with it (uploads, maildrop locks).
+// The connection, as methods see it: identity, and what belongs to it and ends with it (uploads, maildrop
+// locks).
 class ConnectionContext {
  public:
   virtual ~ConnectionContext() = default;
 
-  uint64_t id() const { return id_; }                      // unique in this process; any thread
+  uint64_t id() const { return id_; }  // unique in this process; any thread
   const PeerIdentity& peer() const { return peer_; }
-  Loop& loop() const { return loop_; }                     // any thread
+  Loop& loop() const { return loop_; }  // any thread
   bool closed() const { return closed_; }
 
   // Takes a lesser role than the peer's own: an admin may become anything, once (Hello.role).
@@ -70,16 +71,17 @@ class CallContext {
   CallContext(const CallContext&) = delete;
   CallContext& operator=(const CallContext&) = delete;
 
-  Loop& loop() const { return connection_.loop(); }              // any thread
-  Nanos deadline() const { return deadline_; }                   // as Loop::now(); kNever: none; any thread
-  uint32_t stream_id() const { return stream_id_; }              // any thread
+  Loop& loop() const { return connection_.loop(); }  // any thread
+  Nanos deadline() const { return deadline_; }       // as Loop::now(); kNever: none; any thread
+  uint32_t stream_id() const { return stream_id_; }  // any thread
   Role role() const { return connection_.peer().role; }
   const std::string& peer_name() const { return connection_.peer().name; }
   ConnectionContext& connection() const { return connection_; }
 
   // The client has cancelled, or its connection has ended: nobody waits for the answer. Any thread.
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
-  // Runs once, on the connection's loop, when the call is cancelled while it is under way; for calls that wait (Watch).
+  // Runs once, on the connection's loop, when the call is cancelled while it is under way; for calls that
+  // wait (Watch).
   void on_cancel(std::move_only_function<void()> hook);
 
   // Goes with a kWrongBackend failure.

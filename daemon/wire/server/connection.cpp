@@ -6,8 +6,12 @@
 
 namespace canopy::wire {
 
-ServerConnection::ServerConnection(RpcServer& server, std::unique_ptr<Stream> stream, PeerIdentity peer, uint64_t id)
-    : ConnectionContext(server.loop_, id), server_(server), stream_(std::move(stream)), writer_(server.loop_, *stream_) {
+ServerConnection::ServerConnection(RpcServer& server, std::unique_ptr<Stream> stream, PeerIdentity peer,
+                                   uint64_t id)
+    : ConnectionContext(server.loop_, id),
+      server_(server),
+      stream_(std::move(stream)),
+      writer_(server.loop_, *stream_) {
   peer_ = std::move(peer);
   server_.alive_.add();
   server_.connections_.insert(this);
@@ -102,7 +106,8 @@ Task<void> ServerConnection::wait_for_room() {
 
 void ServerConnection::take(const Frame& frame) {
   if (frame.type == FrameType::kRequest) return take_request(frame);
-  if (frame.type == FrameType::kData && frame.stream_id <= last_stream_id_) return;  // of a stream already refused
+  if (frame.type == FrameType::kData && frame.stream_id <= last_stream_id_)
+    return;  // of a stream already refused
   ++server_.stats_.requests;
   refuse(frame.stream_id, Error(Code::kInvalidArgument, "stream",
                                 frame.type == FrameType::kData ? "data for a stream that was never opened"
@@ -116,8 +121,9 @@ void ServerConnection::take_request(const Frame& frame) {
     return refuse(id, Error(Code::kInvalidArgument, "stream", "a client's stream ids are odd and rise"));
   last_stream_id_ = id;
   if (frame.oversized)
-    return refuse(id, Error(Code::kTooLarge, "request", fmt::format("the message has {} bytes, over {}", frame.length,
-                                                                    kWireMessageBytesMax)));
+    return refuse(
+        id, Error(Code::kTooLarge, "request",
+                  fmt::format("the message has {} bytes, over {}", frame.length, kWireMessageBytesMax)));
   RequestView request;
   if (!parse_request(frame.payload, request))
     return refuse(id, Error(Code::kInvalidArgument, "request", "the frame holds no valid ttrpc Request"));
@@ -128,17 +134,20 @@ void ServerConnection::take_request(const Frame& frame) {
                             known ? "the service has no such method" : "there is no such service"));
   }
   if ((frame.flags & kFlagRemoteOpen) != 0)
-    return refuse(id, Error(Code::kUnsupported, method->name, "the method is unary: call it without a stream"));
+    return refuse(id,
+                  Error(Code::kUnsupported, method->name, "the method is unary: call it without a stream"));
   if ((method->roles & static_cast<RoleSet>(peer_.role)) == 0) {
-    std::string why = fmt::format("only role {} may call it; {} has role {}", roles_text(method->roles), peer_.name,
-                                  role_name(peer_.role));
+    std::string why = fmt::format("only role {} may call it; {} has role {}", roles_text(method->roles),
+                                  peer_.name, role_name(peer_.role));
     if (!peer_.reason.empty()) why += fmt::format(", because {}", peer_.reason);
     if (!std::exchange(refusal_logged_, true))
       log_event(LogLevel::kWarning, "call-refused", peer_.name, {{"method", method->name}, {"why", why}});
-    return refuse(id, Error(Code::kPermissionDenied, fmt::format("{}/{}", request.service, request.method), why));
+    return refuse(id,
+                  Error(Code::kPermissionDenied, fmt::format("{}/{}", request.service, request.method), why));
   }
   if (server_.draining_ && request.service != "canopy.v1.Session")
-    return refuse(id, Error(Code::kTryAgain, std::string(kDrainingObject), "the server is stopping; use another one"));
+    return refuse(
+        id, Error(Code::kTryAgain, std::string(kDrainingObject), "the server is stopping; use another one"));
   Nanos deadline = kNever;
   if (request.timeout_nano > 0) {
     const Nanos now = loop_.now();

@@ -1,6 +1,7 @@
-// One client of the server. It reads requests in batches, starts their methods, and sends what they answer, all on the
-// loop that accepted it. It ends when the peer goes, breaks the framing, or the server drains; methods that still run
-// then find themselves cancelled, and the object stays until the last of them has ended.
+// One client of the server. It reads requests in batches, starts their methods, and sends what they answer,
+// all on the loop that accepted it. It ends when the peer goes, breaks the framing, or the server drains;
+// methods that still run then find themselves cancelled, and the object stays until the last of them has
+// ended.
 #pragma once
 
 #include <memory>
@@ -15,7 +16,8 @@ namespace canopy::wire {
 class RpcServer;
 class MethodTable;
 
-class ServerConnection final : public ConnectionContext, public std::enable_shared_from_this<ServerConnection> {
+class ServerConnection final : public ConnectionContext,
+                               public std::enable_shared_from_this<ServerConnection> {
  public:
   ServerConnection(RpcServer& server, std::unique_ptr<Stream> stream, PeerIdentity peer, uint64_t id);
   ~ServerConnection() override;

@@ -4,8 +4,8 @@
 
 namespace canopy::wire {
 
-// Protobuf would write a line to stderr for each malformed message that a client sends; we answer it instead. It has one
-// handler for the process, so it is set here, before the loops run.
+// Protobuf would write a line to stderr for each malformed message that a client sends; we answer it instead.
+// It has one handler for the process, so it is set here, before the loops run.
 MethodTable::MethodTable() { google::protobuf::SetLogHandler(nullptr); }
 
 void MethodTable::insert(Method method) {

@@ -1,4 +1,5 @@
-// The methods that a server offers. Filled before the server starts, then only read, from any number of loops.
+// The methods that a server offers. Filled before the server starts, then only read, from any number of
+// loops.
 #pragma once
 
 #include <cstring>
@@ -15,9 +16,9 @@ class MethodTable {
   MethodTable(const MethodTable&) = delete;
   MethodTable& operator=(const MethodTable&) = delete;
 
-  // A method that waits: Task<Result<Resp>> Class::name(CallContext&, const Req&). Context and request live until it
-  // ends. It starts after the batch of requests that it came with was read. `object` must outlive the server.
-  // Who may call it: roles_for(service, name).
+  // A method that waits: Task<Result<Resp>> Class::name(CallContext&, const Req&). Context and request live
+  // until it ends. It starts after the batch of requests that it came with was read. `object` must outlive
+  // the server. Who may call it: roles_for(service, name).
   template <class Req, class Resp, class Object, class Class>
   void add(std::string_view service, std::string_view name, Object* object,
            Task<Result<Resp>> (Class::*function)(CallContext&, const Req&)) {
@@ -35,8 +36,8 @@ class MethodTable {
     RoleSet roles = 0;
     void* object = nullptr;
     alignas(void*) char function[2 * sizeof(void*)] = {};  // a pointer to member
-    void (*start)(const Method&, ServerConnection&, uint32_t stream_id, Nanos deadline, std::string_view payload) =
-        nullptr;
+    void (*start)(const Method&, ServerConnection&, uint32_t stream_id, Nanos deadline,
+                  std::string_view payload) = nullptr;
 
     template <class Class, class Function>
     std::pair<Class*, Function> target() const {
@@ -76,12 +77,13 @@ class MethodTable {
   void insert(Method method);
 
   static Error malformed(const Method& method) {
-    return Error(Code::kInvalidArgument, method.name, "the payload is no valid message of the request's type");
+    return Error(Code::kInvalidArgument, method.name,
+                 "the payload is no valid message of the request's type");
   }
 
   template <class Req, class Resp, class Class>
-  static void start_now(const Method& method, ServerConnection& connection, uint32_t stream_id, Nanos deadline,
-                        std::string_view payload) {
+  static void start_now(const Method& method, ServerConnection& connection, uint32_t stream_id,
+                        Nanos deadline, std::string_view payload) {
     CallContext call(connection, stream_id, deadline);
     Req request;
     if (!request.ParseFromArray(payload.data(), static_cast<int>(payload.size())))
@@ -104,8 +106,8 @@ class MethodTable {
   };
 
   template <class Req, class Resp, class Class>
-  static void start_task(const Method& method, ServerConnection& connection, uint32_t stream_id, Nanos deadline,
-                         std::string_view payload) {
+  static void start_task(const Method& method, ServerConnection& connection, uint32_t stream_id,
+                         Nanos deadline, std::string_view payload) {
     auto call = std::make_unique<Call<Req>>(connection, stream_id, deadline, payload.size());
     if (!call->request.ParseFromArray(payload.data(), static_cast<int>(payload.size())))
       return connection.refuse(call->context, malformed(method));

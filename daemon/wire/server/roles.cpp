@@ -9,8 +9,10 @@ constexpr RoleSet kAdmin = static_cast<RoleSet>(Role::kAdmin);
 constexpr RoleSet kBackend = static_cast<RoleSet>(Role::kBackend);
 constexpr RoleSet kAll = kFrontend | kMount | kAdmin | kBackend;
 
-constexpr std::pair<Role, std::string_view> kNames[] = {
-    {Role::kFrontend, "frontend"}, {Role::kMount, "mount"}, {Role::kAdmin, "admin"}, {Role::kBackend, "backend"}};
+constexpr std::pair<Role, std::string_view> kNames[] = {{Role::kFrontend, "frontend"},
+                                                        {Role::kMount, "mount"},
+                                                        {Role::kAdmin, "admin"},
+                                                        {Role::kBackend, "backend"}};
 
 struct Row {
   std::string_view service;

@@ -15,7 +15,7 @@ enum class Role : uint8_t {
   kFrontend = 1,  // delivers to anyone; everything else of an account only with that user's ticket
   kMount = 2,     // reads and writes the tree
   kAdmin = 4,
-  kBackend = 8,   // other daemons of the cluster
+  kBackend = 8,  // other daemons of the cluster
 };
 using RoleSet = uint8_t;  // of Role bits
 

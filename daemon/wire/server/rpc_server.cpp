@@ -32,7 +32,9 @@ void RpcServer::serve(std::unique_ptr<Stream> stream, PeerIdentity peer) {
   loop_.spawn(serve_one(std::move(connection)));
 }
 
-Task<void> RpcServer::serve_one(std::shared_ptr<ServerConnection> connection) { co_await connection->serve(); }
+Task<void> RpcServer::serve_one(std::shared_ptr<ServerConnection> connection) {
+  co_await connection->serve();
+}
 
 Task<void> RpcServer::accept(RpcServer& server, std::shared_ptr<Accepting> from) {
   constexpr Nanos kPauseAfterFailure = 100 * kMillisecond;
@@ -67,8 +69,8 @@ Task<void> RpcServer::shake_hands(RpcServer& server, std::shared_ptr<const TlsCo
   Stream* const open = stream.get();
   const std::string peer_name = stream->peer().to_string();
   server.shaking_hands_.insert(open);
-  auto shaken =
-      co_await TlsStream::accept(server.loop_, *tls, std::move(stream), server.loop_.now() + kHandshakeTimeout);
+  auto shaken = co_await TlsStream::accept(server.loop_, *tls, std::move(stream),
+                                           server.loop_.now() + kHandshakeTimeout);
   server.shaking_hands_.erase(open);
   if (!shaken) {
     log_event(LogLevel::kWarning, "handshake-failed", peer_name, {{"error", shaken.error().to_string()}});

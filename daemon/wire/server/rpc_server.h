@@ -1,5 +1,6 @@
-// RpcServer: the wire protocol's server on one loop. A daemon has one for each loop, all with one MethodTable; the
-// kernel spreads the connections (SO_REUSEPORT, or UringLoop::share for Unix sockets). For the loop's thread only.
+// RpcServer: the wire protocol's server on one loop. A daemon has one for each loop, all with one
+// MethodTable; the kernel spreads the connections (SO_REUSEPORT, or UringLoop::share for Unix sockets). For
+// the loop's thread only.
 #pragma once
 
 #include <memory>
@@ -13,9 +14,9 @@
 namespace canopy::wire {
 
 struct RpcServerOptions {
-  std::string cluster = {};               // of which certificates count; empty: any
+  std::string cluster = {};                  // of which certificates count; empty: any
   std::vector<uint32_t> frontend_uids = {};  // Unix peers with role frontend
-  uint32_t own_uid = ~0u;                 // Unix peer with role admin, besides root; ~0: this process's
+  uint32_t own_uid = ~0u;                    // Unix peer with role admin, besides root; ~0: this process's
   // Role of a peer without credentials (plain TCP, a simulated stream). For tests and measurements.
   Role unknown_peer = Role::kNone;
   uint32_t connections_max = kWireConnectionsPerLoopMax;
@@ -26,7 +27,7 @@ struct RpcServerStats {
   uint64_t connections = 0;  // open now
   uint64_t accepted = 0;
   uint64_t requests = 0;
-  uint64_t refused = 0;      // answered with a failure
+  uint64_t refused = 0;  // answered with a failure
   uint64_t calls_under_way = 0;
 };
 
@@ -40,14 +41,15 @@ class RpcServer {
 
   static constexpr Nanos kHandshakeTimeout = 10 * kSecond;
 
-  // Accepts from it until stop(). Any number of listeners. With `tls` (that asks for certificates) every connection
-  // begins with a handshake, and the certificate's URI name gives the role.
+  // Accepts from it until stop(). Any number of listeners. With `tls` (that asks for certificates) every
+  // connection begins with a handshake, and the certificate's URI name gives the role.
   void serve(std::unique_ptr<Listener> listener, std::shared_ptr<const TlsContext> tls = nullptr);
   // Serves one connected stream.
   void serve(std::unique_ptr<Stream> stream, PeerIdentity peer);
 
-  // Ends the server: accepts no more, refuses new calls with kTryAgain (object kDrainingObject), waits until `deadline`
-  // for calls under way, sends their answers and closes. Calls that still run then are cancelled and waited for.
+  // Ends the server: accepts no more, refuses new calls with kTryAgain (object kDrainingObject), waits until
+  // `deadline` for calls under way, sends their answers and closes. Calls that still run then are cancelled
+  // and waited for.
   Task<void> stop(Nanos deadline);
 
   const RpcServerStats& stats() const { return stats_; }

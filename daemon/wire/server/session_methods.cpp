@@ -10,10 +10,12 @@ void SessionMethods::add_to(MethodTable& table) {
 
 Result<v1::HelloResponse> SessionMethods::hello(CallContext& call, const v1::HelloRequest& request) {
   if (request.version() == 0)
-    return fail(Code::kInvalidArgument, "version", "name the highest protocol version that you speak, from 1");
+    return fail(Code::kInvalidArgument, "version",
+                "name the highest protocol version that you speak, from 1");
   if (!request.role().empty()) {
     const auto role = parse_role(request.role());
-    if (!role) return fail(Code::kInvalidArgument, "role", fmt::format("there is no role '{}'", request.role()));
+    if (!role)
+      return fail(Code::kInvalidArgument, "role", fmt::format("there is no role '{}'", request.role()));
     CANOPY_TRY(call.connection().lower_role(*role));
   }
   v1::HelloResponse response;

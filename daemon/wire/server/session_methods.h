@@ -1,4 +1,5 @@
-// The Session service's methods that need nothing but the connection: Hello, Ping, Cancel. (Authenticate needs accounts.)
+// The Session service's methods that need nothing but the connection: Hello, Ping, Cancel. (Authenticate
+// needs accounts.)
 #pragma once
 
 #include <functional>

@@ -21,12 +21,14 @@ Task<Result<Node::Found>> enter(Node& node, CallContext& call, const v1::Account
   auto found = co_await node.find(std::move(address));
   if (!found) co_return found;
   if (ticket) {
-    if (found->settings->session_generation != ticket->generation || found->settings->use == AccountUse::kDisabled) {
+    if (found->settings->session_generation != ticket->generation ||
+        found->settings->use == AccountUse::kDisabled) {
       co_return fail(Code::kUnauthenticated, ticket->account, "the session has ended; log in again");
     }
   }
   bool closed = found->settings->use == AccountUse::kSuspended && need == Need::kMailboxes;
-  if (closed) co_return fail(Code::kSuspended, found->address.to_string(), "the account is suspended; resume it first");
+  if (closed)
+    co_return fail(Code::kSuspended, found->address.to_string(), "the account is suspended; resume it first");
   co_return found;
 }
 

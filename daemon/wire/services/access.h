@@ -1,4 +1,5 @@
-// Who may use which account in a call: the check that every method of an account begins with (docs/protocol, "Tickets").
+// Who may use which account in a call: the check that every method of an account begins with (docs/protocol,
+// "Tickets").
 #pragma once
 
 #include "daemon/wire/server/call_context.h"
@@ -11,7 +12,8 @@ enum class Need {
   kRecord,     // its settings, state, location: an admin may see those of a suspended account
 };
 
-// The account that a call names and may use. Ends on the account's loop. A frontend needs the account's ticket.
+// The account that a call names and may use. Ends on the account's loop. A frontend needs the account's
+// ticket.
 Task<Result<Node::Found>> enter(Node& node, CallContext& call, const v1::AccountRef& ref, Need need);
 
 // The same with the account open.

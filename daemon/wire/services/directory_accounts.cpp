@@ -32,7 +32,8 @@ Task<Result<void>> DirectoryService::create_account(const v1::NewAccount& row) {
   Shard& owner = node_.shard_of(domain->slot);
   co_await owner.loop.switch_to();
   auto alias = co_await owner.aliases.find(domain, address.account);
-  if (alias) co_return fail(Code::kAlreadyExists, address.to_string(), fmt::format("it is an alias of {}", *alias));
+  if (alias)
+    co_return fail(Code::kAlreadyExists, address.to_string(), fmt::format("it is an alias of {}", *alias));
   if (alias.error().code() != Code::kNotFound) co_return fail(std::move(alias).error());
   co_await shard.loop.switch_to();
   co_return co_await shard.accounts.create(address, std::move(settings));
@@ -48,8 +49,8 @@ Task<void> DirectoryService::create_one(Loop& home, const v1::NewAccount& row, b
   if (!out->existed() || !exist_ok) fill_error(made.error(), *out->mutable_error());
 }
 
-Task<Result<v1::CreateAccountsResponse>> DirectoryService::create_accounts(CallContext& call,
-                                                                           const v1::CreateAccountsRequest& request) {
+Task<Result<v1::CreateAccountsResponse>> DirectoryService::create_accounts(
+    CallContext& call, const v1::CreateAccountsRequest& request) {
   if (request.accounts_size() > static_cast<int>(kPageEntriesMax)) {
     co_return fail(Code::kTooLarge, "accounts", fmt::format("at most {} at once", kPageEntriesMax));
   }
@@ -57,14 +58,16 @@ Task<Result<v1::CreateAccountsResponse>> DirectoryService::create_accounts(CallC
   for (int i = 0; i < request.accounts_size(); ++i) response.add_results();
   TaskGroup group(call.loop());
   for (int i = 0; i < request.accounts_size(); ++i) {
-    group.spawn(create_one(call.loop(), request.accounts(i), request.exist_ok(), response.mutable_results(i)));
+    group.spawn(
+        create_one(call.loop(), request.accounts(i), request.exist_ok(), response.mutable_results(i)));
     while (group.count() >= 64) co_await call.loop().yield();
   }
   co_await group.join();
   co_return response;
 }
 
-Task<Result<v1::ListAccountsResponse>> DirectoryService::list_accounts(CallContext&, const v1::ListRequest& request) {
+Task<Result<v1::ListAccountsResponse>> DirectoryService::list_accounts(CallContext&,
+                                                                       const v1::ListRequest& request) {
   CANOPY_CO_ASSIGN(auto domain, domain_named(request.domain()));
   uint32_t limit = request.limit() == 0 ? kPageEntriesMax : std::min(request.limit(), kPageEntriesMax);
   auto page =
@@ -106,7 +109,8 @@ Task<Result<v1::Account>> DirectoryService::rename_account(CallContext&, const v
   CANOPY_CO_ASSIGN(AccountAddress from, parse_address(request.from()));
   CANOPY_CO_ASSIGN(AccountAddress to, parse_address(request.to()));
   auto taken = co_await node_.find(to);
-  if (taken) co_return fail(Code::kAlreadyExists, to.to_string(), "there is such an account or alias already");
+  if (taken)
+    co_return fail(Code::kAlreadyExists, to.to_string(), "there is such an account or alias already");
   if (taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
   Shard& shard = node_.shard_of(from);
   co_await shard.loop.switch_to();
@@ -125,7 +129,8 @@ Task<Result<v1::Empty>> DirectoryService::delete_account(CallContext&, const v1:
   co_return v1::Empty();
 }
 
-Task<Result<v1::Empty>> DirectoryService::set_password(CallContext& call, const v1::SetPasswordRequest& request) {
+Task<Result<v1::Empty>> DirectoryService::set_password(CallContext& call,
+                                                       const v1::SetPasswordRequest& request) {
   auto record =
       co_await node_.workers().run(call.loop(), [&request] { return make_password(request.password()); });
   if (!record) co_return fail(std::move(record).error());
@@ -185,7 +190,8 @@ Task<Result<v1::Empty>> DirectoryService::set_alias(CallContext&, const v1::SetA
   co_return v1::Empty();
 }
 
-Task<Result<v1::ListAliasesResponse>> DirectoryService::list_aliases(CallContext&, const v1::ListRequest& request) {
+Task<Result<v1::ListAliasesResponse>> DirectoryService::list_aliases(CallContext&,
+                                                                     const v1::ListRequest& request) {
   CANOPY_CO_ASSIGN(auto domain, domain_named(request.domain()));
   uint32_t limit = request.limit() == 0 ? kPageEntriesMax : std::min(request.limit(), kPageEntriesMax);
   Shard& owner = node_.shard_of(domain->slot);
@@ -202,7 +208,8 @@ Task<Result<v1::ListAliasesResponse>> DirectoryService::list_aliases(CallContext
   co_return out;
 }
 
-Task<void> DirectoryService::resolve_one(Loop& home, std::string address, uint64_t bytes, v1::ResolveResult* out) {
+Task<void> DirectoryService::resolve_one(Loop& home, std::string address, uint64_t bytes,
+                                         v1::ResolveResult* out) {
   std::string name;
   Result<void> verdict;
   auto parsed = parse_address(address);
@@ -236,7 +243,8 @@ Task<void> DirectoryService::resolve_one(Loop& home, std::string address, uint64
   if (!verdict) fill_error(verdict.error(), *out->mutable_error());
 }
 
-Task<Result<v1::ResolveResponse>> DirectoryService::resolve(CallContext& call, const v1::ResolveRequest& request) {
+Task<Result<v1::ResolveResponse>> DirectoryService::resolve(CallContext& call,
+                                                            const v1::ResolveRequest& request) {
   if (request.addresses_size() > static_cast<int>(kPageEntriesMax)) {
     co_return fail(Code::kTooLarge, "addresses", fmt::format("at most {} at once", kPageEntriesMax));
   }

@@ -14,7 +14,8 @@ void DirectoryService::add_to(MethodTable& table) {
   table.add<v1::DomainRequest, v1::Domain>(kName, "GetDomain", this, &S::get_domain);
   table.add<v1::RenameRequest, v1::Domain>(kName, "RenameDomain", this, &S::rename_domain);
   table.add<v1::DeleteRequest, v1::Empty>(kName, "DeleteDomain", this, &S::delete_domain);
-  table.add<v1::CreateAccountsRequest, v1::CreateAccountsResponse>(kName, "CreateAccounts", this, &S::create_accounts);
+  table.add<v1::CreateAccountsRequest, v1::CreateAccountsResponse>(kName, "CreateAccounts", this,
+                                                                   &S::create_accounts);
   table.add<v1::ListRequest, v1::ListAccountsResponse>(kName, "ListAccounts", this, &S::list_accounts);
   table.add<v1::AccountRef, v1::Account>(kName, "GetAccount", this, &S::get_account);
   table.add<v1::RenameRequest, v1::Account>(kName, "RenameAccount", this, &S::rename_account);
@@ -46,10 +47,12 @@ Result<std::shared_ptr<const Domain>> DirectoryService::domain_named(const std::
   return at->second;
 }
 
-Task<Result<v1::Domain>> DirectoryService::create_domain(CallContext&, const v1::CreateDomainRequest& request) {
+Task<Result<v1::Domain>> DirectoryService::create_domain(CallContext&,
+                                                         const v1::CreateDomainRequest& request) {
   CANOPY_CO_ASSIGN(std::string name, prepare_domain(request.name()));
   dict::Dict settings;
-  settings.set(kAccountFolderingKey, request.account_foldering().empty() ? "flat" : request.account_foldering());
+  settings.set(kAccountFolderingKey,
+               request.account_foldering().empty() ? "flat" : request.account_foldering());
   settings.set(kFastIndexKey, request.fast_index());
   std::shared_ptr<const Domain> made;
   auto create = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
@@ -74,7 +77,8 @@ Task<Result<v1::Domain>> DirectoryService::create_domain(CallContext&, const v1:
   co_return describe_domain(*made);
 }
 
-Task<Result<v1::ListDomainsResponse>> DirectoryService::list_domains(CallContext&, const v1::ListRequest& request) {
+Task<Result<v1::ListDomainsResponse>> DirectoryService::list_domains(CallContext&,
+                                                                     const v1::ListRequest& request) {
   v1::ListDomainsResponse out;
   uint32_t limit = request.limit() == 0 ? kPageEntriesMax : std::min(request.limit(), kPageEntriesMax);
   const auto& domains = node_.here().accounts.domains().domains;
@@ -126,8 +130,10 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
       }
       co_await on.loop.switch_to();
       std::string target = out->directory();
-      CANOPY_CO_TRY(co_await make_directories(*on.store, target.substr(0, target.rfind('/')), 0700, Durable::kYes));
-      CANOPY_CO_TRY(co_await on.store->rename(domain->directory(), target, RenameMode::kNoReplace, Durable::kYes));
+      CANOPY_CO_TRY(
+          co_await make_directories(*on.store, target.substr(0, target.rfind('/')), 0700, Durable::kYes));
+      CANOPY_CO_TRY(
+          co_await on.store->rename(domain->directory(), target, RenameMode::kNoReplace, Durable::kYes));
       into.domains.erase(before);
       into.domains[after] = out;
       co_return Result<void>();
@@ -141,14 +147,16 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
   CANOPY_CO_ASSIGN(std::string name, prepare_domain(request.name()));
   bool recursive = request.recursive();
   auto remove = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
-    return [](Node& node, Shard& on, DomainTable& into, std::string domain_name, bool all) -> Task<Result<void>> {
+    return [](Node& node, Shard& on, DomainTable& into, std::string domain_name,
+              bool all) -> Task<Result<void>> {
       auto at = into.domains.find(domain_name);
       if (at == into.domains.end()) co_return fail(Code::kNotFound, domain_name, "there is no such domain");
       std::shared_ptr<const Domain> domain = at->second;
       auto any = co_await has_accounts(on, *domain);
       if (!any) co_return fail(std::move(any).error());
       if (*any && !all) {
-        co_return fail(Code::kNotEmpty, domain_name, "it has accounts; delete them first, or ask for all of it");
+        co_return fail(Code::kNotEmpty, domain_name,
+                       "it has accounts; delete them first, or ask for all of it");
       }
       for (const auto& held : node.shards()) {
         co_await held->loop.switch_to();
@@ -158,8 +166,10 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
       auto staged = co_await on.files.stage_path(domain->slot);
       if (!staged) co_return fail(std::move(staged).error());
       std::string trash = fmt::format("{}/{}", kTrashRoot, staged->substr(kStageRoot.size() + 1));
-      CANOPY_CO_TRY(co_await make_directories(*on.store, trash.substr(0, trash.rfind('/')), 0700, Durable::kNo));
-      CANOPY_CO_TRY(co_await on.store->rename(domain->directory(), trash, RenameMode::kReplace, Durable::kYes));
+      CANOPY_CO_TRY(
+          co_await make_directories(*on.store, trash.substr(0, trash.rfind('/')), 0700, Durable::kNo));
+      CANOPY_CO_TRY(
+          co_await on.store->rename(domain->directory(), trash, RenameMode::kReplace, Durable::kYes));
       on.aliases.forget_domain(domain->directory());
       into.domains.erase(domain_name);
       CANOPY_CO_TRY(co_await remove_tree(*on.store, trash));

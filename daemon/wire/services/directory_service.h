@@ -1,4 +1,5 @@
-// The Directory service of canopy.proto: domains, accounts, aliases. Methods may be called on any loop of the node.
+// The Directory service of canopy.proto: domains, accounts, aliases. Methods may be called on any loop of the
+// node.
 #pragma once
 
 #include "daemon/wire/server/method_table.h"
@@ -20,7 +21,8 @@ class DirectoryService {
   Task<Result<v1::Domain>> rename_domain(CallContext& call, const v1::RenameRequest& request);
   Task<Result<v1::Empty>> delete_domain(CallContext& call, const v1::DeleteRequest& request);
 
-  Task<Result<v1::CreateAccountsResponse>> create_accounts(CallContext& call, const v1::CreateAccountsRequest& request);
+  Task<Result<v1::CreateAccountsResponse>> create_accounts(CallContext& call,
+                                                           const v1::CreateAccountsRequest& request);
   Task<Result<v1::ListAccountsResponse>> list_accounts(CallContext& call, const v1::ListRequest& request);
   Task<Result<v1::Account>> get_account(CallContext& call, const v1::AccountRef& request);
   Task<Result<v1::Account>> rename_account(CallContext& call, const v1::RenameRequest& request);

@@ -34,7 +34,8 @@ void change(dict::Dict& onto, const dict::Dict& with, bool replace) {
 
 Result<void> expect(const dict::Version& is, uint64_t expected, const std::string& object) {
   if (expected == 0 || is.number == expected) return {};
-  return fail(Code::kConflict, object, fmt::format("its version is {}, not {}: read it again", is.number, expected));
+  return fail(Code::kConflict, object,
+              fmt::format("its version is {}, not {}: read it again", is.number, expected));
 }
 
 dict::Dict without_secrets(dict::Dict dict) {
@@ -68,11 +69,13 @@ Task<Result<v1::InfoResponse>> InfoService::get(CallContext& call, const v1::Get
     co_return respond(info->dict, info->version);
   }
   const AccountSettings& settings = *found->settings;
-  const dict::Dict& chosen = request.kind() == v1::EFFECTIVE_SETTINGS ? settings.effective : settings.own.dict;
+  const dict::Dict& chosen =
+      request.kind() == v1::EFFECTIVE_SETTINGS ? settings.effective : settings.own.dict;
   co_return respond(without_secrets(chosen), settings.own.version);
 }
 
-Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name, const v1::SetInfoRequest& request) {
+Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
+                                                       const v1::SetInfoRequest& request) {
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address_or_domain(name));
   CANOPY_CO_ASSIGN(dict::Dict with, dict::parse_dict(request.text(), "text"));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(with, "text"));
@@ -87,9 +90,10 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name, 
       change(file.dict, given, asked.replace());
       CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, domain_name, file));
       if (made->layout != domain->layout) {
-        co_return fail(Code::kUnsupported, domain_name,
-                       "changing the foldering or fast index of a domain that exists needs relocation, which this "
-                       "version lacks; create the domain with it");
+        co_return fail(
+            Code::kUnsupported, domain_name,
+            "changing the foldering or fast index of a domain that exists needs relocation, which this "
+            "version lacks; create the domain with it");
       }
       auto version = co_await on.files.replace(made->slot, made->settings_file(), file.dict, file.version);
       if (!version) co_return fail(std::move(version).error());
@@ -129,7 +133,8 @@ Task<Result<v1::InfoResponse>> InfoService::set(CallContext& call, const v1::Set
   const std::string& name = request.account().name();
   bool of_account = call.role() == Role::kFrontend || (!name.empty() && name.front() != '@');
   if (!of_account) {
-    if (request.kind() != v1::SETTINGS) co_return fail(Code::kInvalidArgument, "kind", "only accounts have info");
+    if (request.kind() != v1::SETTINGS)
+      co_return fail(Code::kInvalidArgument, "kind", "only accounts have info");
     if (name.empty()) co_return co_await set_defaults(request);
     co_return co_await set_domain(name, request);
   }
@@ -156,18 +161,20 @@ Task<Result<v1::InfoResponse>> InfoService::set(CallContext& call, const v1::Set
   }
   for (std::string_view key : kGuardedKeys) {
     if (with.contains(key)) {
-      co_return fail(Code::kInvalidArgument, std::string(key), "this setting is changed by its own command only");
+      co_return fail(Code::kInvalidArgument, std::string(key),
+                     "this setting is changed by its own command only");
     }
   }
-  auto version = co_await accounts.change_settings(
-      found->address, request.expected_version(), [&](dict::Dict& dict) -> Result<void> {
-        dict::Dict before = dict;
-        change(dict, with, request.replace());
-        for (std::string_view key : kGuardedKeys) {
-          if (const dict::Value* value = before.find(key)) dict.set(key, *value);
-        }
-        return {};
-      });
+  auto version = co_await accounts.change_settings(found->address, request.expected_version(),
+                                                   [&](dict::Dict& dict) -> Result<void> {
+                                                     dict::Dict before = dict;
+                                                     change(dict, with, request.replace());
+                                                     for (std::string_view key : kGuardedKeys) {
+                                                       if (const dict::Value* value = before.find(key))
+                                                         dict.set(key, *value);
+                                                     }
+                                                     return {};
+                                                   });
   if (!version) co_return fail(std::move(version).error());
   auto now = co_await accounts.settings(found->address);
   if (!now) co_return fail(std::move(now).error());

@@ -69,7 +69,8 @@ Task<Result<void>> LoginService::check_password(Node::Found& found, std::string_
     co_return Result<void>();
   }
   const PasswordRecord& stored = *record;
-  auto right = co_await node_.workers().run(shard.loop, [&stored, password] { return verify_password(stored, password); });
+  auto right = co_await node_.workers().run(
+      shard.loop, [&stored, password] { return verify_password(stored, password); });
   if (!right) co_return fail(std::move(right).error());
   if (!*right) co_return refuse(name);
   shard.credentials.remember(name, record->argon2, password, now);
@@ -97,12 +98,14 @@ static Result<void> may_log_in(const Node::Found& found) {
               fmt::format("the account is {}", account_use_name(found.settings->use)));
 }
 
-Task<Result<v1::AuthenticateResponse>> LoginService::plain(CallContext& call, const v1::AuthenticateRequest& request) {
+Task<Result<v1::AuthenticateResponse>> LoginService::plain(CallContext& call,
+                                                           const v1::AuthenticateRequest& request) {
   // RFC 4616: [authzid] NUL authcid NUL passwd
   std::string_view message = request.response();
   size_t first = message.find('\0');
   size_t second = first == std::string_view::npos ? first : message.find('\0', first + 1);
-  if (second == std::string_view::npos) co_return fail(Code::kInvalidArgument, "response", "it is no PLAIN message");
+  if (second == std::string_view::npos)
+    co_return fail(Code::kInvalidArgument, "response", "it is no PLAIN message");
   std::string_view authorization = message.substr(0, first);
   std::string_view name = message.substr(first + 1, second - first - 1);
   std::string_view password = message.substr(second + 1);
@@ -116,7 +119,8 @@ Task<Result<v1::AuthenticateResponse>> LoginService::plain(CallContext& call, co
     if (found.error().code() != Code::kNotFound) co_return fail(std::move(found).error());
     // As slow as for an account that exists.
     Loop& here = node_.here().loop;
-    auto spent = co_await node_.workers().run(here, [password] { return make_password(password).has_value(); });
+    auto spent =
+        co_await node_.workers().run(here, [password] { return make_password(password).has_value(); });
     if (!spent && spent.error().retryable()) co_return fail(std::move(spent).error());
     co_return refuse(std::string(name));
   }
@@ -125,7 +129,8 @@ Task<Result<v1::AuthenticateResponse>> LoginService::plain(CallContext& call, co
   co_return grant(call, *found);
 }
 
-Task<Result<v1::AuthenticateResponse>> LoginService::scram(CallContext& call, const v1::AuthenticateRequest& request) {
+Task<Result<v1::AuthenticateResponse>> LoginService::scram(CallContext& call,
+                                                           const v1::AuthenticateRequest& request) {
   Conversations& conversations = call.connection().attachment<Conversations>();
   Loop& home = call.loop();
   if (request.conversation().empty()) {
@@ -158,12 +163,14 @@ Task<Result<v1::AuthenticateResponse>> LoginService::scram(CallContext& call, co
     v1::AuthenticateResponse out;
     out.set_challenge(server.challenge());
     out.set_conversation(id);
-    conversations.by_id.emplace(id, Conversations::One{std::move(server), account, home.now() + kConversationNanos});
+    conversations.by_id.emplace(
+        id, Conversations::One{std::move(server), account, home.now() + kConversationNanos});
     co_return out;
   }
   auto at = conversations.by_id.find(request.conversation());
   if (at == conversations.by_id.end()) {
-    co_return fail(Code::kUnauthenticated, "conversation", "there is none of that id on this connection; begin again");
+    co_return fail(Code::kUnauthenticated, "conversation",
+                   "there is none of that id on this connection; begin again");
   }
   Conversations::One conversation = std::move(at->second);
   conversations.by_id.erase(at);

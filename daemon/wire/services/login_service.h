@@ -1,4 +1,5 @@
-// Session.Authenticate: SASL PLAIN and SCRAM-SHA-256, ending in a ticket. Methods may be called on any loop of the node.
+// Session.Authenticate: SASL PLAIN and SCRAM-SHA-256, ending in a ticket. Methods may be called on any loop
+// of the node.
 #pragma once
 
 #include "daemon/wire/server/method_table.h"
@@ -12,7 +13,8 @@ class LoginService {
   void add_to(MethodTable& table);  // this must outlive the server
 
  private:
-  Task<Result<v1::AuthenticateResponse>> authenticate(CallContext& call, const v1::AuthenticateRequest& request);
+  Task<Result<v1::AuthenticateResponse>> authenticate(CallContext& call,
+                                                      const v1::AuthenticateRequest& request);
   Task<Result<v1::AuthenticateResponse>> plain(CallContext& call, const v1::AuthenticateRequest& request);
   Task<Result<v1::AuthenticateResponse>> scram(CallContext& call, const v1::AuthenticateRequest& request);
   Task<Result<void>> check_password(Node::Found& found, std::string_view password);

@@ -69,7 +69,8 @@ Task<Result<v1::OpenUploadResponse>> MailboxesService::open_upload(CallContext& 
   }
   Uploads& uploads = call.connection().attachment<Uploads>();
   if (uploads.by_id.size() >= kUploadsPerConnectionMax) {
-    co_return fail(Code::kBusy, "uploads", fmt::format("a connection has at most {}", kUploadsPerConnectionMax));
+    co_return fail(Code::kBusy, "uploads",
+                   fmt::format("a connection has at most {}", kUploadsPerConnectionMax));
   }
   auto upload = std::make_shared<Upload>();
   v1::OpenUploadResponse out;
@@ -111,13 +112,16 @@ static Task<void> upload_to(Loop& home, UploadTarget* target, std::string_view b
   }
 }
 
-Task<Result<v1::UploadResponse>> MailboxesService::upload(CallContext& call, const v1::UploadRequest& request) {
+Task<Result<v1::UploadResponse>> MailboxesService::upload(CallContext& call,
+                                                          const v1::UploadRequest& request) {
   CANOPY_CO_ASSIGN(std::shared_ptr<Upload> upload, upload_of(call, request.upload_id()));
   if (request.data().size() > kWireChunkBytesMax || request.data().empty()) {
-    co_return fail(Code::kInvalidArgument, "data", fmt::format("a chunk has 1 to {} bytes", kWireChunkBytesMax));
+    co_return fail(Code::kInvalidArgument, "data",
+                   fmt::format("a chunk has 1 to {} bytes", kWireChunkBytesMax));
   }
   if (upload->busy || request.offset() != upload->bytes) {
-    co_return fail(Code::kConflict, "offset", fmt::format("the next chunk begins at {}, one at a time", upload->bytes));
+    co_return fail(Code::kConflict, "offset",
+                   fmt::format("the next chunk begins at {}, one at a time", upload->bytes));
   }
   if (upload->bytes + request.data().size() > kMessageBytesMax) {
     co_return fail(Code::kTooLarge, "data", fmt::format("a message has at most {} bytes", kMessageBytesMax));
@@ -177,8 +181,8 @@ Task<Result<RequestResult>> MailboxesService::deliver_to(const v1::DeliverReques
   co_return co_await account->append(std::move(message));
 }
 
-Task<void> MailboxesService::deliver_one(Loop& home, const v1::DeliverRequest& request, int index, std::string prefix,
-                                         UploadTarget* uploaded, v1::DeliverResult* out) {
+Task<void> MailboxesService::deliver_one(Loop& home, const v1::DeliverRequest& request, int index,
+                                         std::string prefix, UploadTarget* uploaded, v1::DeliverResult* out) {
   auto done = co_await deliver_to(request, index, prefix, uploaded, out);
   co_await home.switch_to();
   if (!done) {
@@ -190,7 +194,8 @@ Task<void> MailboxesService::deliver_one(Loop& home, const v1::DeliverRequest& r
   out->set_uid_validity(done->uidvalidity);
 }
 
-Task<Result<v1::DeliverResponse>> MailboxesService::deliver(CallContext& call, const v1::DeliverRequest& request) {
+Task<Result<v1::DeliverResponse>> MailboxesService::deliver(CallContext& call,
+                                                            const v1::DeliverRequest& request) {
   if (request.recipients_size() == 0 || request.recipients_size() > static_cast<int>(kPageEntriesMax)) {
     co_return fail(Code::kInvalidArgument, "recipients", fmt::format("1 to {} at once", kPageEntriesMax));
   }
@@ -225,11 +230,13 @@ Task<Result<v1::DeliverResponse>> MailboxesService::deliver(CallContext& call, c
   co_return out;
 }
 
-Task<Result<v1::AppendResponse>> MailboxesService::append(CallContext& call, const v1::AppendRequest& request) {
+Task<Result<v1::AppendResponse>> MailboxesService::append(CallContext& call,
+                                                          const v1::AppendRequest& request) {
   NewMessage message;
   CANOPY_CO_ASSIGN(message.request_id, request_id_of(request.request_id()));
-  CANOPY_CO_ASSIGN(message.mailbox,
-                   canonical_mailbox_name(request.mailbox().empty() ? kInbox : std::string_view(request.mailbox())));
+  CANOPY_CO_ASSIGN(
+      message.mailbox,
+      canonical_mailbox_name(request.mailbox().empty() ? kInbox : std::string_view(request.mailbox())));
   if (request.content().size() > kWireChunkBytesMax) {
     co_return fail(Code::kTooLarge, "content", "use OpenUpload for more than a chunk");
   }
@@ -240,7 +247,8 @@ Task<Result<v1::AppendResponse>> MailboxesService::append(CallContext& call, con
   if (request.upload_id() != 0) {
     CANOPY_CO_ASSIGN(upload, upload_of(call, request.upload_id()));
     if (upload->targets.size() != 1 || upload->busy) {
-      co_return fail(Code::kInvalidArgument, "upload_id", "the upload was opened for something else, or is not complete");
+      co_return fail(Code::kInvalidArgument, "upload_id",
+                     "the upload was opened for something else, or is not complete");
     }
     if (upload->targets[0]->error) co_return fail(*upload->targets[0]->error);
     message.parts = upload->targets[0]->parts;

@@ -49,8 +49,8 @@ bool put_vanished(const MailboxState& box, uint64_t since, v1::ListMessagesRespo
 
 }  // namespace
 
-Task<Result<v1::ListMessagesResponse>> MailboxesService::list_messages(CallContext& call,
-                                                                       const v1::ListMessagesRequest& request) {
+Task<Result<v1::ListMessagesResponse>> MailboxesService::list_messages(
+    CallContext& call, const v1::ListMessagesRequest& request) {
   auto open = co_await open_account(node_, call, request.account());
   if (!open) co_return fail(std::move(open).error());
   const Account& account = *open->account;
@@ -80,10 +80,12 @@ Task<Result<v1::ListMessagesResponse>> MailboxesService::list_messages(CallConte
 Task<Result<v1::FetchResponse>> MailboxesService::fetch(CallContext& call, const v1::FetchRequest& request) {
   auto open = co_await open_account(node_, call, request.account());
   if (!open) co_return fail(std::move(open).error());
-  CANOPY_CO_ASSIGN(const MailboxState* box, find_mailbox(*open->account, request.mailbox_id(), request.mailbox()));
+  CANOPY_CO_ASSIGN(const MailboxState* box,
+                   find_mailbox(*open->account, request.mailbox_id(), request.mailbox()));
   const MessageRow* row = box->find(request.uid());
   if (row == nullptr) {
-    co_return fail(Code::kNotFound, open->account->name(), fmt::format("{} has no UID {}", box->name, request.uid()));
+    co_return fail(Code::kNotFound, open->account->name(),
+                   fmt::format("{} has no UID {}", box->name, request.uid()));
   }
   uint64_t size = row->size;
   uint64_t wanted = request.bytes() == 0 ? kWireChunkBytesMax : std::min(request.bytes(), kWireChunkBytesMax);
@@ -104,7 +106,8 @@ Task<Result<v1::FetchManyResponse>> MailboxesService::fetch_many(CallContext& ca
   Account& account = *open->account;
   CANOPY_CO_ASSIGN(const MailboxState* box, find_mailbox(account, request.mailbox_id(), request.mailbox()));
   uint32_t mailbox_id = box->id;
-  uint64_t budget = request.max_bytes() == 0 ? kWireChunkBytesMax : std::min(request.max_bytes(), kWireChunkBytesMax);
+  uint64_t budget =
+      request.max_bytes() == 0 ? kWireChunkBytesMax : std::min(request.max_bytes(), kWireChunkBytesMax);
   v1::FetchManyResponse out;
   uint64_t used = 0;
   for (uint32_t uid : request.uids()) {
@@ -138,7 +141,8 @@ Task<Result<v1::StoreFlagsResponse>> MailboxesService::store_flags(CallContext& 
   CANOPY_CO_ASSIGN(change.request_id, request_id_of(request.request_id()));
   auto open = co_await open_account(node_, call, request.account());
   if (!open) co_return fail(std::move(open).error());
-  CANOPY_CO_ASSIGN(const MailboxState* box, find_mailbox(*open->account, request.mailbox_id(), request.mailbox()));
+  CANOPY_CO_ASSIGN(const MailboxState* box,
+                   find_mailbox(*open->account, request.mailbox_id(), request.mailbox()));
   change.mailbox_id = box->id;
   change.uids = ranges_of(request.uids());
   change.mode = request.mode() == v1::StoreFlagsRequest::ADD      ? FlagsMode::kAdd
@@ -156,14 +160,16 @@ Task<Result<v1::StoreFlagsResponse>> MailboxesService::store_flags(CallContext& 
   co_return out;
 }
 
-Task<Result<v1::ExpungeResponse>> MailboxesService::expunge(CallContext& call, const v1::ExpungeRequest& request) {
+Task<Result<v1::ExpungeResponse>> MailboxesService::expunge(CallContext& call,
+                                                            const v1::ExpungeRequest& request) {
   CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   if (request.uids().empty() && !request.only_deleted()) {
     co_return fail(Code::kInvalidArgument, "uids", "name the UIDs, or only_deleted for all that are marked");
   }
   auto open = co_await open_account(node_, call, request.account());
   if (!open) co_return fail(std::move(open).error());
-  CANOPY_CO_ASSIGN(const MailboxState* box, find_mailbox(*open->account, request.mailbox_id(), request.mailbox()));
+  CANOPY_CO_ASSIGN(const MailboxState* box,
+                   find_mailbox(*open->account, request.mailbox_id(), request.mailbox()));
   auto done = co_await open->account->expunge(box->id, ranges_of(request.uids()), request.only_deleted(), id);
   if (!done) co_return fail(std::move(done).error());
   node_.counters().mutations.fetch_add(1, std::memory_order_relaxed);
@@ -185,10 +191,12 @@ Task<Result<v1::CopyResponse>> MailboxesService::copy(CallContext& call, const v
   v1::CopyResponse out;
   out.set_uid_validity(done->uidvalidity);
   for (const UidRange& range : done->source_uids) {
-    for (uint64_t uid = range.first; uid <= range.last; ++uid) out.add_source_uids(static_cast<uint32_t>(uid));
+    for (uint64_t uid = range.first; uid <= range.last; ++uid)
+      out.add_source_uids(static_cast<uint32_t>(uid));
   }
   for (const UidRange& range : done->uids) {
-    for (uint64_t uid = range.first; uid <= range.last; ++uid) out.add_target_uids(static_cast<uint32_t>(uid));
+    for (uint64_t uid = range.first; uid <= range.last; ++uid)
+      out.add_target_uids(static_cast<uint32_t>(uid));
   }
   co_return out;
 }

@@ -1,4 +1,5 @@
-// Mailboxes as such, and the maildrop lock. Messages: mailboxes_messages.cpp; delivery and uploads: mailboxes_delivery.cpp.
+// Mailboxes as such, and the maildrop lock. Messages: mailboxes_messages.cpp; delivery and uploads:
+// mailboxes_delivery.cpp.
 #include "daemon/wire/services/mailboxes_service.h"
 
 #include "daemon/account/mailbox_name.h"
@@ -18,23 +19,27 @@ void MailboxesService::add_to(MethodTable& table) {
   table.add<v1::UploadRequest, v1::UploadResponse>(kName, "Upload", this, &S::upload);
   table.add<v1::DeliverRequest, v1::DeliverResponse>(kName, "Deliver", this, &S::deliver);
   table.add<v1::AppendRequest, v1::AppendResponse>(kName, "Append", this, &S::append);
-  table.add<v1::ListMessagesRequest, v1::ListMessagesResponse>(kName, "ListMessages", this, &S::list_messages);
+  table.add<v1::ListMessagesRequest, v1::ListMessagesResponse>(kName, "ListMessages", this,
+                                                               &S::list_messages);
   table.add<v1::FetchRequest, v1::FetchResponse>(kName, "Fetch", this, &S::fetch);
   table.add<v1::FetchManyRequest, v1::FetchManyResponse>(kName, "FetchMany", this, &S::fetch_many);
   table.add<v1::StoreFlagsRequest, v1::StoreFlagsResponse>(kName, "StoreFlags", this, &S::store_flags);
   table.add<v1::ExpungeRequest, v1::ExpungeResponse>(kName, "Expunge", this, &S::expunge);
   table.add<v1::CopyRequest, v1::CopyResponse>(kName, "Copy", this, &S::copy);
-  table.add<v1::LockMaildropRequest, v1::LockMaildropResponse>(kName, "LockMaildrop", this, &S::lock_maildrop);
+  table.add<v1::LockMaildropRequest, v1::LockMaildropResponse>(kName, "LockMaildrop", this,
+                                                               &S::lock_maildrop);
   table.add<v1::UnlockMaildropRequest, v1::Empty>(kName, "UnlockMaildrop", this, &S::unlock_maildrop);
 }
 
 Result<const MailboxState*> find_mailbox(const Account& account, uint32_t id, const std::string& name) {
   if (id != 0) {
     const MailboxState* box = account.state().mailbox(id);
-    if (box == nullptr) return fail(Code::kNotFound, account.name(), fmt::format("there is no mailbox with id {}", id));
+    if (box == nullptr)
+      return fail(Code::kNotFound, account.name(), fmt::format("there is no mailbox with id {}", id));
     return box;
   }
-  CANOPY_ASSIGN(std::string canonical, canonical_mailbox_name(name.empty() ? kInbox : std::string_view(name)));
+  CANOPY_ASSIGN(std::string canonical,
+                canonical_mailbox_name(name.empty() ? kInbox : std::string_view(name)));
   const MailboxState* box = account.state().mailbox(canonical);
   if (box == nullptr && canonical == kInbox) {
     static const MailboxState kEmptyInbox = [] {
@@ -44,7 +49,8 @@ Result<const MailboxState*> find_mailbox(const Account& account, uint32_t id, co
     }();
     return &kEmptyInbox;
   }
-  if (box == nullptr) return fail(Code::kNotFound, account.name(), fmt::format("there is no mailbox {}", canonical));
+  if (box == nullptr)
+    return fail(Code::kNotFound, account.name(), fmt::format("there is no mailbox {}", canonical));
   return box;
 }
 
@@ -60,7 +66,8 @@ static void describe(const Account& account, const MailboxState& box, v1::Mailbo
   out.set_subscribed(account.state().subscriptions().contains(box.name));
 }
 
-Task<Result<v1::ListMailboxesResponse>> MailboxesService::list(CallContext& call, const v1::AccountRef& request) {
+Task<Result<v1::ListMailboxesResponse>> MailboxesService::list(CallContext& call,
+                                                               const v1::AccountRef& request) {
   auto open = co_await open_account(node_, call, request);
   if (!open) co_return fail(std::move(open).error());
   const Account& account = *open->account;
@@ -74,7 +81,8 @@ Task<Result<v1::ListMailboxesResponse>> MailboxesService::list(CallContext& call
   co_return out;
 }
 
-Task<Result<v1::Mailbox>> MailboxesService::create(CallContext& call, const v1::CreateMailboxRequest& request) {
+Task<Result<v1::Mailbox>> MailboxesService::create(CallContext& call,
+                                                   const v1::CreateMailboxRequest& request) {
   CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   auto open = co_await open_account(node_, call, request.account());
   if (!open) co_return fail(std::move(open).error());
@@ -117,20 +125,22 @@ Task<Result<v1::Empty>> MailboxesService::subscribe(CallContext& call, const v1:
 Task<Result<v1::Mailbox>> MailboxesService::status(CallContext& call, const v1::MailboxRequest& request) {
   auto open = co_await open_account(node_, call, request.account());
   if (!open) co_return fail(std::move(open).error());
-  CANOPY_CO_ASSIGN(const MailboxState* box, find_mailbox(*open->account, request.mailbox_id(), request.mailbox()));
+  CANOPY_CO_ASSIGN(const MailboxState* box,
+                   find_mailbox(*open->account, request.mailbox_id(), request.mailbox()));
   v1::Mailbox out;
   describe(*open->account, *box, out);
   co_return out;
 }
 
-Task<Result<v1::LockMaildropResponse>> MailboxesService::lock_maildrop(CallContext& call,
-                                                                       const v1::LockMaildropRequest& request) {
+Task<Result<v1::LockMaildropResponse>> MailboxesService::lock_maildrop(
+    CallContext& call, const v1::LockMaildropRequest& request) {
   auto found = co_await enter(node_, call, request.account(), Need::kMailboxes);
   if (!found) co_return fail(std::move(found).error());
   Shard& shard = *found->shard;
   AccountAddress address = found->address;
   uint32_t seconds = std::clamp<uint32_t>(request.seconds(), 1, 24 * 3600);
-  CANOPY_CO_ASSIGN(uint64_t lock, shard.accounts.lock_maildrop(address, shard.loop.now() + seconds * kSecond));
+  CANOPY_CO_ASSIGN(uint64_t lock,
+                   shard.accounts.lock_maildrop(address, shard.loop.now() + seconds * kSecond));
   co_await call.loop().switch_to();
   call.connection().on_close([&shard, address, lock] {
     shard.loop.post([&shard, address, lock] { shard.accounts.unlock_maildrop(address, lock); });
@@ -140,7 +150,8 @@ Task<Result<v1::LockMaildropResponse>> MailboxesService::lock_maildrop(CallConte
   co_return out;
 }
 
-Task<Result<v1::Empty>> MailboxesService::unlock_maildrop(CallContext& call, const v1::UnlockMaildropRequest& request) {
+Task<Result<v1::Empty>> MailboxesService::unlock_maildrop(CallContext& call,
+                                                          const v1::UnlockMaildropRequest& request) {
   auto found = co_await enter(node_, call, request.account(), Need::kRecord);
   if (!found) co_return fail(std::move(found).error());
   found->shard->accounts.unlock_maildrop(found->address, request.lock_id());

@@ -26,19 +26,22 @@ class MailboxesService {
   Task<Result<v1::UploadResponse>> upload(CallContext& call, const v1::UploadRequest& request);
   Task<Result<v1::DeliverResponse>> deliver(CallContext& call, const v1::DeliverRequest& request);
   Task<Result<v1::AppendResponse>> append(CallContext& call, const v1::AppendRequest& request);
-  Task<Result<v1::ListMessagesResponse>> list_messages(CallContext& call, const v1::ListMessagesRequest& request);
+  Task<Result<v1::ListMessagesResponse>> list_messages(CallContext& call,
+                                                       const v1::ListMessagesRequest& request);
   Task<Result<v1::FetchResponse>> fetch(CallContext& call, const v1::FetchRequest& request);
   Task<Result<v1::FetchManyResponse>> fetch_many(CallContext& call, const v1::FetchManyRequest& request);
   Task<Result<v1::StoreFlagsResponse>> store_flags(CallContext& call, const v1::StoreFlagsRequest& request);
   Task<Result<v1::ExpungeResponse>> expunge(CallContext& call, const v1::ExpungeRequest& request);
   Task<Result<v1::CopyResponse>> copy(CallContext& call, const v1::CopyRequest& request);
-  Task<Result<v1::LockMaildropResponse>> lock_maildrop(CallContext& call, const v1::LockMaildropRequest& request);
+  Task<Result<v1::LockMaildropResponse>> lock_maildrop(CallContext& call,
+                                                       const v1::LockMaildropRequest& request);
   Task<Result<v1::Empty>> unlock_maildrop(CallContext& call, const v1::UnlockMaildropRequest& request);
 
   Task<void> deliver_one(Loop& home, const v1::DeliverRequest& request, int index, std::string prefix,
                          struct UploadTarget* uploaded, v1::DeliverResult* out);
-  Task<Result<RequestResult>> deliver_to(const v1::DeliverRequest& request, int index, std::string_view prefix,
-                                         struct UploadTarget* uploaded, v1::DeliverResult* out);
+  Task<Result<RequestResult>> deliver_to(const v1::DeliverRequest& request, int index,
+                                         std::string_view prefix, struct UploadTarget* uploaded,
+                                         v1::DeliverResult* out);
 
   Node& node_;
 };

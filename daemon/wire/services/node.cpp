@@ -31,7 +31,8 @@ Shard::Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t
       aliases(on, files),
       credentials(kCredentialsCachedMax, kCredentialsCachedSeconds) {}
 
-Node::Node(NodeOptions options, std::vector<std::unique_ptr<Shard>> shards, WorkerPool& workers, uint64_t epoch)
+Node::Node(NodeOptions options, std::vector<std::unique_ptr<Shard>> shards, WorkerPool& workers,
+           uint64_t epoch)
     : options_(std::move(options)),
       shards_(std::move(shards)),
       workers_(workers),

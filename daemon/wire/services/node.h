@@ -1,5 +1,6 @@
-// Node: one backend process: its shards (a loop each with its own view of the stores and the accounts whose slots fall to
-// it) and what they share. Shards are for their loop's thread; Node's own members are constant after start().
+// Node: one backend process: its shards (a loop each with its own view of the stores and the accounts whose
+// slots fall to it) and what they share. Shards are for their loop's thread; Node's own members are constant
+// after start().
 #pragma once
 
 #include <atomic>
@@ -18,12 +19,13 @@ namespace canopy::wire {
 
 // Counters of a process since its start; any thread.
 struct NodeCounters {
-  std::atomic<uint64_t> deliveries{0}, fetches{0}, mutations{0}, logins{0}, login_failures{0}, cached_logins{0};
+  std::atomic<uint64_t> deliveries{0}, fetches{0}, mutations{0}, logins{0}, login_failures{0},
+      cached_logins{0};
 };
 
 struct Shard {
-  Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t index, const AccountsOptions& options,
-        std::function<bool()> lease_held);
+  Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t index,
+        const AccountsOptions& options, std::function<bool()> lease_held);
 
   Loop& loop;
   std::unique_ptr<Store> store;
@@ -63,8 +65,8 @@ class Node {
   uint64_t epoch() const { return epoch_; }
   NodeCounters& counters() { return counters_; }
 
-  // Finds who an address means: the account of that name, or the one that an alias of that name stands for. Ends on the
-  // account's loop, with its settings. kNotFound.
+  // Finds who an address means: the account of that name, or the one that an alias of that name stands for.
+  // Ends on the account's loop, with its settings. kNotFound.
   struct Found {
     Shard* shard = nullptr;
     AccountAddress address;
@@ -72,8 +74,8 @@ class Node {
   };
   Task<Result<Found>> find(AccountAddress address);
 
-  // Changes the table of domains: `change` gets a copy and alters it, one change at a time, then every shard sees the new one.
-  // Begins and ends on the caller's loop.
+  // Changes the table of domains: `change` gets a copy and alters it, one change at a time, then every shard
+  // sees the new one. Begins and ends on the caller's loop.
   using TableChange = std::function<Task<Result<void>>(Shard& shard, DomainTable& table)>;
   Task<Result<void>> change_domains(TableChange change);
 

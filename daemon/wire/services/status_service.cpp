@@ -42,7 +42,9 @@ Task<Result<v1::ListStoresResponse>> StatusService::list_stores(CallContext&, co
   auto marker = co_await check_marker(store, "", "");
   auto space = co_await store.space();
   if (marker) info->set_id(marker->id);
-  info->set_state(!marker ? (marker.error().code() == Code::kConflict ? "wrong" : "down") : !space ? "down" : "up");
+  info->set_state(!marker  ? (marker.error().code() == Code::kConflict ? "wrong" : "down")
+                  : !space ? "down"
+                           : "up");
   if (space) {
     info->set_bytes_total(space->bytes_total);
     info->set_bytes_free(space->bytes_free);
@@ -112,7 +114,8 @@ Task<Result<v1::CheckResponse>> StatusService::check(CallContext& call, const v1
   std::string at_domain = request.cursor().substr(0, slash);
   std::string after = slash == std::string::npos ? "" : request.cursor().substr(slash + 1);
   auto table = node_.here().accounts.domain_table();
-  if (!only.empty() && table->find(only) == nullptr) co_return fail(Code::kNotFound, only, "there is no such domain");
+  if (!only.empty() && table->find(only) == nullptr)
+    co_return fail(Code::kNotFound, only, "there is no such domain");
   for (auto at = table->domains.lower_bound(at_domain); at != table->domains.end(); ++at) {
     if (!only.empty() && at->first != only) continue;
     if (at->first != at_domain) after.clear();
@@ -161,14 +164,17 @@ Task<v1::ClusterStatus> StatusService::gather() {
   co_return out;
 }
 
-Task<Result<v1::ClusterStatus>> StatusService::status(CallContext&, const v1::Empty&) { co_return co_await gather(); }
+Task<Result<v1::ClusterStatus>> StatusService::status(CallContext&, const v1::Empty&) {
+  co_return co_await gather();
+}
 
 Task<Result<v1::MetricsResponse>> StatusService::metrics(CallContext&, const v1::Empty&) {
   v1::ClusterStatus status = co_await gather();
   const NodeCounters& counters = node_.counters();
   std::string text;
   auto add = [&text](std::string_view name, std::string_view kind, std::string_view help, uint64_t value) {
-    text += fmt::format("# HELP canopy_{0} {1}\n# TYPE canopy_{0} {2}\ncanopy_{0} {3}\n", name, help, kind, value);
+    text += fmt::format("# HELP canopy_{0} {1}\n# TYPE canopy_{0} {2}\ncanopy_{0} {3}\n", name, help, kind,
+                        value);
   };
   add("accounts_open", "gauge", "Accounts open in memory.", status.accounts_open());
   add("connections", "gauge", "Wire connections.", status.connections());
@@ -179,8 +185,10 @@ Task<Result<v1::MetricsResponse>> StatusService::metrics(CallContext&, const v1:
   add("fetches_total", "counter", "Message contents read.", status.fetches());
   add("mutations_total", "counter", "Other changes of mailboxes.", status.mutations());
   add("logins_total", "counter", "Sessions that were authenticated.", status.logins());
-  add("logins_cached_total", "counter", "Logins whose password was verified before.", counters.cached_logins.load());
-  add("login_failures_total", "counter", "Logins with a wrong name or password.", counters.login_failures.load());
+  add("logins_cached_total", "counter", "Logins whose password was verified before.",
+      counters.cached_logins.load());
+  add("login_failures_total", "counter", "Logins with a wrong name or password.",
+      counters.login_failures.load());
   v1::MetricsResponse out;
   out.set_text(std::move(text));
   co_return out;

@@ -1,4 +1,5 @@
-// The Stores and Cluster services of canopy.proto: health, checks and figures. Methods may be called on any loop of the node.
+// The Stores and Cluster services of canopy.proto: health, checks and figures. Methods may be called on any
+// loop of the node.
 #pragma once
 
 #include "daemon/wire/server/method_table.h"

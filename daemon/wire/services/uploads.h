@@ -1,5 +1,5 @@
-// Uploads of one connection: large messages on their way into accounts, a piece at a time (OpenUpload, Upload). For the
-// connection's loop; what belongs to an account is touched on the account's loop only.
+// Uploads of one connection: large messages on their way into accounts, a piece at a time (OpenUpload,
+// Upload). For the connection's loop; what belongs to an account is touched on the account's loop only.
 #pragma once
 
 #include <memory>
