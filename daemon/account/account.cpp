@@ -44,7 +44,8 @@ Task<void> Account::close() {
   closing_ = true;
   while (operations_.count() > 0) co_await operations_.wait();
   if (log_ == nullptr) co_return;
-  if (usable() && writable_ && log_->bytes_since_checkpoint() > options_.checkpoint_tail_bytes / 8) {
+  bool sound = !failed_ && !log_->broken() && !log_->fenced();
+  if (sound && writable_ && log_->bytes_since_checkpoint() > options_.checkpoint_tail_bytes / 8) {
     auto written = co_await write_checkpoint();
     if (!written) {
       log_event(LogLevel::kWarning, "checkpoint-failed", name_, {{"error", written.error().to_string()}});
@@ -53,29 +54,26 @@ Task<void> Account::close() {
   co_await log_->close();
 }
 
-bool Account::usable() const { return !failed_ && (log_ == nullptr || (!log_->broken() && !log_->fenced())); }
+bool Account::usable() const {
+  return !failed_ && !closing_ && (log_ == nullptr || (!log_->broken() && !log_->fenced()));
+}
 
 Task<std::optional<Result<RequestResult>>> Account::claim(RequestId id, Claim& claim) {
   if (is_none(id)) co_return std::nullopt;
-  for (;;) {
-    auto under_way = in_flight_.find(id);
-    if (under_way == in_flight_.end()) break;
-    std::shared_ptr<Event> over = under_way->second;
-    co_await over->wait();
-  }
   // Taking the account over may bring in frames of another process, this request's among them: look after
   // that.
   if (!writable_) {
     auto hold = co_await enter_alone();
     if (!hold) co_return Result<RequestResult>(fail(hold.error()));
   }
+  for (auto under_way = in_flight_.find(id); under_way != in_flight_.end(); under_way = in_flight_.find(id)) {
+    std::shared_ptr<Event> over = under_way->second;
+    co_await over->wait();
+  }
   int64_t now = environment_.loop->wall_clock_ns();
   state_.forget_requests_before(now - kRequestIdRememberedSeconds * kSecond);
   if (const RememberedRequest* before = state_.remembered(id))
     co_return RequestResult::decode(before->result);
-  if (in_flight_.contains(id)) {
-    co_return Result<RequestResult>(fail(Code::kTryAgain, name_, "the same request is under way twice"));
-  }
   claim.take(*this, id);
   co_return std::nullopt;
 }
@@ -141,9 +139,13 @@ Task<Result<void>> Account::make_log() {
   co_return Result<void>();
 }
 
-Task<Result<RequestResult>> Account::commit(Frame frame, RequestResult result, RequestId id, Apply apply) {
+Task<Result<RequestResult>> Account::commit(Frame frame, RequestResult result, RequestId id, Apply apply,
+                                            Frees frees) {
   frame.set_request_id(id);
+  uint64_t frame_bytes = frame.size();
+  content_bytes_ += frame_bytes;
   auto appended = co_await log_->append(std::move(frame));
+  content_bytes_ -= frame_bytes;
   if (!appended) {
     Code code = appended.error().code();
     bool nothing_happened = code == Code::kBusy || code == Code::kTooLarge || code == Code::kInvalidArgument;
@@ -152,13 +154,20 @@ Task<Result<RequestResult>> Account::commit(Frame frame, RequestResult result, R
   }
   apply(*appended);
   if (!is_none(id)) state_.remember(id, appended->time_ns, result.encode());
-  changed();
+  changed(frees == Frees::kYes);
   co_return result;
 }
 
-void Account::changed() {
+void Account::changed(bool freed) {
   if (on_change_) on_change_();
-  maintain();
+  maintain(freed);
+}
+
+Task<Result<void>> Account::check_capacity(uint64_t bytes) {
+  StoreCapacity* capacity = options_.capacity;
+  if (capacity == nullptr) co_return Result<void>();
+  if (!capacity->known()) co_await capacity->look();
+  co_return capacity->take(bytes);
 }
 
 Result<void> Account::check_room(uint64_t bytes, uint64_t messages) const {
@@ -180,26 +189,36 @@ Result<const MailboxState*> Account::mailbox(uint32_t id) const {
   return box;
 }
 
-void Account::maintain() {
+bool Account::garbage_is_due() const {
+  if (environment_.loop->now() < compact_not_before_) return false;
+  auto live_slices = log_->slices();
+  if (live_slices.size() > options_.slices_max) return true;
+  uint64_t stored = 0;
+  for (const SliceInfo& slice : live_slices) stored += slice.entry.length;
+  uint64_t live = state_.bytes() + state_.messages() * (sizeof(MessageRow) + 64);
+  // On a full store whatever can be had counts.
+  bool full = options_.capacity != nullptr && options_.capacity->full();
+  return stored > 2 * live + (full ? options_.garbage_bytes_min / 64 : options_.garbage_bytes_min);
+}
+
+void Account::maintain(bool freed) {
   if (maintaining_ || closing_ || !writable_ || !usable()) return;
   uint64_t tail = log_->bytes_since_checkpoint();
   bool tail_long = tail > options_.checkpoint_tail_bytes && tail > state_.memory_bytes();
-  if (!tail_long) return;  // garbage is looked for where a checkpoint is due: both grow with what is written
+  // Garbage comes with an expunge, however little that writes, and with long tails of flag changes.
+  if (!tail_long && !(freed && garbage_is_due())) return;
   maintaining_ = true;
   environment_.loop->spawn(maintain_later(shared_from_this()));
 }
 
 Task<void> Account::maintain_later(std::shared_ptr<Account> self) {
   Operation operation(*self);
-  uint64_t stored = 0;
-  auto live_slices = self->log_->slices();
-  for (const SliceInfo& slice : live_slices) stored += slice.entry.length;
-  uint64_t rows = self->state_.messages() * (sizeof(MessageRow) + 64);
-  uint64_t live = self->state_.bytes() + rows;
-  bool garbage = stored > 2 * live + self->options_.garbage_bytes_min;
+  bool garbage = self->garbage_is_due();
   Result<void> done;
-  if (garbage || live_slices.size() > self->options_.slices_max) {
+  if (garbage) {
     done = co_await self->compact();
+    if (!done)
+      self->compact_not_before_ = self->environment_.loop->now() + self->options_.compact_again_after;
   } else {
     done = co_await self->write_checkpoint();
   }
@@ -228,14 +247,13 @@ Task<Result<void>> Account::write_checkpoint() {
 Task<Result<void>> Account::compact() {
   Operation operation(*this);
   if (log_ == nullptr) co_return Result<void>();
+  auto hold = co_await enter_alone();
+  if (!hold) co_return fail(std::move(hold).error());
   if (compaction_ != nullptr) co_return fail(Code::kBusy, name_, "a compaction is under way");
-  {
-    auto hold = co_await enter_alone();
-    if (!hold) co_return fail(std::move(hold).error());
-  }
-  // Pieces of an upload are named by nothing yet: they would be dropped.
+  // Pieces of an upload are named by nothing yet: they would be dropped. None may arrive before the roll
+  // point.
   if (uploads_open_ > 0) co_return fail(Code::kBusy, name_, "an upload is under way");
-  AccountCompaction source(*this);
+  AccountCompaction source(*this, std::move(*hold));
   auto report = co_await log_->compact(source, CompactionRequest{});
   if (!report) co_return fail(std::move(report).error());
   log_event(

@@ -18,8 +18,11 @@
 #include "daemon/account/lane.h"
 #include "daemon/log/account_log.h"
 #include "daemon/runtime/sync.h"
+#include "daemon/store/capacity.h"
 
 namespace canopy {
+
+inline constexpr size_t kCopiedAtOnceMax = 200'000;  // messages of one copy or move
 
 struct AccountLimits {
   uint64_t bytes_max = 0;     // 0: none
@@ -31,6 +34,8 @@ struct AccountOptions {
       4u << 20;                           // a longer tail, and longer than the state: a checkpoint is written
   uint64_t garbage_bytes_min = 8u << 20;  // less garbage than this is left alone
   uint32_t slices_max = 16;               // more live slices than this are merged
+  Nanos compact_again_after = 60 * kSecond;  // after one that failed
+  StoreCapacity* capacity = nullptr;         // of the account's store; null: nobody looks after it
 };
 
 struct NewMessage {
@@ -76,7 +81,8 @@ class Account : public std::enable_shared_from_this<Account> {
   const AccountState& state() const { return state_; }
   void set_limits(AccountLimits limits) { limits_ = limits; }
   AccountLimits limits() const { return limits_; }
-  size_t memory_bytes() const { return state_.memory_bytes(); }
+  // What this account holds in memory, about: its state, and content on its way to the log.
+  size_t memory_bytes() const { return state_.memory_bytes() + content_bytes_; }
   // Called after every change that has become durable.
   void on_change(std::function<void()> callback) { on_change_ = std::move(callback); }
 
@@ -93,8 +99,10 @@ class Account : public std::enable_shared_from_this<Account> {
   Task<Result<RequestResult>> copy(uint32_t from_id, std::string to, std::vector<UidRange> uids, bool move,
                                    RequestId id);
   Task<Result<RequestResult>> create_mailbox(std::string name, RequestId id);  // and the levels above it
-  Task<Result<RequestResult>> rename_mailbox(std::string from, std::string to,
-                                             RequestId id);  // with those below it
+  // With those below it, and makes the levels above the new name. Renaming INBOX gives its messages to the
+  // new name and leaves an empty INBOX under a new UIDVALIDITY (RFC 9051 section 6.3.6); mailboxes below
+  // INBOX stay.
+  Task<Result<RequestResult>> rename_mailbox(std::string from, std::string to, RequestId id);
   Task<Result<RequestResult>> delete_mailbox(std::string name, RequestId id);
   Task<Result<RequestResult>> subscribe(std::string name, bool on, RequestId id);
 
@@ -121,16 +129,21 @@ class Account : public std::enable_shared_from_this<Account> {
   Task<Result<void>> make_log();
   using Apply = std::move_only_function<void(const Appended&)>;
   // Hands the frame to the log; once durable applies it and remembers the result.
-  Task<Result<RequestResult>> commit(Frame frame, RequestResult result, RequestId id, Apply apply);
+  enum class Frees : bool { kNo, kYes };  // whether content may have become garbage
+  Task<Result<RequestResult>> commit(Frame frame, RequestResult result, RequestId id, Apply apply,
+                                     Frees frees = Frees::kNo);
   Task<Result<void>> ensure_keywords(std::vector<std::string> names);
   std::vector<uint16_t> keyword_ids(const std::vector<std::string>& names) const;
   uint32_t new_uidvalidity();
   MailboxCreate plan_create(const std::string& name, uint32_t id);
+  Result<void> plan_levels(const std::string& name, Frame& frame, std::vector<MailboxCreate>& created);
   Result<void> check_room(uint64_t bytes, uint64_t messages) const;
+  Task<Result<void>> check_capacity(uint64_t bytes);
   Result<const MailboxState*> mailbox(uint32_t id) const;
   Task<Result<Place>> content_place(const MessageRow& row);
-  void changed();
-  void maintain();  // starts a checkpoint or compaction when it is due
+  void changed(bool freed);
+  void maintain(bool freed);  // starts a checkpoint or compaction when it is due
+  bool garbage_is_due() const;
   static Task<void> maintain_later(std::shared_ptr<Account> self);
   Task<Result<void>> write_checkpoint();
 
@@ -151,6 +164,8 @@ class Account : public std::enable_shared_from_this<Account> {
   bool closing_ = false;
   uint32_t uploads_open_ = 0;
   uint64_t planned_bytes_ = 0, planned_messages_ = 0;  // on their way to the log
+  uint64_t content_bytes_ = 0;                         // in frames on their way to the log
+  Nanos compact_not_before_ = 0;
 
   friend class AccountCompaction;
   class AccountCompaction* compaction_ = nullptr;

@@ -2,8 +2,22 @@
 
 namespace canopy {
 
-AccountCompaction::AccountCompaction(Account& account) : account_(account) { account_.compaction_ = this; }
+namespace {
+
+constexpr uint64_t kStateFrameBytes = 1u << 20;  // about; a mailbox's expunged ranges stay together
+
+}  // namespace
+
+AccountCompaction::AccountCompaction(Account& account, Lane::Hold alone)
+    : account_(account), alone_(std::move(alone)) {
+  account_.compaction_ = this;
+}
 AccountCompaction::~AccountCompaction() { account_.compaction_ = nullptr; }
+
+Frame& AccountCompaction::state_frame() {
+  if (state_frames_.empty() || state_frames_.back().size() > kStateFrameBytes) state_frames_.emplace_back();
+  return state_frames_.back();
+}
 
 void AccountCompaction::snapshot() {
   const AccountState& state = account_.state_;
@@ -13,33 +27,36 @@ void AccountCompaction::snapshot() {
     KeywordDefine define;
     define.id = static_cast<uint16_t>(id);
     define.name = keywords[id];
-    state_records_.add(define);
+    state_frame().add(define);
   }
   for (const std::string& name : state.subscriptions()) {
     Subscribe subscribe;
     subscribe.name = name;
     subscribe.on = true;
-    state_records_.add(subscribe);
+    state_frame().add(subscribe);
   }
   for (const auto& [id, box] : state.mailboxes()) {
-    put_mailbox(state_records_, box);
+    put_mailbox(box);
     uid_ends_[id] = box.uidnext;
   }
   Counter counter;
   counter.next_mailbox_id = state.next_mailbox_id();
   counter.last_uidvalidity = state.last_uidvalidity();
   counter.highest_modseq = state.highest_modseq();
-  state_records_.add(counter);
-  for (const auto& [id, request] : state.remembered()) {
+  state_frame().add(counter);
+  for (const auto& [time_ns, id] : state.request_order()) {  // in that order they are forgotten
+    const RememberedRequest& request = *state.remembered(id);
     RequestRemembered remembered;
     remembered.request_id = id;
     remembered.time_ns = request.time_ns;
     remembered.result = request.result;
-    state_records_.add(remembered);
+    state_frame().add(remembered);
   }
+  alone_.release();
 }
 
-void AccountCompaction::put_mailbox(Frame& out, const MailboxState& box) {
+void AccountCompaction::put_mailbox(const MailboxState& box) {
+  Frame& out = state_frame();
   MailboxCreate create;
   create.mailbox_id = box.id;
   create.uidvalidity = box.uidvalidity;
@@ -104,9 +121,9 @@ Task<Result<void>> AccountCompaction::add_row(const MailboxState& box, MessageRo
 }
 
 Task<Result<bool>> AccountCompaction::next(Step& out) {
-  if (!state_given_) {
-    state_given_ = true;
-    out.frame = std::move(state_records_);
+  if (!state_frames_.empty()) {
+    out.frame = std::move(state_frames_.front());
+    state_frames_.pop_front();
     co_return true;
   }
   while (out.rows.size() < kCompactionRowsPerStep) {
@@ -139,7 +156,6 @@ Task<Result<bool>> AccountCompaction::next(Step& out) {
 
 void AccountCompaction::copied(std::span<const MovedMessage> moved) {
   moved_.insert(moved_.end(), moved.begin(), moved.end());
-  for (const MovedMessage& message : moved) new_places_[message.from] = message.to;
 }
 
 void AccountCompaction::copied_meanwhile(uint32_t mailbox_id, uint32_t uid, Place content) {
@@ -147,14 +163,18 @@ void AccountCompaction::copied_meanwhile(uint32_t mailbox_id, uint32_t uid, Plac
 }
 
 Result<void> AccountCompaction::switch_over(std::span<const uint32_t> dropped, Frame& restated) {
+  std::map<Place, Place> new_places;
+  if (copies_given_ < copies_.size()) {
+    for (const MovedMessage& message : moved_) new_places[message.from] = message.to;
+  }
   for (size_t i = copies_given_; i < copies_.size(); ++i) {
     const Copy& copy = copies_[i];
     if (std::find(dropped.begin(), dropped.end(), copy.content.slice) == dropped.end()) continue;
     const MailboxState* box = account_.state_.mailbox(copy.mailbox_id);
     const MessageRow* row = box == nullptr ? nullptr : box->find(copy.uid);
     if (row == nullptr) continue;
-    auto place = new_places_.find(copy.content);
-    if (place == new_places_.end()) {
+    auto place = new_places.find(copy.content);
+    if (place == new_places.end()) {
       return fail(Code::kConflict, account_.name(), "messages were moved while their content was compacted");
     }
     Message message;
@@ -185,6 +205,8 @@ void AccountCompaction::switched(const Appended& restated) {
     row->slice = message.to.slice;
     row->offset = message.to.offset;
     row->record_length = message.to_length <= UINT32_MAX ? static_cast<uint32_t>(message.to_length) : 0;
+    row->flags = static_cast<uint16_t>(message.reference ? row->flags | kRowIsReference
+                                                         : row->flags & ~kRowIsReference);
   }
   for (size_t i = 0; i < restated_.size(); ++i) {
     MessageRow* row = row_of(restated_[i].mailbox_id, restated_[i].uid);

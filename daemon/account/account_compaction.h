@@ -9,7 +9,8 @@ namespace canopy {
 
 class AccountCompaction final : public CompactionSource {
  public:
-  explicit AccountCompaction(Account& account);
+  // `alone`: the lane, held until the roll point.
+  AccountCompaction(Account& account, Lane::Hold alone);
   ~AccountCompaction() override;
 
   void snapshot() override;
@@ -27,18 +28,20 @@ class AccountCompaction final : public CompactionSource {
     uint32_t mailbox_id, uid;
     Place content;
   };
-  void put_mailbox(Frame& out, const MailboxState& box);
+  void put_mailbox(const MailboxState& box);
   Task<Result<void>> add_row(const MailboxState& box, MessageRow row, Step& out);
 
+  // A frame for more state records; a new one when the last is large.
+  Frame& state_frame();
+
   Account& account_;
-  Frame state_records_;
-  bool state_given_ = false;
+  Lane::Hold alone_;
+  std::deque<Frame> state_frames_;
   std::map<uint32_t, uint32_t> uid_ends_;  // mailbox id -> uidnext at the snapshot
   uint32_t at_mailbox_ = 0, at_uid_ = 0;   // the row that was given last
   std::vector<Copy> copies_;
   size_t copies_given_ = 0;
   std::vector<MovedMessage> moved_;
-  std::map<Place, Place> new_places_;
   struct Restated {
     uint32_t mailbox_id, uid;
     uint64_t length;

@@ -17,6 +17,27 @@ RequestRemembered remembered_as(const RequestId& id, int64_t now_ns, const Reque
 
 }  // namespace
 
+// Plans every level of `name` that is not there yet.
+Result<void> Account::plan_levels(const std::string& name, Frame& frame,
+                                  std::vector<MailboxCreate>& created) {
+  uint32_t next_id = state_.next_mailbox_id() + static_cast<uint32_t>(created.size());
+  uint32_t uidvalidity = new_uidvalidity() + static_cast<uint32_t>(created.size());
+  for (size_t end = name.find('/');; end = name.find('/', end + 1)) {
+    std::string level = name.substr(0, end);
+    if (state_.mailbox(level) == nullptr) {
+      if (state_.mailboxes().size() + created.size() >= kMailboxesPerAccountMax) {
+        return fail(Code::kTooLarge, name_,
+                    fmt::format("an account has at most {} mailboxes", kMailboxesPerAccountMax));
+      }
+      MailboxCreate create = plan_create(level, next_id++);
+      create.uidvalidity = uidvalidity++;
+      frame.add(create);
+      created.push_back(std::move(create));
+    }
+    if (end == std::string::npos) return {};
+  }
+}
+
 Task<Result<RequestResult>> Account::create_mailbox(std::string name, RequestId id) {
   CANOPY_BEGIN_MUTATION(id);
   CANOPY_CO_ASSIGN(name, canonical_mailbox_name(name));
@@ -27,22 +48,7 @@ Task<Result<RequestResult>> Account::create_mailbox(std::string name, RequestId 
   }
   std::vector<MailboxCreate> created;
   Frame frame;
-  uint32_t next_id = state_.next_mailbox_id();
-  uint32_t uidvalidity = new_uidvalidity();
-  for (size_t end = name.find('/');; end = name.find('/', end + 1)) {
-    std::string level = name.substr(0, end);
-    if (state_.mailbox(level) == nullptr) {
-      if (state_.mailboxes().size() + created.size() >= kMailboxesPerAccountMax) {
-        co_return fail(Code::kTooLarge, name_,
-                       fmt::format("an account has at most {} mailboxes", kMailboxesPerAccountMax));
-      }
-      MailboxCreate create = plan_create(level, next_id++);
-      create.uidvalidity = uidvalidity++;
-      frame.add(create);
-      created.push_back(std::move(create));
-    }
-    if (end == std::string::npos) break;
-  }
+  CANOPY_CO_TRY(plan_levels(name, frame, created));
   RequestResult result;
   result.mailbox_id = created.back().mailbox_id;
   result.uidvalidity = created.back().uidvalidity;
@@ -57,10 +63,7 @@ Task<Result<RequestResult>> Account::rename_mailbox(std::string from, std::strin
   CANOPY_BEGIN_MUTATION(id);
   CANOPY_CO_ASSIGN(from, canonical_mailbox_name(from));
   CANOPY_CO_ASSIGN(to, canonical_mailbox_name(to));
-  if (from == kInbox) {
-    co_return fail(Code::kInvalidArgument, from, "INBOX cannot be renamed; move its messages instead");
-  }
-  if (to.starts_with(from + "/")) {
+  if (from != kInbox && to.starts_with(from + "/")) {
     co_return fail(Code::kInvalidArgument, to, "a mailbox cannot be moved below itself");
   }
   auto hold = co_await enter_alone();
@@ -70,26 +73,42 @@ Task<Result<RequestResult>> Account::rename_mailbox(std::string from, std::strin
   if (state_.mailbox(to) != nullptr) {
     co_return fail(Code::kAlreadyExists, name_, fmt::format("there is a mailbox {} already", to));
   }
+  std::vector<MailboxCreate> created;
   std::vector<MailboxRename> renames;
   Frame frame;
+  if (size_t above = to.rfind('/'); above != std::string::npos) {
+    CANOPY_CO_TRY(plan_levels(to.substr(0, above), frame, created));
+  }
   uint64_t modseq = state_.plan_modseq();
   for (const auto& [box_id, other] : state_.mailboxes()) {
-    bool below = other.name.starts_with(from + "/");
+    bool below = from != kInbox && other.name.starts_with(from + "/");
     if (box_id != box->id && !below) continue;
     MailboxRename rename;
     rename.mailbox_id = box_id;
     rename.modseq = modseq;
     CANOPY_CO_ASSIGN(rename.name, canonical_mailbox_name(to + other.name.substr(from.size())));
+    if (state_.mailbox(rename.name) != nullptr) {
+      co_return fail(Code::kAlreadyExists, name_, fmt::format("there is a mailbox {} already", rename.name));
+    }
     frame.add(rename);
     renames.push_back(std::move(rename));
+  }
+  // Created after the rename, also on replay: the name is free then.
+  std::optional<MailboxCreate> inbox;
+  if (from == kInbox) {
+    inbox = plan_create(from, state_.next_mailbox_id() + static_cast<uint32_t>(created.size()));
+    inbox->uidvalidity += static_cast<uint32_t>(created.size());
+    frame.add(*inbox);
   }
   RequestResult result;
   result.mailbox_id = box->id;
   result.uidvalidity = box->uidvalidity;
   result.modseq = modseq;
   if (!is_none(id)) frame.add(remembered_as(id, environment_.loop->wall_clock_ns(), result));
-  co_return co_await commit(std::move(frame), std::move(result), id, [this, &renames](const Appended&) {
+  co_return co_await commit(std::move(frame), std::move(result), id, [&, this](const Appended&) {
+    for (const MailboxCreate& create : created) state_.apply(create);
     for (const MailboxRename& rename : renames) state_.apply(rename);
+    if (inbox) state_.apply(*inbox);
   });
 }
 
@@ -122,11 +141,13 @@ Task<Result<RequestResult>> Account::delete_mailbox(std::string name, RequestId 
   frame.add(record);
   frame.add(counter);
   if (!is_none(id)) frame.add(remembered_as(id, environment_.loop->wall_clock_ns(), result));
-  co_return co_await commit(std::move(frame), std::move(result), id,
-                            [this, &record, &counter](const Appended&) {
-                              state_.apply(record);
-                              state_.apply(counter);
-                            });
+  co_return co_await commit(
+      std::move(frame), std::move(result), id,
+      [this, &record, &counter](const Appended&) {
+        state_.apply(record);
+        state_.apply(counter);
+      },
+      Frees::kYes);
 }
 
 Task<Result<RequestResult>> Account::subscribe(std::string name, bool on, RequestId id) {

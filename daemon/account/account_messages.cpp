@@ -111,6 +111,8 @@ Task<Result<RequestResult>> Account::append(NewMessage message) {
   if (!message.keywords.empty()) CANOPY_CO_TRY(co_await ensure_keywords(message.keywords));
   auto hold = co_await enter_shared();
   if (!hold) co_return fail(std::move(hold).error());
+  CANOPY_CO_TRY(
+      co_await check_capacity(message.parts.empty() ? size : 0));  // parts were counted as they came
   const MailboxState* box = state_.mailbox(message.mailbox);
   if (box == nullptr) {
     if (!message.create_mailbox) {
@@ -159,6 +161,7 @@ Task<Result<RequestResult>> Account::append(NewMessage message) {
 Task<Result<ContentPart>> Account::upload(std::string_view bytes) {
   Operation operation(*this);
   CANOPY_CO_TRY(check_room(bytes.size(), 1));
+  CANOPY_CO_TRY(co_await check_capacity(bytes.size()));
   auto hold = co_await enter_shared();
   if (!hold) co_return fail(std::move(hold).error());
   Frame frame;
@@ -272,8 +275,9 @@ Task<Result<RequestResult>> Account::expunge(uint32_t mailbox_id, std::vector<Ui
     remembered.result = result.encode();
     frame.add(remembered);
   }
-  co_return co_await commit(std::move(frame), std::move(result), id,
-                            [this, &record](const Appended&) { state_.apply(record); });
+  co_return co_await commit(
+      std::move(frame), std::move(result), id, [this, &record](const Appended&) { state_.apply(record); },
+      Frees::kYes);
 }
 
 // Where a row's content lies: a record that is no reference itself.
@@ -292,6 +296,7 @@ Task<Result<RequestResult>> Account::copy(uint32_t from_id, std::string to, std:
   auto hold = co_await enter_alone();
   if (!hold) co_return fail(std::move(hold).error());
   CANOPY_CO_ASSIGN(const MailboxState* box, mailbox(from_id));
+  CANOPY_CO_ASSIGN(to, canonical_mailbox_name(to));
   const MailboxState* target = state_.mailbox(to);
   if (target == nullptr) co_return fail(Code::kNotFound, name_, fmt::format("there is no mailbox {}", to));
   RequestResult result;
@@ -313,6 +318,10 @@ Task<Result<RequestResult>> Account::copy(uint32_t from_id, std::string to, std:
   for (const UidRange& range : uids) {
     auto found = box->between(range.first, range.last);
     rows.insert(rows.end(), found.begin(), found.end());
+  }
+  if (rows.size() > kCopiedAtOnceMax) {
+    co_return fail(Code::kTooLarge, name_,
+                   fmt::format("at most {} messages are copied at once", kCopiedAtOnceMax));
   }
   for (const MessageRow& row : rows) {
     Copy copy;
@@ -361,6 +370,7 @@ Task<Result<RequestResult>> Account::copy(uint32_t from_id, std::string to, std:
 
 Task<Result<std::string>> Account::fetch(uint32_t mailbox_id, uint32_t uid, uint64_t offset, uint64_t bytes) {
   Operation operation(*this);
+  if (closing_) co_return fail(Code::kTryAgain, name_, "the account has to be opened again");
   CANOPY_CO_ASSIGN(const MailboxState* box, mailbox(mailbox_id));
   const MessageRow* found = box->find(uid);
   if (found == nullptr)

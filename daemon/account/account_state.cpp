@@ -22,6 +22,7 @@ std::span<const MessageRow> MailboxState::between(uint32_t first, uint32_t last)
 
 void KeywordSets::clear() {
   sets_.assign(1, {});
+  ids_ = 0;
   index_.clear();
   index_.emplace(std::vector<uint16_t>{}, 0);
 }
@@ -31,7 +32,10 @@ uint32_t KeywordSets::intern(std::vector<uint16_t> ids) {
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   if (ids.empty()) return 0;
   auto [at, is_new] = index_.try_emplace(std::move(ids), static_cast<uint32_t>(sets_.size()));
-  if (is_new) sets_.push_back(at->first);
+  if (is_new) {
+    ids_ += at->first.size();
+    sets_.push_back(at->first);
+  }
   return at->second;
 }
 
@@ -344,7 +348,7 @@ void AccountState::forget_plans() {
 }
 
 size_t AccountState::memory_bytes() const {
-  size_t total = 4096 + requests_.size() * 160 + keywords_.size() * 48;
+  size_t total = 4096 + requests_.size() * 160 + keywords_.size() * 48 + sets_.memory_bytes();
   for (const auto& [id, box] : mailboxes_) {
     total += 512 + box.name.size() + box.rows.capacity() * sizeof(MessageRow) + box.expunged.size() * 16;
   }

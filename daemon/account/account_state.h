@@ -50,8 +50,10 @@ class KeywordSets {
   uint32_t intern(std::vector<uint16_t> ids);  // sorts, drops doubles
   const std::vector<uint16_t>& get(uint32_t set) const { return sets_[set]; }
   size_t size() const { return sets_.size(); }
+  size_t memory_bytes() const { return ids_ * 4 + sets_.size() * 112; }  // about
 
  private:
+  size_t ids_ = 0;  // in all sets
   std::vector<std::vector<uint16_t>> sets_;
   std::map<std::vector<uint16_t>, uint32_t> index_;
 };
@@ -116,9 +118,9 @@ class AccountState final : public LogReplay {
   const std::vector<std::string>& keywords() const { return keywords_; }
 
   const RememberedRequest* remembered(const RequestId& id) const;
-  const std::unordered_map<RequestId, RememberedRequest, RequestIdHash>& remembered() const {
-    return requests_;
-  }
+  const std::deque<std::pair<int64_t, RequestId>>& request_order() const {
+    return request_order_;
+  }  // oldest first
   void remember(const RequestId& id, int64_t time_ns, std::string result);
   void forget_requests_before(int64_t time_ns);
 

@@ -4,10 +4,41 @@
 
 namespace canopy {
 
+namespace {
+
+constexpr uint64_t kEntryBytes = 640;  // of an account that nothing but its name is known of
+
+uint64_t bytes_of(const dict::Dict& dict);
+
+uint64_t bytes_of(const dict::Value& value) {
+  uint64_t bytes = sizeof(dict::Entry);
+  if (value.string() != nullptr) bytes += value.string()->capacity();
+  if (value.data() != nullptr) bytes += value.data()->bytes.capacity();
+  if (value.dict() != nullptr) bytes += bytes_of(*value.dict());
+  if (value.array() != nullptr) {
+    for (const dict::Value& element : *value.array()) bytes += bytes_of(element);
+  }
+  return bytes;
+}
+
+uint64_t bytes_of(const dict::Dict& dict) {
+  uint64_t bytes = sizeof(dict::Dict);
+  for (const dict::Entry& entry : dict) bytes += entry.key.capacity() + bytes_of(entry.value);
+  return bytes;
+}
+
+AccountsOptions with_capacity(AccountsOptions options, StoreCapacity& capacity) {
+  options.account.capacity = &capacity;
+  return options;
+}
+
+}  // namespace
+
 Accounts::Accounts(LogEnvironment environment, SettingsFiles& files, AccountsOptions options)
     : environment_(std::move(environment)),
       files_(files),
-      options_(options),
+      capacity_(*environment_.loop, *environment_.store, options.capacity),
+      options_(with_capacity(options, capacity_)),
       domains_(std::make_shared<DomainTable>()),
       background_(*environment_.loop) {}
 
@@ -15,11 +46,43 @@ Accounts::~Accounts() = default;
 
 void Accounts::set_domains(std::shared_ptr<const DomainTable> table) { domains_ = std::move(table); }
 
-Accounts::EntryRef Accounts::entry(const AccountAddress& address) {
-  EntryRef& found = entries_[address.to_string()];
-  if (!found) found = std::make_shared<Entry>(loop());
-  found->last_used = loop().now();
+Accounts::EntryRef Accounts::entry_unused(const AccountAddress& address) {
+  std::string name = address.to_string();
+  EntryRef& found = entries_[name];
+  if (!found) {
+    found = std::make_shared<Entry>(loop());
+    found->name = std::move(name);
+    found->last_used = loop().now();
+    found->in_order = order_.insert(order_.begin(), found);
+    count(*found);
+  }
   return found;
+}
+
+Accounts::EntryRef Accounts::entry(const AccountAddress& address) {
+  EntryRef found = entry_unused(address);
+  found->last_used = loop().now();
+  order_.splice(order_.begin(), order_, found->in_order);
+  return found;
+}
+
+void Accounts::erase(EntryRef held) {
+  auto at = entries_.find(held->name);
+  if (at == entries_.end() || at->second != held) return;
+  memory_bytes_ -= std::exchange(held->counted_bytes, 0);
+  order_.erase(held->in_order);
+  entries_.erase(at);
+}
+
+void Accounts::count(Entry& held) {
+  auto at = entries_.find(held.name);
+  if (at == entries_.end() || at->second.get() != &held) return;  // forgotten: its user's alone
+  uint64_t bytes = kEntryBytes;
+  if (held.settings) bytes += bytes_of(held.settings->own.dict) + bytes_of(held.settings->effective);
+  if (held.info) bytes += bytes_of(held.info->dict);
+  if (held.account) bytes += held.account->memory_bytes();
+  memory_bytes_ += bytes - held.counted_bytes;
+  held.counted_bytes = bytes;
 }
 
 Result<std::shared_ptr<const Domain>> Accounts::domain_of(const AccountAddress& address) const {
@@ -46,46 +109,60 @@ Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::load_settings(Ent
     own = held->settings->own;  // only the defaults have changed
   } else {
     auto read = co_await files_.read(domain->layout.settings_file(address));
-    if (!read && read.error().code() == Code::kNotFound) {
-      // The directory is what makes an account; one without settings was made by hand.
+    if (!read && read.error().code() != Code::kNotFound) co_return fail(std::move(read).error());
+    if (!read || domain->layout.fast_index() != 0) {
+      // The directory is what makes an account: one without settings was made by hand, and settings apart
+      // from it whose directory is gone are what a crash in the middle of a removal left.
       auto directory = co_await store().attributes(domain->layout.account_directory(address));
       if (!directory) {
         if (directory.error().code() != Code::kNotFound) co_return fail(std::move(directory).error());
-        if (held.use_count() <= 2) entries_.erase(address.to_string());
+        if (held.use_count() <= 4) erase(held);  // the map, the order, the caller and this function hold it
         co_return fail(Code::kNotFound, address.to_string(), "there is no such account");
       }
-    } else if (!read) {
-      co_return fail(std::move(read).error());
-    } else {
-      own = std::move(*read);
     }
+    if (read) own = std::move(*read);
   }
   auto table = domains_;
   CANOPY_CO_ASSIGN(auto made, AccountSettings::make(std::move(own), *domain, table->tree));
   held->settings = made;
   held->settings_under = table;
   if (held->account) held->account->set_limits(made->limits);
+  count(*held);
   co_return made;
 }
 
-Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address) {
+Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address, For purpose) {
   EntryRef held = entry(address);
-  if (held->account && held->account->usable() && held->settings_under == domains_) co_return held->account;
-  auto known = co_await settings(address);
-  if (!known) co_return fail(std::move(known).error());
-  auto guard = co_await held->gate.lock();
+  bool ready = held->account && held->account->usable() && held->settings && held->settings_under == domains_;
+  std::optional<Mutex::Guard> guard;
+  if (!ready) {
+    // The gate comes first: settings that were read before it could be those of an account that is being
+    // removed.
+    guard.emplace(co_await held->gate.lock());
+    auto settings_guard = co_await held->settings_gate.lock();
+    auto known = co_await load_settings(held, address);
+    if (!known) co_return fail(std::move(known).error());
+  }
+  if (purpose == For::kUse && held->settings->use == AccountUse::kSuspended) {
+    co_return fail(Code::kSuspended, address.to_string(), "the account is suspended; resume it first");
+  }
   if (held->account && held->account->usable()) co_return held->account;
+  AccountLimits limits = held->settings->limits;
   if (held->account) co_await close_entry(held);
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   auto opened = co_await Account::open(environment_, address.to_string(),
                                        domain->layout.account_directory(address), options_.account);
   if (!opened) co_return fail(std::move(opened).error());
   held->account = *opened;
-  held->account->set_limits((*known)->limits);
-  held->account->on_change([held = std::weak_ptr<Entry>(held)] {
-    if (auto still = held.lock()) still->changed.wake_all();
+  held->account->set_limits(held->settings ? held->settings->limits : limits);
+  held->account->on_change([this, weak = std::weak_ptr<Entry>(held)] {
+    auto still = weak.lock();
+    if (!still) return;
+    count(*still);
+    still->changed.wake_all();
   });
   ++open_count_;
+  count(*held);
   co_return held->account;
 }
 
@@ -94,6 +171,7 @@ Task<void> Accounts::close_entry(EntryRef held) {
   held->account = nullptr;
   if (!account) co_return;
   --open_count_;
+  count(*held);
   co_await account->close();
 }
 
@@ -122,8 +200,10 @@ Task<void> Accounts::forget_domain(std::string domain) {
       ++at;
       continue;
     }
-    of_domain.push_back(at->second);
-    at = entries_.erase(at);
+    EntryRef held = at->second;
+    of_domain.push_back(held);
+    ++at;
+    erase(held);
   }
   for (const EntryRef& held : of_domain) {
     auto guard = co_await held->gate.lock();
@@ -133,7 +213,7 @@ Task<void> Accounts::forget_domain(std::string domain) {
 }
 
 Task<bool> Accounts::wait_for_change(AccountAddress address, Nanos deadline) {
-  EntryRef held = entry(address);
+  EntryRef held = entry_unused(address);
   ++held->watchers;
   bool woken = co_await held->changed.wait_until(deadline);
   --held->watchers;
@@ -156,37 +236,20 @@ void Accounts::unlock_maildrop(const AccountAddress& address, uint64_t lock_id) 
 }
 
 Task<void> Accounts::sweep() {
-  struct Candidate {
-    Nanos last_used;
-    EntryRef entry;
-    size_t bytes;
-  };
-  std::vector<Candidate> open;
-  Nanos now = loop().now();
-  memory_bytes_ = 0;
-  for (auto at = entries_.begin(); at != entries_.end();) {
-    EntryRef& held = at->second;
+  for (size_t looked = 0; looked < kSweptAtOnceMax && !order_.empty(); ++looked) {
+    EntryRef held = order_.back();
+    Nanos now = loop().now();
+    bool idle = now - held->last_used > options_.idle_close;
+    if (!idle && !over_budget()) co_return;
+    // What is in use comes round again: meanwhile others are looked at.
+    order_.splice(order_.begin(), order_, held->in_order);
     if (held->account) {
-      memory_bytes_ += held->account->memory_bytes();
-      // Used by somebody: the entry's own pointer is one.
-      if (held->account.use_count() == 1)
-        open.push_back({held->last_used, held, held->account->memory_bytes()});
-    } else if (held.use_count() == 1 && held->watchers == 0 && held->maildrop_until < now &&
-               (now - held->last_used > options_.idle_close || entries_.size() > options_.entries_max)) {
-      at = entries_.erase(at);
-      continue;
+      auto guard = held->gate.try_lock();
+      if (!guard || held->account.use_count() != 1) continue;
+      co_await close_entry(held);
     }
-    ++at;
-  }
-  std::sort(open.begin(), open.end(),
-            [](const Candidate& a, const Candidate& b) { return a.last_used < b.last_used; });
-  for (Candidate& candidate : open) {
-    bool idle = now - candidate.last_used > options_.idle_close;
-    if (!idle && memory_bytes_ <= options_.memory_bytes_max) break;
-    auto guard = candidate.entry->gate.try_lock();
-    if (!guard || !candidate.entry->account || candidate.entry->account.use_count() != 1) continue;
-    memory_bytes_ -= std::min<uint64_t>(memory_bytes_, candidate.bytes);
-    co_await close_entry(candidate.entry);
+    bool used = held->account || held.use_count() > 3 || held->watchers > 0 || held->maildrop_until > now;
+    if (!used) erase(held);  // the map, the order and this function hold it
   }
 }
 

@@ -16,11 +16,14 @@
 namespace canopy {
 
 struct AccountsOptions {
-  uint64_t memory_bytes_max = 512u << 20;  // of open accounts of this loop
+  uint64_t memory_bytes_max = 512u << 20;  // of what this loop holds of accounts: open ones, settings, info
   size_t entries_max = 200'000;            // accounts that something is remembered of
   Nanos idle_close = 300 * kSecond;
+  CapacityOptions capacity;
   AccountOptions account;
 };
+
+inline constexpr size_t kSweptAtOnceMax = 1024;  // accounts that one sweep looks at
 
 class Accounts {
  public:
@@ -34,8 +37,10 @@ class Accounts {
 
   // kNotFound when there is no such domain or account.
   Task<Result<std::shared_ptr<const AccountSettings>>> settings(AccountAddress address);
-  // Opens the account (its settings' state is the caller's to judge). The pointer keeps it open.
-  Task<Result<std::shared_ptr<Account>>> open(AccountAddress address);
+  // Opens the account; the pointer keeps it open. kSuspended when it is suspended, unless it is opened for
+  // its record only (figures for an administrator).
+  enum class For : uint8_t { kUse, kRecord };
+  Task<Result<std::shared_ptr<Account>>> open(AccountAddress address, For purpose = For::kUse);
   // Closes it when it is open, whoever uses it: their operations end first. New opens wait meanwhile.
   Task<void> close(AccountAddress address);
   Task<void> close_all();
@@ -46,7 +51,8 @@ class Accounts {
   Task<Result<void>> create(AccountAddress address, dict::Dict settings);
   // Moves it to the trash at once and removes it from there. kNotFound.
   Task<Result<void>> remove(AccountAddress address);
-  // Renames within the same loop's reach; both addresses on this loop's store. kAlreadyExists, kNotFound.
+  // Renames within the same loop's reach; both addresses on this loop's store, `from` on this loop.
+  // kAlreadyExists, kNotFound.
   Task<Result<void>> rename(AccountAddress from, AccountAddress to);
   // Replaces settings: `change` is applied to the current dictionary. Answers the new version.
   using Change = std::move_only_function<Result<void>(dict::Dict&)>;
@@ -55,19 +61,22 @@ class Accounts {
   Task<Result<dict::VersionedDict>> info(AccountAddress address);
   Task<Result<dict::Version>> change_info(AccountAddress address, uint64_t expected_version, Change change);
 
-  // Waits until something changed in the account since `modseq`, or the deadline. Holds no open account
-  // meanwhile.
+  // Waits until something changes in the account (true), or the deadline. Holds no open account meanwhile,
+  // and does not count as using it.
   Task<bool> wait_for_change(AccountAddress address, Nanos deadline);
 
   // POP3's exclusive maildrop. kBusy while another holds it.
   Result<uint64_t> lock_maildrop(const AccountAddress& address, Nanos until);
   void unlock_maildrop(const AccountAddress& address, uint64_t lock_id);
 
-  // Closes idle accounts and those over the budget; called every second or so.
+  // Closes and forgets idle accounts, and those used least recently while the budget is exceeded; called
+  // every second or so.
   Task<void> sweep();
 
   size_t open_count() const { return open_count_; }
-  uint64_t memory_bytes() const { return memory_bytes_; }  // of open accounts, as of the last sweep
+  size_t entries() const { return entries_.size(); }
+  uint64_t memory_bytes() const { return memory_bytes_; }  // of what is held of accounts, about
+  const StoreCapacity& capacity() const { return capacity_; }
   Loop& loop() const { return *environment_.loop; }
   Store& store() const { return *environment_.store; }
   SettingsFiles& files() const { return files_; }
@@ -75,6 +84,7 @@ class Accounts {
  private:
   struct Entry {
     explicit Entry(Loop& loop) : gate(loop), settings_gate(loop), changed(loop) {}
+    std::string name;
     Mutex gate;           // opening, closing
     Mutex settings_gate;  // loading and replacing settings and info
     Event changed;
@@ -83,23 +93,37 @@ class Accounts {
     std::shared_ptr<const DomainTable> settings_under;  // the table that they were made with
     std::optional<dict::VersionedDict> info;
     Nanos last_used = 0;
+    uint64_t counted_bytes = 0;
+    std::list<std::shared_ptr<Entry>>::iterator in_order;
     uint64_t maildrop_lock = 0;
     Nanos maildrop_until = 0;
     uint32_t watchers = 0;
   };
   using EntryRef = std::shared_ptr<Entry>;
 
-  EntryRef entry(const AccountAddress& address);
+  EntryRef entry(const AccountAddress& address);  // and counts as using it
+  EntryRef entry_unused(const AccountAddress& address);
+  void erase(EntryRef entry);
+  void count(Entry& entry);  // its bytes anew
+  bool over_budget() const {
+    return memory_bytes_ > options_.memory_bytes_max || entries_.size() > options_.entries_max;
+  }
   Result<std::shared_ptr<const Domain>> domain_of(const AccountAddress& address) const;
   Task<Result<std::shared_ptr<const AccountSettings>>> load_settings(EntryRef entry, AccountAddress address);
+  Task<Result<dict::VersionedDict>> load_info(EntryRef entry, AccountAddress address);
+  Task<Result<void>> check_absent(const std::string& directory, const AccountAddress& address);
+  Task<Result<void>> copy_apart(const Domain& from_domain, const AccountAddress& from,
+                                const Domain& to_domain, const AccountAddress& to);
   Task<void> close_entry(EntryRef entry);
   static Task<void> empty_trash(Accounts& accounts, std::string path);
 
   LogEnvironment environment_;
   SettingsFiles& files_;
+  StoreCapacity capacity_;
   const AccountsOptions options_;
   std::shared_ptr<const DomainTable> domains_;
   std::unordered_map<std::string, EntryRef> entries_;
+  std::list<EntryRef> order_;  // most recently used first
   TaskGroup background_;
   size_t open_count_ = 0;
   uint64_t memory_bytes_ = 0;

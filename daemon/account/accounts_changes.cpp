@@ -7,6 +7,13 @@ namespace canopy {
 
 static std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
+Task<Result<void>> Accounts::check_absent(const std::string& directory, const AccountAddress& address) {
+  auto exists = co_await store().attributes(directory);
+  if (exists) co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
+  if (exists.error().code() != Code::kNotFound) co_return fail(std::move(exists).error());
+  co_return Result<void>();
+}
+
 Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   uint32_t slot = slot_of(address);
@@ -15,6 +22,8 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings)
   std::string directory = domain->layout.account_directory(address);
   if (held->settings)
     co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
+  if (!capacity_.known()) co_await capacity_.look();
+  CANOPY_CO_TRY(capacity_.take(0));
 
   dict::Date created;
   created.unix_seconds = loop().wall_clock_ns() / kSecond;
@@ -41,9 +50,12 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings)
     if (!written) co_return fail(std::move(written).error());
     CANOPY_CO_TRY(co_await store().sync_directory(*staged));
   } else {
-    auto exists = co_await store().attributes(directory);
-    if (exists) co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
+    // Settings apart from the directory count only with it, so they may come first; info that was left there
+    // goes.
+    CANOPY_CO_TRY(co_await check_absent(directory, address));
     CANOPY_CO_TRY(co_await make_directories(store(), parent_of(settings_path), 0700, Durable::kYes));
+    auto left = co_await store().remove(domain->layout.info_file(address), Durable::kYes);
+    if (!left && left.error().code() != Code::kNotFound) co_return left;
     auto file_staged = co_await files_.stage_file(slot, text);
     if (!file_staged) co_return fail(std::move(file_staged).error());
     CANOPY_CO_TRY(co_await store().rename(*file_staged, settings_path, RenameMode::kReplace, Durable::kYes));
@@ -60,6 +72,8 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings)
   }
   held->settings = *checked;
   held->settings_under = domains_;
+  held->info.reset();
+  count(*held);
   co_return Result<void>();
 }
 
@@ -94,8 +108,39 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
   }
   held->settings = nullptr;
   held->info.reset();
+  held->maildrop_lock = 0;
+  count(*held);
   held->changed.wake_all();
   background_.spawn(empty_trash(*this, trash));
+  co_return Result<void>();
+}
+
+// Where settings and info lie apart from the directory, or will: copies them to the new name's place.
+Task<Result<void>> Accounts::copy_apart(const Domain& from_domain, const AccountAddress& from,
+                                        const Domain& to_domain, const AccountAddress& to) {
+  struct Copy {
+    std::string from, to;
+  };
+  bool to_stage =
+      to_domain.layout.fast_index() == 0;  // then they move with the directory: into it, before it moves
+  std::string inside = from_domain.layout.account_directory(from);
+  for (auto [source, target] :
+       {Copy{from_domain.layout.settings_file(from), to_domain.layout.settings_file(to)},
+        Copy{from_domain.layout.info_file(from), to_domain.layout.info_file(to)}}) {
+    if (to_stage) target = inside + target.substr(target.rfind('/'));
+    if (source == target) continue;
+    auto text = co_await read_file(store(), source, kDictBytesMax);
+    if (!text && text.error().code() != Code::kNotFound) co_return fail(std::move(text).error());
+    if (!text) {
+      auto left = co_await store().remove(target, Durable::kYes);
+      if (!left && left.error().code() != Code::kNotFound) co_return left;
+      continue;
+    }
+    CANOPY_CO_TRY(co_await make_directories(store(), parent_of(target), 0700, Durable::kYes));
+    auto staged = co_await files_.stage_file(slot_of(to), std::move(*text));
+    if (!staged) co_return fail(std::move(staged).error());
+    CANOPY_CO_TRY(co_await store().rename(*staged, target, RenameMode::kReplace, Durable::kYes));
+  }
   co_return Result<void>();
 }
 
@@ -110,21 +155,35 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   co_await close_entry(held);
   std::string source = from_domain->layout.account_directory(from);
   std::string target = to_domain->layout.account_directory(to);
-  auto taken = co_await store().attributes(target);
-  if (taken) co_return fail(Code::kAlreadyExists, to.to_string(), "there is such an account already");
-  if (taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
-  std::string from_settings = from_domain->layout.settings_file(from);
-  std::string to_settings = to_domain->layout.settings_file(to);
-  bool settings_apart = from_domain->layout.fast_index() != 0 || to_domain->layout.fast_index() != 0;
-  if (settings_apart) {
-    co_return fail(Code::kUnsupported, from.to_string(),
-                   "an account whose settings lie under a fast index cannot be renamed yet");
+  CANOPY_CO_TRY(co_await check_absent(target, to));
+  bool from_apart = from_domain->layout.fast_index() != 0;
+  if (from_apart || to_domain->layout.fast_index() != 0) {
+    CANOPY_CO_TRY(co_await copy_apart(*from_domain, from, *to_domain, to));
   }
   CANOPY_CO_TRY(co_await make_directories(store(), parent_of(target), 0700, Durable::kYes));
+  // The rename of the directory is the renaming of the account: settings without one count for nobody.
   CANOPY_CO_TRY(co_await store().rename(source, target, RenameMode::kNoReplace, Durable::kYes));
   held->settings = nullptr;
   held->info.reset();
+  held->maildrop_lock = 0;
+  count(*held);
   held->changed.wake_all();
+  // What is left behind counts for nobody.
+  std::vector<std::string> left;
+  if (from_apart) {
+    left = {from_domain->layout.settings_file(from), from_domain->layout.info_file(from)};
+  } else if (to_domain->layout.fast_index() != 0) {
+    for (const std::string& path :
+         {from_domain->layout.settings_file(from), from_domain->layout.info_file(from)}) {
+      left.push_back(target + path.substr(path.rfind('/')));
+    }
+  }
+  for (const std::string& path : left) {
+    auto gone = co_await store().remove(path, Durable::kYes);
+    if (!gone && gone.error().code() != Code::kNotFound) {
+      log_event(LogLevel::kWarning, "renamed-file-left", path, {{"error", gone.error().to_string()}});
+    }
+  }
   co_return Result<void>();
 }
 
@@ -160,27 +219,33 @@ Task<Result<dict::Version>> Accounts::change_settings(AccountAddress address, ui
 }
 
 Task<Result<dict::VersionedDict>> Accounts::info(AccountAddress address) {
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   EntryRef held = entry(address);
-  if (held->info) co_return *held->info;
-  auto known = co_await settings(address);
-  if (!known) co_return fail(std::move(known).error());
   auto guard = co_await held->settings_gate.lock();
+  co_return co_await load_info(held, std::move(address));
+}
+
+// With the settings gate held.
+Task<Result<dict::VersionedDict>> Accounts::load_info(EntryRef held, AccountAddress address) {
   if (held->info) co_return *held->info;
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   auto read = co_await files_.read(domain->layout.info_file(address));
   if (!read && read.error().code() != Code::kNotFound) co_return fail(std::move(read).error());
   held->info = read ? std::move(*read) : dict::VersionedDict{};
+  count(*held);
   co_return *held->info;
 }
 
 Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64_t expected_version,
                                                   Change change) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
-  auto before = co_await info(address);
-  if (!before) co_return fail(std::move(before).error());
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
-  dict::VersionedDict file = held->info ? *held->info : *before;
+  // Info lies beside an account, not instead of one.
+  auto known = co_await load_settings(held, address);
+  if (!known) co_return fail(std::move(known).error());
+  auto before = co_await load_info(held, address);
+  if (!before) co_return fail(std::move(before).error());
+  dict::VersionedDict file = std::move(*before);
   CANOPY_CO_TRY(expect(file.version, expected_version, address));
   CANOPY_CO_TRY(change(file.dict));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(file.dict, address.to_string()));
@@ -190,6 +255,7 @@ Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64
   if (!version) co_return fail(std::move(version).error());
   file.version = *version;
   held->info = std::move(file);
+  count(*held);
   co_return *version;
 }
 

@@ -44,6 +44,9 @@ Task<Result<dict::Version>> SettingsFiles::replace(uint32_t slot, std::string pa
   auto staged = co_await stage_file(slot, std::move(text));
   if (!staged) co_return fail(std::move(staged).error());
   CANOPY_CO_TRY(co_await store_.rename(*staged, path, RenameMode::kReplace, Durable::kYes));
+  if (lease_held_ && !lease_held_()) {
+    co_return fail(Code::kFenced, path, "the lease ended before the replacement was answered");
+  }
   co_return file.version;
 }
 

@@ -4,6 +4,7 @@
 // renamed over. For one loop's thread; the Store outlives it.
 #pragma once
 
+#include <functional>
 #include <set>
 #include <string>
 
@@ -20,8 +21,9 @@ inline constexpr std::string_view kTrashRoot = ".canopy/trash";
 class SettingsFiles {
  public:
   // `writer`: told apart from the other loops of this process, so that their staged names differ.
-  SettingsFiles(Store& store, uint64_t epoch, uint32_t writer)
-      : store_(store), epoch_(epoch), writer_(writer) {}
+  // `lease_held`: asked when a replacement completes; empty: always held.
+  SettingsFiles(Store& store, uint64_t epoch, uint32_t writer, std::function<bool()> lease_held = {})
+      : store_(store), epoch_(epoch), writer_(writer), lease_held_(std::move(lease_held)) {}
 
   Store& store() const { return store_; }
   uint64_t epoch() const { return epoch_; }
@@ -42,6 +44,7 @@ class SettingsFiles {
   Store& store_;
   const uint64_t epoch_;
   const uint32_t writer_;
+  const std::function<bool()> lease_held_;
   uint64_t next_ = 1;
   std::set<uint32_t> stages_;  // slots whose directory is there
 };

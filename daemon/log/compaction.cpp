@@ -184,7 +184,8 @@ struct Copying {
       copied[source] = to;
       report->content_bytes_copied += row.bytes.size();
     }
-    moved.push_back({row.mailbox_id, row.uid, live.own, to, data->frame().record_length(index)});
+    moved.push_back({row.mailbox_id, row.uid, live.own, to, data->frame().record_length(index),
+                     row.content == ContentKind::kReference});
     ++report->rows;
     co_return co_await flush_if_large();
   }

@@ -26,7 +26,7 @@ Shard::Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t
              const AccountsOptions& options, std::function<bool()> lease_held)
     : loop(on),
       store(std::move(files_on)),
-      files(*store, epoch, index),
+      files(*store, epoch, index, lease_held),
       accounts(environment_of(*store, on, slices, epoch, std::move(lease_held)), files, options),
       aliases(on, files),
       credentials(kCredentialsCachedMax, kCredentialsCachedSeconds) {}
