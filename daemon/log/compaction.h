@@ -36,7 +36,7 @@ struct MovedMessage {
   uint32_t mailbox_id = 0, uid = 0;
   Place from;  // LiveMessage::own
   Place to;
-  uint64_t to_length = 0;   // RecordView::length
+  uint64_t to_length = 0;  // RecordView::length
   bool reference = false;  // the record there refers to another one's content
   bool operator==(const MovedMessage&) const = default;
 };
