@@ -125,7 +125,7 @@ MailboxCreate Account::plan_create(const std::string& name, uint32_t id) {
 Task<Result<void>> Account::make_log() {
   Frame first;
   state_.reset();
-  first.add(plan_create(std::string(kInbox), 1));
+  first.add(plan_create(std::string(kInbox), kInboxId));
   Subscribe inbox;
   inbox.name = kInbox;
   inbox.on = true;

@@ -134,7 +134,7 @@ Result<void> AccountState::load_checkpoint(std::string_view payload) {
   auto modseq = in.le<uint64_t>();
   auto keywords = in.varint();
   if (!keywords || *keywords > kKeywordsPerAccountMax) return malformed("keywords");
-  next_mailbox_id_ = *next_id;
+  next_mailbox_id_ = gone_below_ = *next_id;
   last_uidvalidity_ = *uidvalidity;
   highest_modseq_ = planned_modseq_ = *modseq;
   for (uint64_t i = 0; i < *keywords; ++i) {

@@ -110,11 +110,14 @@ Task<Result<void>> AccountCompaction::add_row(const MailboxState& box, MessageRo
     // Only the record itself says what it refers to.
     AccountLog& log = *account_.log_;
     auto record = co_await log.read_record(log.pin(), live.own, live.own_length);
-    if (!record) co_return fail(std::move(record).error());
-    CANOPY_CO_ASSIGN(Message stored, decode_message(record->view));
-    live.message.content = stored.content;
-    live.message.reference = stored.reference;
-    live.message.parts = std::move(stored.parts);
+    if (record) {
+      CANOPY_CO_ASSIGN(Message stored, decode_message(record->view));
+      live.message.content = stored.content;
+      live.message.reference = stored.reference;
+      live.message.parts = std::move(stored.parts);
+    } else if (record.error().code() != Code::kDamaged) {
+      co_return fail(std::move(record).error());
+    }  // else the log finds the damage where it looks for the content, and keeps the row as it is
   }
   out.rows.push_back(std::move(live));
   co_return Result<void>();
@@ -144,12 +147,16 @@ Task<Result<bool>> AccountCompaction::next(Step& out) {
     at_uid_ = rows.front().uid;
     CANOPY_CO_TRY(co_await add_row(*box, rows.front(), out));
   }
-  // Then rows that were copied since, so that their content comes along even if its first row is gone.
+  // Then the content of rows that were copied since, as its first row may be gone. Their own records lie
+  // behind the roll point and are restated by switch_over(): here they are carriers of content, in no
+  // mailbox.
   while (out.rows.size() < kCompactionRowsPerStep && copies_given_ < copies_.size()) {
     Copy copy = copies_[copies_given_++];
     const MailboxState* box = account_.state_.mailbox(copy.mailbox_id);
     const MessageRow* row = box == nullptr ? nullptr : box->find(copy.uid);
-    if (row != nullptr) CANOPY_CO_TRY(co_await add_row(*box, *row, out));
+    if (row == nullptr) continue;
+    CANOPY_CO_TRY(co_await add_row(*box, *row, out));
+    out.rows.back().message.mailbox_id = kContentCarrier;
   }
   co_return !out.rows.empty();
 }
@@ -162,13 +169,16 @@ void AccountCompaction::copied_meanwhile(uint32_t mailbox_id, uint32_t uid, Plac
   copies_.push_back({mailbox_id, uid, content});
 }
 
+// Every operation holds the lane from its planning until its frame is answered.
+Task<void> AccountCompaction::quiet() { alone_ = co_await account_.lane_.alone(); }
+
 Result<void> AccountCompaction::switch_over(std::span<const uint32_t> dropped, Frame& restated) {
-  std::map<Place, Place> new_places;
-  if (copies_given_ < copies_.size()) {
-    for (const MovedMessage& message : moved_) new_places[message.from] = message.to;
+  std::map<Place, Place> new_places;  // of records that hold content
+  if (!copies_.empty()) {
+    for (const MovedMessage& message : moved_)
+      new_places.try_emplace(message.content_from, message.content_to);
   }
-  for (size_t i = copies_given_; i < copies_.size(); ++i) {
-    const Copy& copy = copies_[i];
+  for (const Copy& copy : copies_) {
     if (std::find(dropped.begin(), dropped.end(), copy.content.slice) == dropped.end()) continue;
     const MailboxState* box = account_.state_.mailbox(copy.mailbox_id);
     const MessageRow* row = box == nullptr ? nullptr : box->find(copy.uid);
@@ -205,8 +215,8 @@ void AccountCompaction::switched(const Appended& restated) {
     row->slice = message.to.slice;
     row->offset = message.to.offset;
     row->record_length = message.to_length <= UINT32_MAX ? static_cast<uint32_t>(message.to_length) : 0;
-    row->flags = static_cast<uint16_t>(message.reference ? row->flags | kRowIsReference
-                                                         : row->flags & ~kRowIsReference);
+    row->flags = static_cast<uint16_t>(message.is_reference ? row->flags | kRowIsReference
+                                                            : row->flags & ~kRowIsReference);
   }
   for (size_t i = 0; i < restated_.size(); ++i) {
     MessageRow* row = row_of(restated_[i].mailbox_id, restated_[i].uid);
@@ -216,6 +226,7 @@ void AccountCompaction::switched(const Appended& restated) {
     row->record_length = static_cast<uint32_t>(restated_[i].length);
     row->flags |= kRowIsReference;
   }
+  alone_.release();
 }
 
 }  // namespace canopy

@@ -9,21 +9,23 @@ namespace canopy {
 
 class AccountCompaction final : public CompactionSource {
  public:
-  // `alone`: the lane, held until the roll point.
+  // `alone`: the lane, held until the roll point, and again while the log switches over.
   AccountCompaction(Account& account, Lane::Hold alone);
   ~AccountCompaction() override;
 
   void snapshot() override;
   Task<Result<bool>> next(Step& out) override;
   void copied(std::span<const MovedMessage> moved) override;
+  Task<void> quiet() override;
   Result<void> switch_over(std::span<const uint32_t> dropped, Frame& restated) override;
   void switched(const Appended& restated) override;
-  void abandoned() override {}
+  void abandoned() override { alone_.release(); }
 
   // A COPY or MOVE became durable while this compaction runs: its row refers to `content`.
   void copied_meanwhile(uint32_t mailbox_id, uint32_t uid, Place content);
 
  private:
+  static constexpr uint32_t kContentCarrier = 0;  // no mailbox has this id
   struct Copy {
     uint32_t mailbox_id, uid;
     Place content;

@@ -115,7 +115,8 @@ Task<Result<RequestResult>> Account::append(NewMessage message) {
       co_await check_capacity(message.parts.empty() ? size : 0));  // parts were counted as they came
   const MailboxState* box = state_.mailbox(message.mailbox);
   if (box == nullptr) {
-    if (!message.create_mailbox) {
+    // Every account has an INBOX, also one that lost it to damage.
+    if (!message.create_mailbox && message.mailbox != kInbox) {
       co_return fail(Code::kNotFound, name_, fmt::format("there is no mailbox {}", message.mailbox));
     }
     hold->release();

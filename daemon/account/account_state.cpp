@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "daemon/account/mailbox_name.h"
 #include "daemon/base/bytes.h"
 
 namespace canopy {
@@ -42,6 +43,8 @@ uint32_t KeywordSets::intern(std::vector<uint16_t> ids) {
 void AccountState::reset() {
   mailboxes_.clear();
   by_name_.clear();
+  deleted_.clear();
+  gone_below_ = 1;
   subscriptions_.clear();
   keywords_.clear();
   sets_.clear();
@@ -76,6 +79,7 @@ Result<void> AccountState::apply_record(const FrameView& frame, const RecordView
   switch (record.type) {
     case RecordType::kMessage: {
       CANOPY_ASSIGN(Message message, decode_message(record));
+      recover_mailbox(message.mailbox_id, frame.time_ns);
       apply(message, Place{frame.slice.number, record.offset}, record.length);
       return {};
     }
@@ -102,6 +106,18 @@ Result<void> AccountState::apply_record(const FrameView& frame, const RecordView
     case RecordType::kContent: return {};
   }
   return {};  // a later version's record: what it means is not ours to know
+}
+
+// A message of a mailbox that was neither made nor deleted: the frame that made it is damaged. Its messages
+// are not: they are shown under a name and a UIDVALIDITY that are the same each time the log is replayed.
+void AccountState::recover_mailbox(uint32_t id, int64_t time_ns) {
+  if (id < gone_below_ || mailboxes_.contains(id) || deleted_.contains(id)) return;
+  MailboxCreate create;
+  create.mailbox_id = id;
+  create.uidvalidity = std::max(static_cast<uint32_t>(time_ns / kSecond), last_uidvalidity_ + 1);
+  create.name = id == kInboxId ? kInbox : fmt::format("Recovered-{}", id);
+  while (by_name_.contains(create.name)) create.name += "+";
+  apply(create);
 }
 
 void AccountState::raise_modseq(uint64_t modseq) {
@@ -140,6 +156,7 @@ void AccountState::apply(const MailboxRename& record) {
 void AccountState::apply(const MailboxDelete& record) {
   MailboxState* box = mailbox_for_change(record.mailbox_id);
   raise_modseq(record.modseq);
+  deleted_.insert(record.mailbox_id);
   if (box == nullptr) return;
   messages_ -= box->rows.size();
   bytes_ -= box->bytes;

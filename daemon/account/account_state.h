@@ -142,9 +142,12 @@ class AccountState final : public LogReplay {
   void set_row_flags(MailboxState& box, MessageRow& row, uint16_t flags, uint32_t set, uint64_t modseq);
   void drop_rows_counters(const MailboxState& box, const MessageRow& row);
   Result<void> apply_record(const FrameView& frame, const RecordView& record);
+  void recover_mailbox(uint32_t id, int64_t time_ns);
 
   std::map<uint32_t, MailboxState> mailboxes_;
   std::map<std::string, uint32_t, std::less<>> by_name_;
+  std::set<uint32_t> deleted_;  // mailbox ids; those below gone_below_ that are not there are gone as well
+  uint32_t gone_below_ = 1;
   std::set<std::string> subscriptions_;
   std::vector<std::string> keywords_;  // by id; empty: not defined
   KeywordSets sets_;

@@ -9,6 +9,7 @@
 namespace canopy {
 
 inline constexpr std::string_view kInbox = "INBOX";
+inline constexpr uint32_t kInboxId = 1;  // the first mailbox of every account
 
 // The name as it is stored, or kInvalidArgument with the rule: 1 to kMailboxNameBytesMax bytes of UTF-8
 // without control characters, at most kMailboxLevelsMax levels, none of them empty, "." or "..".

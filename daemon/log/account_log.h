@@ -198,8 +198,8 @@ class AccountLog {
   // Appends and reads go on meanwhile. After an error the account is as before, at most with one more slice.
   Task<Result<CompactionReport>> compact(CompactionSource& source, CompactionRequest request);
 
-  // Walks all live slices and checkpoints and verifies every byte; never fails for damage, only when the
-  // store does.
+  // Walks all live slices and verifies every byte; never fails for damage, only when the store does. A
+  // checkpoint that does not verify or count is an orphan: it is derived.
   Task<Result<CheckReport>> check();
   // Removes files that the manifest in force does not name and whose epoch is not above ours: left by
   // crashes. Owner only (kInvalidArgument before take_over()). Answers how many.

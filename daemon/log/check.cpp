@@ -90,8 +90,7 @@ Task<Result<std::vector<std::string>>> AccountLog::State::list_orphans() {
   for (SliceId id : found.slices)
     if (!named.contains(id) && id.epoch <= environment.epoch) orphans.push_back(slice_file_name(id));
   for (SliceId id : found.checkpoints)
-    if (checkpoint.number != 0 && id != checkpoint && id.epoch <= environment.epoch)
-      orphans.push_back(checkpoint_file_name(id));
+    if (id != checkpoint && id.epoch <= environment.epoch) orphans.push_back(checkpoint_file_name(id));
   co_return orphans;
 }
 

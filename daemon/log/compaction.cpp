@@ -184,8 +184,9 @@ struct Copying {
       copied[source] = to;
       report->content_bytes_copied += row.bytes.size();
     }
-    moved.push_back({row.mailbox_id, row.uid, live.own, to, data->frame().record_length(index),
-                     row.content == ContentKind::kReference});
+    const bool refers = row.content == ContentKind::kReference;
+    moved.push_back({row.mailbox_id, row.uid, live.own, to, data->frame().record_length(index), refers,
+                     source, refers ? row.reference : to});
     ++report->rows;
     co_return co_await flush_if_large();
   }
@@ -291,6 +292,7 @@ Task<Result<CompactionReport>> AccountLog::State::compact_alone(CompactionSource
   if (copied) {
     for (uint32_t stays : copying.referred) copying.dropped.erase(stays);
     pinned.reset();
+    co_await source.quiet();
     copied = co_await switch_over(source, created.id, data.end(), rolled, copying.dropped, request);
   }
   if (!copied) {
@@ -353,6 +355,7 @@ Task<Result<void>> AccountLog::State::switch_over(CompactionSource& source, Slic
   }
   answered_slice = set->slices.back()->id;
   answered_end = set->slices.back()->end;
+  if (checkpoint.number != 0) graveyard->bury(path_of(checkpoint_file_name(checkpoint)), false);
   checkpoint = {};
   checkpoint_covers = {};
   if (unwritten) {

@@ -8,8 +8,8 @@
 //
 //   1. In the lane, nothing under way: appends roll to a new slice; source.snapshot() is called.
 //   2. Beside the lane: source.next() is asked for everything; the data slice is written and made durable.
-//   3. In the lane: source.switch_over(); a new slice with a manifest [kept…, data, rolled, new] and the
-//   restated rows is
+//   3. In the lane, after source.quiet(): source.switch_over(); a new slice with a manifest [kept…, data,
+//   rolled, new] and the restated rows is
 //      made durable; source.switched().
 //   4. Dropped slices are removed once the last pin on them goes.
 #pragma once
@@ -36,8 +36,10 @@ struct MovedMessage {
   uint32_t mailbox_id = 0, uid = 0;
   Place from;  // LiveMessage::own
   Place to;
-  uint64_t to_length = 0;  // RecordView::length
-  bool reference = false;  // the record there refers to another one's content
+  uint64_t to_length = 0;     // RecordView::length
+  bool is_reference = false;  // the record at `to` refers to another one's content
+  Place content_from;         // the record that held the content, no reference itself, and
+  Place content_to;           // the one that holds it from now on
   bool operator==(const MovedMessage&) const = default;
 };
 
@@ -60,6 +62,10 @@ class CompactionSource {
   virtual Task<Result<bool>> next(Step& out) = 0;
   // Where the rows of the last step will lie. Reads go to the old places until switched().
   virtual void copied(std::span<const MovedMessage> moved) = 0;
+  // Awaited before switch_over(). When it answers, no frame that was planned before is still to be appended,
+  // and none is planned until switched() or abandoned(): it could refer to content in dropped slices, which
+  // from then on nobody restates.
+  virtual Task<void> quiet() { co_return; }
   // Appends since the roll may refer to content in dropped slices (a COPY). For every row whose Message
   // record or content would still lie in a slice of `dropped` once the copied() places count, add a Message
   // record (same mailbox, uid, mod-sequence, flags; kReference to the new place) to `restated`; its place

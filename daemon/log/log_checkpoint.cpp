@@ -1,5 +1,7 @@
 // Checkpoints: `NUMBER-EPOCH.checkpoint`, docs/formats/account-log.md "Checkpoints". Derived; may vanish at
 // any time.
+#include <algorithm>
+
 #include "daemon/base/bytes.h"
 #include "daemon/base/crc32c.h"
 #include "daemon/log/log_state.h"
@@ -92,24 +94,44 @@ Task<Result<CoveredPoint>> AccountLog::State::load_checkpoint(Directory found) {
       co_return fail(std::move(file).error());
     }
     auto decoded = decode(*file, SliceSeed(secret, id));
-    if (!decoded || !counts(decoded->covered)) continue;
+    if (!decoded || decoded->covered.slices.empty()) continue;
     const ManifestEntry& last = decoded->covered.slices.back();
-    if (last.id == set->slices.back()->id) {
-      // Of the slice that still grows: not beyond its file's end, nor beyond where we know that it ended.
-      const std::string path = slice_path(last.id);
-      CANOPY_CO_ASSIGN(const Attributes attributes, co_await store().attributes(path));
-      auto ended = environment.files->ended_at(store(), path);
-      if (last.length > attributes.size || (ended && last.length > *ended)) continue;
-      set->slices.back()->end = last.length;
+    LiveSlice& newest = *set->slices.back();
+    if (newer_slice(last.id, newest.id)) CANOPY_CO_TRY(co_await expect_slice_of_checkpoint(found, last.id));
+    if (!counts(decoded->covered)) continue;
+    uint64_t missing = 0;  // of the slice that still grows
+    if (last.id == newest.id) {
+      auto ended = environment.files->ended_at(store(), newest.path);
+      if (ended && last.length > *ended) continue;
+      CANOPY_CO_ASSIGN(const Attributes attributes, co_await store().attributes(newest.path));
+      missing = last.length - std::min(last.length, attributes.size);
     }
     if (!sink->load_checkpoint(decoded->payload)) {
       sink->reset();
       continue;
     }
+    if (last.id == newest.id) newest.end = last.length;
+    if (missing > 0) {  // what a checkpoint covers was acknowledged
+      newest.damaged = true;
+      damages.push_back({newest.file_name, last.length - missing, missing, "acknowledged bytes are missing"});
+    }
     checkpoint = id;
     co_return decoded->covered;
   }
   co_return CoveredPoint{};
+}
+
+// A checkpoint covers what was acknowledged. One of a slice behind the manifest in force says that a manifest
+// was in force there, which is gone: the one before it must not be taken for the newest. Unless that slice
+// was begun between two pages of the listing.
+Task<Result<void>> AccountLog::State::expect_slice_of_checkpoint(const Directory& found, SliceId slice) {
+  if (std::ranges::find(found.slices, slice) == found.slices.end()) {
+    CANOPY_CO_ASSIGN(const Directory now, co_await list());
+    if (std::ranges::find(now.slices, slice) != now.slices.end())
+      co_return fail(Code::kTryAgain, directory, "a slice was begun while the account was being opened");
+  }
+  co_return fail(Code::kDamaged, slice_path(slice),
+                 "the slice or its manifest is missing, but a checkpoint covers acknowledged frames in it");
 }
 
 Task<Result<void>> AccountLog::State::write_checkpoint(CoveredPoint covered, std::string payload) {

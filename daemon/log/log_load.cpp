@@ -1,3 +1,4 @@
+// Opening an account's log: replay of what the manifest in force names, and reading single records.
 #include <algorithm>
 
 #include "daemon/base/log.h"
@@ -6,9 +7,11 @@
 namespace canopy {
 namespace {
 
-constexpr uint64_t kManifestFirstRead = 4096;
+bool is_manifest(const FrameView& frame) {
+  return !frame.records.empty() && frame.records[0].type == RecordType::kManifest;
+}
 
-bool newer(SliceId a, SliceId b) { return a.epoch != b.epoch ? a.epoch > b.epoch : a.number > b.number; }
+}  // namespace
 
 Task<Result<std::string>> read_front(File& file, uint64_t bytes) {
   std::string front(bytes, '\0');
@@ -17,18 +20,10 @@ Task<Result<std::string>> read_front(File& file, uint64_t bytes) {
   co_return front;
 }
 
-// A file that was listed and is gone: somebody compacts meanwhile. It must not look like an account that is
-// not there.
-Error vanished(Error error) {
+Error slice_vanished(Error error) {
   if (error.code() != Code::kNotFound) return error;
   return Error(Code::kTryAgain, error.object(), "the slice went while the account was being opened");
 }
-
-bool is_manifest(const FrameView& frame) {
-  return !frame.records.empty() && frame.records[0].type == RecordType::kManifest;
-}
-
-}  // namespace
 
 Task<Result<AccountLog::State::Directory>> AccountLog::State::list() {
   CANOPY_CO_ASSIGN(auto entries, co_await list_all(store(), directory, kAccountDirectoryEntriesMax));
@@ -37,86 +32,9 @@ Task<Result<AccountLog::State::Directory>> AccountLog::State::list() {
     if (auto id = parse_slice_file_name(entry.name)) found.slices.push_back(*id);
     if (auto id = parse_checkpoint_file_name(entry.name)) found.checkpoints.push_back(*id);
   }
-  std::sort(found.slices.begin(), found.slices.end(), newer);
-  std::sort(found.checkpoints.begin(), found.checkpoints.end(), newer);
+  std::sort(found.slices.begin(), found.slices.end(), newer_slice);
+  std::sort(found.checkpoints.begin(), found.checkpoints.end(), newer_slice);
   co_return found;
-}
-
-Task<Result<std::optional<AccountLog::State::Chosen>>> AccountLog::State::read_manifest(SliceId id) {
-  const std::string path = slice_path(id);
-  if (environment.files->ended_at(store(), path) == 0) co_return std::nullopt;  // our own failed first write
-  auto opened = co_await environment.files->get(store(), path, false);
-  if (!opened) co_return fail(vanished(std::move(opened).error()));
-  const std::shared_ptr<File> file = *opened;
-  auto first = co_await read_front(*file, kManifestFirstRead);
-  if (!first) co_return fail(vanished(std::move(first).error()));
-  std::string front = std::move(*first);
-  auto header = decode_slice_header(front);
-  if (!header || header->id != id || header->kind != SliceKind::kAppend) co_return std::nullopt;
-  const SliceSeed seed(header->secret, id);
-  auto frame =
-      decode_frame_header(std::string_view(front).substr(kSliceHeaderBytes), seed, kSliceHeaderBytes);
-  if (!frame) co_return std::nullopt;
-  const uint64_t end = kSliceHeaderBytes + frame->length;
-  if (end > front.size()) {
-    CANOPY_CO_ASSIGN(front, co_await read_front(*file, end));
-    if (front.size() < end) co_return std::nullopt;
-  }
-  std::vector<RecordView> records;
-  if (!decode_frame_records(std::string_view(front).substr(kSliceHeaderBytes, frame->length), *frame, seed,
-                            kSliceHeaderBytes, records) ||
-      records.size() != 1)
-    co_return std::nullopt;
-  auto manifest = decode_manifest(records[0]);
-  if (!manifest || manifest->slices.back().id != id) co_return std::nullopt;
-  co_return Chosen{id, std::move(*manifest), header->secret};
-}
-
-// Of a slice whose manifest does not verify: does it hold proof that something in it was acknowledged?
-Task<Result<bool>> AccountLog::State::holds_acknowledged_bytes(SliceId id, std::string known_secret) {
-  const std::string path = slice_path(id);
-  if (environment.files->ended_at(store(), path) == 0) co_return false;
-  auto opened = co_await environment.files->get(store(), path, false);
-  if (!opened) co_return fail(vanished(std::move(opened).error()));
-  const std::shared_ptr<File> file = *opened;
-  CANOPY_CO_ASSIGN(std::string front, co_await read_front(*file, kSliceHeaderBytes));
-  auto header = decode_slice_header(front);
-  if (header && header->kind == SliceKind::kData) co_return false;  // counts only when a manifest names it
-  const std::string account_secret = header ? header->secret : known_secret;
-  if (account_secret.empty()) co_return false;
-  SliceScan scan;
-  scan.id = id;
-  scan.seed = SliceSeed(account_secret, id);
-  scan.chunk_bytes = environment.options.copy_chunk_bytes;
-  CANOPY_CO_ASSIGN(auto result, co_await scan_slice(*file, std::move(scan),
-                                                    [](const FrameView&) { return Result<void>(); }));
-  co_return result.acknowledged > kSliceHeaderBytes;
-}
-
-Task<Result<AccountLog::State::Chosen>> AccountLog::State::choose_manifest(Directory found, SliceId except) {
-  std::optional<Chosen> chosen;
-  std::vector<SliceId> without;
-  for (SliceId id : found.slices) {
-    if (id == except) continue;
-    CANOPY_CO_ASSIGN(auto read, co_await read_manifest(id));
-    if (read) {
-      chosen = std::move(*read);
-      break;
-    }
-    without.push_back(id);
-  }
-  // A newer slice without a sound manifest is a first write that tore, unless it can prove otherwise: then
-  // choosing an older manifest would lose what was acknowledged.
-  for (SliceId id : without) {
-    CANOPY_CO_ASSIGN(const bool acknowledged,
-                     co_await holds_acknowledged_bytes(id, chosen ? chosen->secret : std::string()));
-    if (acknowledged)
-      co_return fail(
-          Code::kDamaged, slice_path(id),
-          "the manifest at the slice's beginning does not verify, but acknowledged frames follow it");
-  }
-  if (!chosen) co_return fail(Code::kNotFound, directory, "the directory holds no account log");
-  co_return std::move(*chosen);
 }
 
 std::shared_ptr<LiveSlice> AccountLog::State::make_slice(const ManifestEntry& entry) {
@@ -223,7 +141,7 @@ Task<Result<std::unique_ptr<AccountLog>>> AccountLog::open(LogEnvironment enviro
   CANOPY_CO_ASSIGN(auto found, co_await state->list());
   CANOPY_CO_ASSIGN(auto chosen, co_await state->choose_manifest(found, SliceId{}));
   auto loaded = co_await state->load(std::move(found), std::move(chosen));
-  if (!loaded) co_return fail(vanished(std::move(loaded).error()));
+  if (!loaded) co_return fail(slice_vanished(std::move(loaded).error()));
   co_return std::unique_ptr<AccountLog>(new AccountLog(std::move(state)));
 }
 

@@ -1,6 +1,6 @@
-// The inside of AccountLog, shared by the files that implement it: log_load.cpp (choosing the manifest,
-// replay), log_take_over.cpp, log_append.cpp (group commit), log_checkpoint.cpp, compaction.cpp, check.cpp.
-// Coroutines that nobody waits for hold a shared_ptr to it.
+// The inside of AccountLog, shared by the files that implement it: log_manifest.cpp (choosing the manifest),
+// log_load.cpp (replay), log_take_over.cpp, log_append.cpp (group commit), log_checkpoint.cpp,
+// compaction.cpp, check.cpp. Coroutines that nobody waits for hold a shared_ptr to it.
 #pragma once
 
 #include <deque>
@@ -62,6 +62,15 @@ struct SliceSet {
     return nullptr;
   }
 };
+
+// Which of two slices, or checkpoints, was begun later.
+inline bool newer_slice(SliceId a, SliceId b) {
+  return a.epoch != b.epoch ? a.epoch > b.epoch : a.number > b.number;
+}
+Task<Result<std::string>> read_front(File& file, uint64_t bytes);  // fewer when the file is shorter
+// A file that was listed and is gone: somebody compacts meanwhile. It must not look like an account that is
+// not there.
+Error slice_vanished(Error error);
 
 struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   State(LogEnvironment env, std::string account_directory, LogReplay& replay_into)
@@ -128,9 +137,10 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
     Manifest manifest;
     std::string secret;
   };
-  // The manifest in force, leaving `except` out. kNotFound: no slice holds an acknowledged byte.
+  // log_manifest.cpp. The manifest in force, leaving `except` out. kNotFound: no slice holds an acknowledged
+  // byte.
   Task<Result<Chosen>> choose_manifest(Directory found, SliceId except);
-  Task<Result<std::optional<Chosen>>> read_manifest(SliceId id);
+  Task<Result<std::optional<Chosen>>> read_manifest(SliceId id, std::string known_secret);
   Task<Result<bool>> holds_acknowledged_bytes(SliceId id, std::string known_secret);
   void adopt(const Chosen& chosen);
   Task<Result<void>> load(Directory found, Chosen chosen);
@@ -174,8 +184,9 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
 
   // log_checkpoint.cpp
   Task<Result<void>> write_checkpoint(CoveredPoint covered, std::string payload);
-  // Loads the newest usable one into the sink; what it covers (empty: none).
+  // Loads the newest usable one into the sink; what it covers (empty: none). Names what it proves missing.
   Task<Result<CoveredPoint>> load_checkpoint(Directory found);
+  Task<Result<void>> expect_slice_of_checkpoint(const Directory& found, SliceId slice);
   bool counts(const CoveredPoint& covered) const;
   CoveredPoint covered() const;
 

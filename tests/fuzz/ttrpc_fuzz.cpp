@@ -59,7 +59,7 @@ uint64_t read_all(std::string_view bytes, size_t piece, bool look) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const auto* quiet = google::protobuf::SetLogHandler(nullptr);
+  [[maybe_unused]] static const auto quiet = google::protobuf::SetLogHandler(nullptr);
   (void)quiet;
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);

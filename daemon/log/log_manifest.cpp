@@ -1,0 +1,142 @@
+// Which manifest is in force: docs/formats/account-log.md, the section of that name.
+#include "daemon/base/bytes.h"
+#include "daemon/log/log_state.h"
+
+namespace canopy {
+namespace {
+
+constexpr uint64_t kManifestFirstRead = 4096;
+constexpr size_t kSecretAt = 24;  // in the slice header
+
+// The manifest in the front of slice `id`, when it verifies with this secret. `bytes` is how much of the file
+// that takes, also when there is less.
+std::optional<Manifest> manifest_in(std::string_view front, SliceId id, std::string_view secret,
+                                    uint64_t& bytes) {
+  if (front.size() < kSliceHeaderBytes) return std::nullopt;
+  const SliceSeed seed(secret, id);
+  const auto head = decode_frame_header(front.substr(kSliceHeaderBytes), seed, kSliceHeaderBytes);
+  if (!head) return std::nullopt;
+  bytes = kSliceHeaderBytes + head->length;
+  if (front.size() < bytes) return std::nullopt;
+  std::vector<RecordView> records;
+  if (!decode_frame_records(front.substr(kSliceHeaderBytes, head->length), *head, seed, kSliceHeaderBytes,
+                            records) ||
+      records.size() != 1)
+    return std::nullopt;
+  auto manifest = decode_manifest(records[0]);
+  if (!manifest || manifest->slices.back().id != id) return std::nullopt;
+  return std::move(*manifest);
+}
+
+// Without the account's secret nothing in a slice can be verified. But the frames of its first write never
+// say that something was acknowledged: a chain of frames from its beginning of which one says so was no first
+// write.
+Task<Result<bool>> claims_acknowledged_bytes(File& file, uint64_t chunk_bytes) {
+  FileWindow window(file, chunk_bytes);
+  uint64_t at = kSliceHeaderBytes;
+  while (true) {
+    CANOPY_CO_ASSIGN(const std::string_view bytes, co_await window.at(at, kFrameHeaderBytes));
+    if (bytes.size() < kFrameHeaderBytes || get_le<uint32_t>(bytes.data()) != kFrameMagic) co_return false;
+    const auto length = get_le<uint64_t>(bytes.data() + 8);
+    const auto acknowledged = get_le<uint64_t>(bytes.data() + 32);
+    if (acknowledged > kSliceHeaderBytes && acknowledged <= at) co_return true;
+    if (length < kFrameHeaderBytes || length % 8 != 0 || length > kFrameBytesMax) co_return false;
+    at += length;
+  }
+}
+
+}  // namespace
+
+// `known_secret`: of the account, or empty. A header that does not verify may still hold the right secret:
+// the manifest's own checksums tell.
+Task<Result<std::optional<AccountLog::State::Chosen>>> AccountLog::State::read_manifest(
+    SliceId id, std::string known_secret) {
+  const std::string path = slice_path(id);
+  if (environment.files->ended_at(store(), path) == 0) co_return std::nullopt;  // our own failed first write
+  auto opened = co_await environment.files->get(store(), path, false);
+  if (!opened) co_return fail(slice_vanished(std::move(opened).error()));
+  const std::shared_ptr<File> file = *opened;
+  auto first = co_await read_front(*file, kManifestFirstRead);
+  if (!first) co_return fail(slice_vanished(std::move(first).error()));
+  std::string front = std::move(*first);
+  if (front.size() < kSliceHeaderBytes) co_return std::nullopt;
+
+  std::vector<std::string> secrets;
+  if (auto header = decode_slice_header(front)) {
+    if (header->id != id || header->kind != SliceKind::kAppend) co_return std::nullopt;
+    secrets = {header->secret};
+  } else {
+    secrets = {front.substr(kSecretAt, kSecretBytes)};
+    if (!known_secret.empty()) secrets.push_back(std::move(known_secret));
+  }
+  for (const std::string& candidate : secrets) {
+    uint64_t bytes = 0;
+    auto manifest = manifest_in(front, id, candidate, bytes);
+    if (!manifest && bytes > front.size()) {
+      CANOPY_CO_ASSIGN(front, co_await read_front(*file, bytes));
+      manifest = manifest_in(front, id, candidate, bytes);
+    }
+    if (manifest) co_return Chosen{id, std::move(*manifest), candidate};
+  }
+  co_return std::nullopt;
+}
+
+// Of a slice whose manifest does not verify: does it hold proof that something in it was acknowledged?
+Task<Result<bool>> AccountLog::State::holds_acknowledged_bytes(SliceId id, std::string known_secret) {
+  const std::string path = slice_path(id);
+  if (environment.files->ended_at(store(), path) == 0) co_return false;
+  auto opened = co_await environment.files->get(store(), path, false);
+  if (!opened) co_return fail(slice_vanished(std::move(opened).error()));
+  const std::shared_ptr<File> file = *opened;
+  CANOPY_CO_ASSIGN(std::string front, co_await read_front(*file, kSliceHeaderBytes));
+  if (front.size() < kSliceHeaderBytes) co_return false;
+  auto header = decode_slice_header(front);
+  if (header && header->kind == SliceKind::kData) co_return false;  // counts only when a manifest names it
+  const bool known = header || !known_secret.empty();
+  std::vector<std::string> secrets{front.substr(kSecretAt, kSecretBytes)};
+  if (!header && !known_secret.empty()) secrets.push_back(std::move(known_secret));
+  for (const std::string& candidate : secrets) {
+    SliceScan scan;
+    scan.id = id;
+    scan.seed = SliceSeed(candidate, id);
+    scan.chunk_bytes = environment.options.copy_chunk_bytes;
+    CANOPY_CO_ASSIGN(auto result, co_await scan_slice(*file, std::move(scan),
+                                                      [](const FrameView&) { return Result<void>(); }));
+    if (result.acknowledged > kSliceHeaderBytes) co_return true;
+  }
+  if (known) co_return false;
+  co_return co_await claims_acknowledged_bytes(*file, environment.options.copy_chunk_bytes);
+}
+
+Task<Result<AccountLog::State::Chosen>> AccountLog::State::choose_manifest(Directory found, SliceId except) {
+  std::optional<Chosen> chosen;
+  std::vector<SliceId> without;  // newer than the one chosen
+  std::erase(found.slices, except);
+  for (SliceId id : found.slices) {
+    CANOPY_CO_ASSIGN(chosen, co_await read_manifest(id, std::string()));
+    if (chosen) break;
+    without.push_back(id);
+  }
+  const std::string known_secret = chosen ? chosen->secret : std::string();
+  for (size_t i = 0; chosen && i < without.size(); ++i) {  // once more, now that the secret is known
+    CANOPY_CO_ASSIGN(auto read, co_await read_manifest(without[i], known_secret));
+    if (!read) continue;
+    chosen = std::move(read);
+    without.resize(i);
+  }
+  // A newer slice without a sound manifest is a first write that tore, unless it can prove otherwise: then
+  // choosing an older manifest would lose what was acknowledged.
+  for (SliceId id : without) {
+    CANOPY_CO_ASSIGN(const bool acknowledged, co_await holds_acknowledged_bytes(id, known_secret));
+    if (acknowledged)
+      co_return fail(Code::kDamaged, slice_path(id),
+                     "the manifest at offset 64 does not verify, but acknowledged frames follow it");
+  }
+  if (chosen) co_return std::move(*chosen);
+  if (!found.checkpoints.empty())  // written only of what was acknowledged
+    co_return fail(Code::kDamaged, path_of(checkpoint_file_name(found.checkpoints[0])),
+                   "there is a checkpoint, but no slice with a sound manifest");
+  co_return fail(Code::kNotFound, directory, "the directory holds no account log");
+}
+
+}  // namespace canopy
