@@ -44,8 +44,7 @@ Task<void> Account::close() {
   closing_ = true;
   while (operations_.count() > 0) co_await operations_.wait();
   if (log_ == nullptr) co_return;
-  bool sound = !failed_ && !log_->broken() && !log_->fenced();
-  if (sound && writable_ && log_->bytes_since_checkpoint() > options_.checkpoint_tail_bytes / 8) {
+  if (sound() && writable_ && log_->bytes_since_checkpoint() > options_.checkpoint_tail_bytes / 8) {
     auto written = co_await write_checkpoint();
     if (!written) {
       log_event(LogLevel::kWarning, "checkpoint-failed", name_, {{"error", written.error().to_string()}});
@@ -54,9 +53,9 @@ Task<void> Account::close() {
   co_await log_->close();
 }
 
-bool Account::usable() const {
-  return !failed_ && !closing_ && (log_ == nullptr || (!log_->broken() && !log_->fenced()));
-}
+bool Account::usable() const { return !closing_ && sound(); }
+
+bool Account::sound() const { return !failed_ && (log_ == nullptr || (!log_->broken() && !log_->fenced())); }
 
 Task<std::optional<Result<RequestResult>>> Account::claim(RequestId id, Claim& claim) {
   if (is_none(id)) co_return std::nullopt;
@@ -235,7 +234,7 @@ Task<Result<void>> Account::write_checkpoint() {
   CoveredPoint covered;
   {
     auto hold = co_await lane_.alone();
-    if (!usable() || log_ == nullptr)
+    if (!sound() || log_ == nullptr)
       co_return fail(Code::kTryAgain, name_, "the account has to be opened again");
     state_.forget_requests_before(environment_.loop->wall_clock_ns() - kRequestIdRememberedSeconds * kSecond);
     covered = log_->covered();

@@ -130,6 +130,7 @@ class Account : public std::enable_shared_from_this<Account> {
   using Apply = std::move_only_function<void(const Appended&)>;
   // Hands the frame to the log; once durable applies it and remembers the result.
   enum class Frees : bool { kNo, kYes };  // whether content may have become garbage
+  bool sound() const;                     // usable, but that it may be closing
   Task<Result<RequestResult>> commit(Frame frame, RequestResult result, RequestId id, Apply apply,
                                      Frees frees = Frees::kNo);
   Task<Result<void>> ensure_keywords(std::vector<std::string> names);
