@@ -33,7 +33,11 @@ Task<void> Graveyard::remove(std::shared_ptr<Graveyard> self, std::string path, 
 
 namespace {
 
-// Writes the data slice: frames one after the other, each about chunk_bytes, without waiting for the disk.
+// One damaged bit costs its frame, and nothing in a data slice has to be whole beyond a record.
+constexpr uint64_t kDataFrameBytes = 64u << 10;
+
+// Writes the data slice: frames one after the other, each about kDataFrameBytes, without waiting for the
+// disk.
 class DataSlice {
  public:
   DataSlice(SliceHeader header, std::shared_ptr<File> file, Loop& loop)
@@ -282,7 +286,7 @@ Task<Result<CompactionReport>> AccountLog::State::compact_alone(CompactionSource
   copying.data = &data;
   copying.request = &request;
   copying.report = &report;
-  copying.chunk_bytes = environment.options.copy_chunk_bytes;
+  copying.chunk_bytes = std::min(environment.options.copy_chunk_bytes, kDataFrameBytes);
   copying.read = [this, &pinned](Place place, uint64_t hint) { return read_record(pinned, place, hint); };
   auto copied = co_await data.begin();
   if (copied) copied = co_await copy_all(copying, source, stopped);
