@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
+
 #include "daemon/runtime/socket_address.h"
 #include "daemon/runtime/uring_stream.h"
 
@@ -34,6 +36,19 @@ void set_option(int fd, int level, int option, int value) {
   setsockopt(fd, level, option, &value, sizeof value);
 }
 
+// The kernel takes the rings of a killed process apart after the process is gone; until then its sockets
+// still listen.
+constexpr int kDyingListenerMillisMax = 1000;
+
+// Whether the process that listens at the other end of `connection` runs. One of another pid namespace counts
+// as running.
+bool listener_lives(int connection) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid <= 0) return true;
+  return kill(peer.pid, 0) == 0 || errno != ESRCH;
+}
+
 // A socket file of a process that no longer runs is in the way of bind(); one of a living process must stay.
 Result<void> remove_stale_socket(const Address& address) {
   struct stat at;
@@ -45,7 +60,8 @@ Result<void> remove_stale_socket(const Address& address) {
   if (probe.get() < 0) return fail_errno(errno, address.to_string(), "socket");
   sockaddr_storage to;
   socklen_t length = fill_sockaddr(address, false, to);
-  if (connect(probe.get(), reinterpret_cast<sockaddr*>(&to), length) == 0 || errno != ECONNREFUSED)
+  bool answered = connect(probe.get(), reinterpret_cast<sockaddr*>(&to), length) == 0;
+  if (answered ? listener_lives(probe.get()) : errno != ECONNREFUSED)
     return fail(Code::kBusy, address.to_string(), "another process listens on this socket");
   if (unlink(address.host.c_str()) != 0 && errno != ENOENT)
     return fail_errno(errno, address.to_string(), "unlink");
@@ -56,6 +72,16 @@ std::unexpected<Error> listen_error(int error_number, const Address& address, st
   if (error_number == EADDRINUSE)
     return fail(Code::kBusy, address.to_string(), "another process listens there");
   return fail_errno(error_number, address.to_string(), operation);
+}
+
+// Answers 0 or errno. A TCP address does not tell whether its listener is of a process that has just been
+// killed.
+int bind_patiently(int fd, const sockaddr_storage& at, socklen_t length) {
+  for (int waited = 0;; waited += 10) {
+    if (bind(fd, reinterpret_cast<const sockaddr*>(&at), length) == 0) return 0;
+    if (errno != EADDRINUSE || at.ss_family == AF_UNIX || waited >= kDyingListenerMillisMax) return errno;
+    usleep(10'000);
+  }
 }
 
 Result<Fd> bound_socket(const Address& address, const ListenOptions& options, bool both_families) {
@@ -77,8 +103,8 @@ Result<Fd> bound_socket(const Address& address, const ListenOptions& options, bo
     if (at.ss_family == AF_INET6)
       set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, address.host.empty() ? 0 : 1);
   }
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&at), length) != 0)
-    return listen_error(errno, address, "bind");
+  if (int error = bind_patiently(fd.get(), at, length); error != 0)
+    return listen_error(error, address, "bind");
   if (address.kind == Address::Kind::kUnix && chmod(address.host.c_str(), options.unix_mode) != 0)
     return listen_error(errno, address, "chmod");
   if (::listen(fd.get(), options.backlog) != 0) return listen_error(errno, address, "listen");

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <thread>
@@ -304,6 +305,27 @@ TEST(Signals, WaitsForTheNextSignalAndLosesNoneThatCameBefore) {
   });
   EXPECT_EQ(loop->run_until_done(signal_number(*loop)), SIGUSR1);
   later.join();
+}
+
+// The kernel takes the ring of a killed process apart after the process has gone: its sockets answer a while
+// longer.
+TEST(UringLoop, TheSocketOfAKilledProcessIsTakenOverEvenWhileItAnswers) {
+  Folder folder;
+  auto loop = make_loop();
+  std::string path = folder / "socket";
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  path.copy(at.sun_path, sizeof at.sun_path - 1);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+  pid_t child = fork();
+  if (child == 0) _exit(listen(fd, 10) == 0 ? 0 : 1);
+  int status = 1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  auto address = *Address::parse("unix:" + path);
+  EXPECT_TRUE(loop->listen(address, {}).has_value());
+  close(fd);
 }
 
 }  // namespace
