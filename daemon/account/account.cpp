@@ -157,6 +157,17 @@ Task<Result<RequestResult>> Account::commit(Frame frame, RequestResult result, R
   co_return result;
 }
 
+Task<Result<RequestResult>> Account::nothing_to_change(RequestId id, RequestResult result) {
+  if (is_none(id)) co_return result;
+  RequestRemembered remembered;
+  remembered.request_id = id;
+  remembered.time_ns = environment_.loop->wall_clock_ns();
+  remembered.result = result.encode();
+  Frame frame;
+  frame.add(remembered);
+  co_return co_await commit(std::move(frame), std::move(result), id, [](const Appended&) {});
+}
+
 void Account::changed(bool freed) {
   if (on_change_) on_change_();
   maintain(freed);

@@ -133,6 +133,9 @@ class Account : public std::enable_shared_from_this<Account> {
   bool sound() const;                     // usable, but that it may be closing
   Task<Result<RequestResult>> commit(Frame frame, RequestResult result, RequestId id, Apply apply,
                                      Frees frees = Frees::kNo);
+  // The answer to a request that finds nothing to change: it is remembered all the same, or a copy of the
+  // request that is still on its way on a lost connection could find something to change later.
+  Task<Result<RequestResult>> nothing_to_change(RequestId id, RequestResult result);
   Task<Result<void>> ensure_keywords(std::vector<std::string> names);
   std::vector<uint16_t> keyword_ids(const std::vector<std::string>& names) const;
   uint32_t new_uidvalidity();

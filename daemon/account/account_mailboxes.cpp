@@ -156,7 +156,7 @@ Task<Result<RequestResult>> Account::subscribe(std::string name, bool on, Reques
   auto hold = co_await enter_alone();
   if (!hold) co_return fail(std::move(hold).error());
   RequestResult result;
-  if (state_.subscriptions().contains(name) == on) co_return result;
+  if (state_.subscriptions().contains(name) == on) co_return co_await nothing_to_change(id, result);
   Subscribe record;
   record.name = name;
   record.on = on;

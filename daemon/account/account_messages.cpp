@@ -217,7 +217,7 @@ Task<Result<RequestResult>> Account::store_flags(StoreFlags change) {
   }
   if (groups.empty()) {
     result.modseq = box->highest_modseq;
-    co_return result;
+    co_return co_await nothing_to_change(change.request_id, std::move(result));
   }
   FlagsChange record;
   record.mailbox_id = box->id;
@@ -264,7 +264,7 @@ Task<Result<RequestResult>> Account::expunge(uint32_t mailbox_id, std::vector<Ui
   result.uids = record.uids;
   if (record.uids.empty()) {
     result.modseq = box->highest_modseq;
-    co_return result;
+    co_return co_await nothing_to_change(id, std::move(result));
   }
   record.modseq = result.modseq = state_.plan_modseq();
   Frame frame;
@@ -347,7 +347,7 @@ Task<Result<RequestResult>> Account::copy(uint32_t from_id, std::string to, std:
     copies.push_back(std::move(copy));
   }
   result.modseq = modseq;
-  if (copies.empty()) co_return result;
+  if (copies.empty()) co_return co_await nothing_to_change(id, std::move(result));
   if (!move) CANOPY_CO_TRY(check_room(bytes, copies.size()));
   if (move) {
     gone.modseq = modseq;

@@ -137,6 +137,7 @@ Task<Result<void>> AccountLog::State::expect_slice_of_checkpoint(const Directory
 Task<Result<void>> AccountLog::State::write_checkpoint(CoveredPoint covered, std::string payload) {
   if (payload.size() > kCheckpointBytesMax)
     co_return fail(Code::kTooLarge, directory, "the checkpoint is over its limit");
+  auto guard = co_await checkpoint_gate.lock();
   if (covered.slices.empty() || !counts(covered))
     co_return fail(Code::kConflict, directory, "the slices changed since the checkpoint was taken");
   CANOPY_CO_ASSIGN(const Directory before, co_await list());

@@ -78,6 +78,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
         directory(std::move(account_directory)),
         sink(&replay_into),
         lane(*environment.loop),
+        checkpoint_gate(*environment.loop),
         appends(*environment.loop),
         graveyard(std::make_shared<Graveyard>(environment, directory)) {}
 
@@ -85,6 +86,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   std::string directory;
   LogReplay* sink;
   Mutex lane;  // taking over, a group's write, rolling, switching to a compacted slice: one at a time
+  Mutex checkpoint_gate;  // writing a checkpoint: two at once would choose the same number
 
   std::shared_ptr<const SliceSet> set;
   std::string secret;

@@ -53,6 +53,21 @@ TEST_F(RequestsTest, AResendIsAnsweredWithTheFirstResultWhateverHappenedSince) {
   successor.close();
 }
 
+TEST_F(RequestsTest, ARequestThatFoundNothingToChangeChangesNothingLaterEither) {
+  ASSERT_TRUE(backend.append("hello", "INBOX", kFlagSeen, {}, request(20)));
+  auto flagged = backend.flag(1, {{1, 1}}, FlagsMode::kAdd, kFlagSeen, {}, 0, request(21));
+  auto expunged = backend.expunge(1, {{2, 9}}, false, request(22));
+  auto copied = backend.copy(1, "INBOX", {{2, 9}}, false, request(23));
+  ASSERT_TRUE(backend.flag(1, {{1, 1}}, FlagsMode::kRemove, kFlagSeen, {}, 0, request(24)));
+  ASSERT_TRUE(backend.append("second", "INBOX", 0, {}, request(25)));
+  std::string before = picture_of(backend.account->state());
+  ASSERT_TRUE(backend.reopen());
+  expect_same(flagged, backend.flag(1, {{1, 1}}, FlagsMode::kAdd, kFlagSeen, {}, 0, request(21)));
+  expect_same(expunged, backend.expunge(1, {{2, 9}}, false, request(22)));
+  expect_same(copied, backend.copy(1, "INBOX", {{2, 9}}, false, request(23)));
+  EXPECT_EQ(picture_of(backend.account->state()), before);
+}
+
 TEST_F(RequestsTest, CompactionKeepsThemAlsoWithoutItsCheckpoint) {
   auto first = all_of_them(backend);
   ASSERT_TRUE(backend.run(backend.account->compact()));

@@ -249,6 +249,23 @@ TEST_F(AccountLogTest, APlaceInTheSameFrameBecomesAbsolute) {
   process.close();
 }
 
+Task<Result<void>> two_checkpoints_at_once(Process& process) {
+  std::vector<Task<Result<void>>> both;
+  for (int i = 0; i < 2; ++i)
+    both.push_back(process.log->write_checkpoint(process.log->covered(), process.account.checkpoint()));
+  for (Result<void>& done : co_await join_all(process.loop, std::move(both))) CANOPY_CO_TRY(std::move(done));
+  co_return Result<void>();
+}
+
+TEST_F(AccountLogTest, TwoCheckpointsAtOnceAreWrittenOneAfterTheOther) {
+  Process process(world, disk, kEpoch);
+  ASSERT_TRUE(process.create());
+  ASSERT_TRUE(process.append(delivery(1)));
+  auto done = process.run(two_checkpoints_at_once(process));
+  EXPECT_TRUE(done) << done.error().to_string();
+  process.close();
+}
+
 TEST_F(AccountLogTest, ACheckpointShortensTheReplayAndAForeignOneIsIgnored) {
   Process process(world, disk, kEpoch);
   ASSERT_TRUE(process.create());
