@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "daemon/account/older_stages.h"
 #include "daemon/account/passwords.h"
 #include "daemon/base/log.h"
 #include "daemon/cluster/heartbeat.h"
@@ -47,6 +48,7 @@ struct Running {  // what lives as long as the process serves
   std::vector<std::thread> threads;
   std::unique_ptr<WorkerPool> file_workers, hash_workers;
   std::optional<FileLock> lock;
+  std::vector<std::string> trash;  // of earlier processes
   std::unique_ptr<wire::Node> node;
   std::vector<std::unique_ptr<wire::RpcServer>> servers;
 };
@@ -171,8 +173,7 @@ Task<Result<void>> build_node(Running& running, const Options& options,
   auto generation = co_await heartbeat->claim(true);
   if (!generation) co_return fail(std::move(generation).error());
   uint64_t epoch = epoch_of(*generation);
-  auto stale = co_await remove_older_stages(*stores.front(), epoch);
-  if (!stale) co_return fail(std::move(stale).error());
+  CANOPY_CO_ASSIGN(running.trash, co_await retire_older_stages(*stores.front(), epoch));
 
   AccountsOptions accounts;
   accounts.memory_bytes_max = (options.memory_mib << 20) / running.loops.size();
@@ -240,6 +241,7 @@ Task<int> serve(Running& running, const Options& options) {
     }
     co_await loop.switch_to();
     loop.spawn(beat_on(loop, *heartbeat, over));
+    loop.spawn(empty_trash(*node.shards().front()->store, std::move(running.trash)));
     std::string line = fmt::format("ready dir={} epoch={}", options.dir, node.epoch());
     for (const std::string& address : addresses) line += " listen=" + address;
     std::printf("%s\n", line.c_str());

@@ -1,0 +1,70 @@
+// What earlier processes staged is out of reach before a new one serves, and goes from the disk in time.
+#include "daemon/account/older_stages.h"
+#include "account_fixture.h"
+
+namespace canopy {
+namespace {
+
+class OlderStagesTest : public testing::TestWithParam<bool> {
+ protected:
+  // A process with this epoch stages a replacement and dies before the rename. Answers the staged path.
+  std::string stage(uint64_t epoch, uint32_t slot) {
+    Backend process(world, disk, epoch, GetParam());
+    SettingsFiles files(process.store, epoch, 0);
+    auto path = process.run(files.stage_file(slot, "{Old=1;}"));
+    EXPECT_TRUE(path) << path.error().to_string();
+    return *path;
+  }
+  bool is_there(Backend& process, const std::string& path) {
+    return process.run(process.store.attributes(path)).has_value();
+  }
+
+  SimWorld world{1};
+  MemoryDisk disk;
+};
+
+TEST_P(OlderStagesTest, ALateRenameFindsNothingAndTheTrashIsEmptied) {
+  std::vector<std::string> staged = {stage(kEpoch, 7), stage(kEpoch, 4000), stage(kEpoch + 1, 7)};
+  Backend process(world, disk, kEpoch + 2, GetParam());
+  auto trash = process.run(retire_older_stages(process.store, process.epoch));
+  ASSERT_TRUE(trash) << trash.error().to_string();
+  for (const std::string& path : staged) {
+    auto late = process.run(process.store.rename(path, "late", RenameMode::kReplace, Durable::kYes));
+    EXPECT_EQ(late.error().code(), Code::kNotFound) << path;
+  }
+  SettingsFiles files(process.store, process.epoch, 0);
+  auto own = process.run(files.stage_file(7, "{New=1;}"));
+  ASSERT_TRUE(own) << own.error().to_string();
+  process.run_void(empty_trash(process.store, *trash));
+  EXPECT_TRUE(is_there(process, *own));
+  auto left = process.run(list_all(process.store, std::string(kTrashRoot), 100));
+  EXPECT_TRUE(!left || left->empty());
+}
+
+TEST_P(OlderStagesTest, ANewTreeHasNone) {
+  Backend process(world, disk, kEpoch, GetParam());
+  auto trash = process.run(retire_older_stages(process.store, process.epoch));
+  ASSERT_TRUE(trash) << trash.error().to_string();
+  EXPECT_TRUE(trash->empty());
+}
+
+TEST_P(OlderStagesTest, TrashOfAProcessThatDiedWhileItEmptiedItGoesAtTheNextStart) {
+  stage(kEpoch, 7);
+  Backend second(world, disk, kEpoch + 1, GetParam());
+  ASSERT_TRUE(
+      second.run(make_directories(second.store, std::string(kTrashRoot) + "/9.0/5", 0700, Durable::kYes)));
+  ASSERT_TRUE(second.run(retire_older_stages(second.store, second.epoch)));  // and dies here
+  Backend third(world, disk, kEpoch + 2, GetParam());
+  auto trash = third.run(retire_older_stages(third.store, third.epoch));
+  ASSERT_TRUE(trash) << trash.error().to_string();
+  third.run_void(empty_trash(third.store, *trash));
+  auto left = third.run(list_all(third.store, std::string(kTrashRoot), 100));
+  EXPECT_TRUE(!left || left->empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, OlderStagesTest, testing::Bool(), [](const auto& shared) {
+  return std::string(shared.param ? "Shared" : "OfThisMachine");
+});
+
+}  // namespace
+}  // namespace canopy
