@@ -13,7 +13,7 @@ uint64_t store_reserve_bytes(uint64_t bytes_total) {
 
 // Other loops and other programs write to the same store, so what was taken here says little once it is much.
 bool StoreCapacity::known() const {
-  return looked_ && loop_.now() < look_again_at_ && taken_ <= bytes_reserved_ / 8 && has_room(0);
+  return looked_ && loop_.now() < look_again_at_ && taken_ <= bytes_reserved_ / 8 && !full();
 }
 
 Task<void> StoreCapacity::look() {

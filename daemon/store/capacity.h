@@ -30,8 +30,8 @@ class StoreCapacity {
   Task<void> look();
   // Counts `bytes` of new content; kStoreFull when that would go below the watermark.
   Result<void> take(uint64_t bytes);
-  // Below the watermark, as of the last look.
-  bool full() const { return looked_ && !has_room(0); }
+  // At the watermark or near it, as of the last look.
+  bool full() const { return looked_ && !has_room(bytes_reserved_ / 8); }
 
  private:
   bool has_room(uint64_t bytes) const;
