@@ -49,6 +49,9 @@ struct Running {  // what lives as long as the process serves
   std::unique_ptr<WorkerPool> file_workers, hash_workers;
   std::optional<FileLock> lock;
   std::vector<std::string> trash;  // of earlier processes
+  Lease lease;
+  std::unique_ptr<Heartbeat> heartbeat;
+  std::atomic<bool> over{false};
   std::unique_ptr<wire::Node> node;
   std::vector<std::unique_ptr<wire::RpcServer>> servers;
 };
@@ -76,7 +79,7 @@ Task<Result<void>> check_base(Store& store, Loop& loop, const Options& options) 
   co_return co_await make_directories(store, std::string(kSettingsRoot), 0700, Durable::kYes);
 }
 
-Task<void> beat_on(Loop& loop, Heartbeat& heartbeat, bool& over) {
+Task<void> beat_on(Loop& loop, Heartbeat& heartbeat, const std::atomic<bool>& over) {
   while (!over) {
     co_await loop.sleep(kBeatNanos);
     auto done = co_await heartbeat.beat();
@@ -87,7 +90,12 @@ Task<void> beat_on(Loop& loop, Heartbeat& heartbeat, bool& over) {
   }
 }
 
-Task<void> sweep_on(wire::Shard& shard, const bool& over) {
+// Asked on every loop, when an operation completes.
+std::function<bool()> lease_of(Running& running, size_t loop) {
+  return [&lease = running.lease, &on = *running.loops[loop]] { return lease.held(on.now()); };
+}
+
+Task<void> sweep_on(wire::Shard& shard, const std::atomic<bool>& over) {
   while (!over) {
     co_await shard.loop.sleep(kSecond);
     co_await shard.accounts.sweep();
@@ -151,8 +159,7 @@ std::string host_name() {
   return name;
 }
 
-Task<Result<void>> build_node(Running& running, const Options& options,
-                              std::unique_ptr<Heartbeat>& heartbeat) {
+Task<Result<void>> build_node(Running& running, const Options& options) {
   UringLoop& loop = *running.loops.front();
   if (options.init) {
     std::error_code error;  // what cannot be made shows when it is opened
@@ -169,9 +176,11 @@ Task<Result<void>> build_node(Running& running, const Options& options,
   CANOPY_CO_TRY(co_await check_base(*stores.front(), loop, options));
   CANOPY_CO_ASSIGN(running.lock,
                    FileLock::take(fmt::format("{}/{}/{}", options.dir, kTreeRoot, kHeartbeatElement)));
-  heartbeat = std::make_unique<Heartbeat>(loop, *stores.front(), fmt::format("{}:{}", host_name(), getpid()));
-  auto generation = co_await heartbeat->claim(true);
+  running.heartbeat = std::make_unique<Heartbeat>(loop, *stores.front(),
+                                                  fmt::format("{}:{}", host_name(), getpid()), running.lease);
+  auto generation = co_await running.heartbeat->claim(true);
   if (!generation) co_return fail(std::move(generation).error());
+  loop.spawn(beat_on(loop, *running.heartbeat, running.over));
   uint64_t epoch = epoch_of(*generation);
   CANOPY_CO_ASSIGN(running.trash, co_await retire_older_stages(*stores.front(), epoch));
 
@@ -180,7 +189,7 @@ Task<Result<void>> build_node(Running& running, const Options& options,
   std::vector<std::unique_ptr<wire::Shard>> shards;
   for (uint32_t i = 0; i < running.loops.size(); ++i) {
     shards.push_back(std::make_unique<wire::Shard>(*running.loops[i], std::move(stores[i]), epoch, i,
-                                                   accounts, std::function<bool()>()));
+                                                   accounts, lease_of(running, i)));
   }
   // The heartbeat goes through the first shard's store from now on, which is the same object.
   wire::NodeOptions node;
@@ -193,8 +202,7 @@ Task<Result<void>> build_node(Running& running, const Options& options,
 
 Task<int> serve(Running& running, const Options& options) {
   UringLoop& loop = *running.loops.front();
-  std::unique_ptr<Heartbeat> heartbeat;
-  auto built = co_await build_node(running, options, heartbeat);
+  auto built = co_await build_node(running, options);
   if (!built) {
     std::fprintf(stderr, "canopyd: %s\n", built.error().to_string().c_str());
     co_return built.error().code() == Code::kBusy ? 75 : 1;
@@ -225,22 +233,21 @@ Task<int> serve(Running& running, const Options& options) {
   server_options.cluster = options.cluster;
   server_options.frontend_uids = options.frontend_uids;
   std::vector<wire::RpcServer*> watched;
-  for (const auto& each : running.loops) {
-    running.servers.push_back(std::make_unique<wire::RpcServer>(*each, table, server_options));
+  for (size_t i = 0; i < running.loops.size(); ++i) {
+    server_options.lease_held = lease_of(running, i);
+    running.servers.push_back(std::make_unique<wire::RpcServer>(*running.loops[i], table, server_options));
     watched.push_back(running.servers.back().get());
   }
   status.watch(watched);
   std::vector<std::string> addresses;
   auto listening = co_await listen_all(running, options, addresses);
-  bool over = false;
   int exit_code = 0;
   if (listening) {
     for (const auto& shard : node.shards()) {
       co_await shard->loop.switch_to();
-      shard->loop.spawn(sweep_on(*shard, over));
+      shard->loop.spawn(sweep_on(*shard, running.over));
     }
     co_await loop.switch_to();
-    loop.spawn(beat_on(loop, *heartbeat, over));
     loop.spawn(empty_trash(*node.shards().front()->store, std::move(running.trash)));
     std::string line = fmt::format("ready dir={} epoch={}", options.dir, node.epoch());
     for (const std::string& address : addresses) line += " listen=" + address;
@@ -259,7 +266,7 @@ Task<int> serve(Running& running, const Options& options) {
     co_await running.servers[i]->stop(running.loops[i]->now() + 5 * kSecond);
   }
   co_await loop.switch_to();
-  over = true;
+  running.over = true;
   co_await node.stop();
   // The tables above are used by nobody any more; what sleeps in sweep_on and beat_on ends with the process.
   log_event(LogLevel::kInfo, "stopped", options.dir);

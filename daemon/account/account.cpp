@@ -81,6 +81,7 @@ Task<Result<Lane::Hold>> Account::enter_shared() {
   for (;;) {
     auto hold = co_await lane_.shared();
     if (!usable()) co_return fail(Code::kTryAgain, name_, "the account has to be opened again");
+    CANOPY_CO_TRY(check_lease());
     if (writable_) co_return hold;
     hold.release();
     auto alone = co_await lane_.alone();
@@ -94,7 +95,13 @@ Task<Result<Lane::Hold>> Account::enter_alone() {
   co_return hold;
 }
 
+Result<void> Account::check_lease() const {
+  if (!environment_.lease_held || environment_.lease_held()) return {};
+  return fail(Code::kTryAgain, name_, "this backend does not hold its lease now");
+}
+
 Task<Result<void>> Account::make_writable() {
+  CANOPY_CO_TRY(check_lease());
   if (!usable()) co_return fail(Code::kTryAgain, name_, "the account has to be opened again");
   if (writable_) co_return Result<void>();
   if (log_ == nullptr) {
@@ -269,6 +276,9 @@ Task<Result<void>> Account::compact() {
   log_event(
       LogLevel::kInfo, "compacted", name_,
       {{"slices", report->slices_dropped}, {"before", report->bytes_before}, {"after", report->bytes_after}});
+  // What crashes left goes as well. It harms nobody but takes room.
+  auto orphans = co_await log_->remove_orphans();
+  if (!orphans) co_return fail(std::move(orphans).error());
   co_return co_await write_checkpoint();
 }
 

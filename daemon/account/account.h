@@ -86,6 +86,8 @@ class Account : public std::enable_shared_from_this<Account> {
   // Called after every change that has become durable.
   void on_change(std::function<void()> callback) { on_change_ = std::move(callback); }
 
+  // Whether a message of that size would be taken now: kQuotaExceeded, kStoreFull.
+  Task<Result<void>> may_append(uint64_t bytes);
   Task<Result<RequestResult>> append(NewMessage message);
   // Stores a piece of a large message, at most kInlineContentBytesMax; it is garbage until an append() names
   // it. upload_begin() and upload_end() enclose all pieces and the append() of one message.
@@ -126,6 +128,7 @@ class Account : public std::enable_shared_from_this<Account> {
   Task<Result<Lane::Hold>> enter_shared();  // writable, with the lane shared
   Task<Result<Lane::Hold>> enter_alone();   // writable, alone, and nothing under way in the log
   Task<Result<void>> make_writable();       // with the lane held alone
+  Result<void> check_lease() const;
   Task<Result<void>> make_log();
   using Apply = std::move_only_function<void(const Appended&)>;
   // Hands the frame to the log; once durable applies it and remembers the result.

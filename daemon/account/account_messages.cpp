@@ -100,6 +100,15 @@ static void add_content(Frame& frame, Message& record, NewMessage& message, std:
   }
 }
 
+Task<Result<void>> Account::may_append(uint64_t bytes) {
+  Operation operation(*this);
+  CANOPY_CO_TRY(check_room(bytes, 1));
+  StoreCapacity* capacity = options_.capacity;
+  if (capacity == nullptr) co_return Result<void>();
+  if (!capacity->known()) co_await capacity->look();
+  co_return capacity->check(bytes);
+}
+
 Task<Result<RequestResult>> Account::append(NewMessage message) {
   CANOPY_BEGIN_MUTATION(message.request_id);
   uint64_t size =

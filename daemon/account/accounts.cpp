@@ -220,6 +220,11 @@ Task<bool> Accounts::wait_for_change(AccountAddress address, Nanos deadline) {
   co_return woken;
 }
 
+void Accounts::wake(const AccountAddress& address) {
+  auto at = entries_.find(address.to_string());
+  if (at != entries_.end()) at->second->changed.wake_all();
+}
+
 Result<uint64_t> Accounts::lock_maildrop(const AccountAddress& address, Nanos until) {
   EntryRef held = entry(address);
   if (held->maildrop_lock != 0 && held->maildrop_until > loop().now()) {

@@ -64,6 +64,7 @@ class Accounts {
   // Waits until something changes in the account (true), or the deadline. Holds no open account meanwhile,
   // and does not count as using it.
   Task<bool> wait_for_change(AccountAddress address, Nanos deadline);
+  void wake(const AccountAddress& address);  // whoever waits looks again
 
   // POP3's exclusive maildrop. kBusy while another holds it.
   Result<uint64_t> lock_maildrop(const AccountAddress& address, Nanos until);

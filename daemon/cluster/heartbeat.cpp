@@ -78,6 +78,7 @@ Task<Result<uint32_t>> Heartbeat::claim(bool locked) {
       co_return fail(Code::kBusy, register_path(), "another canopyd serves this tree");
     }
   }
+  Nanos sent = loop_.now();
   generation_ = *before + 1;
   std::string claim = fmt::format("{}.{}", register_path(), generation_);
   OpenOptions options;
@@ -100,6 +101,12 @@ Task<Result<uint32_t>> Heartbeat::claim(bool locked) {
     auto gone = co_await store_.remove(fmt::format("{}.{}", register_path(), *before), Durable::kNo);
     if (!gone && gone.error().code() != Code::kNotFound) co_return fail(std::move(gone).error());
   }
+  if (!locked) {
+    co_await loop_.sleep(kLeaseNanos + kDriftNanos);
+    sent = loop_.now();
+    CANOPY_CO_TRY(co_await beat());
+  }
+  lease_.renew(sent);
   co_return generation_;
 }
 
@@ -121,12 +128,16 @@ Task<Result<void>> Heartbeat::write() {
 }
 
 Task<Result<void>> Heartbeat::beat() {
+  const Nanos sent = loop_.now();
   auto highest = co_await highest_claim();
   if (!highest) co_return fail(std::move(highest).error());
   if (*highest > generation_) {
+    lease_.end();
     co_return fail(Code::kFenced, register_path(), fmt::format("generation {} has taken over", *highest));
   }
-  co_return co_await write();
+  CANOPY_CO_TRY(co_await write());
+  lease_.renew(sent);
+  co_return Result<void>();
 }
 
 }  // namespace canopy

@@ -8,14 +8,13 @@
 #include <string>
 
 #include "daemon/base/error.h"
+#include "daemon/cluster/lease.h"
 #include "daemon/runtime/loop.h"
 #include "daemon/store/store.h"
 
 namespace canopy {
 
-inline constexpr Nanos kLeaseNanos = 6 * kSecond;
 inline constexpr Nanos kBeatNanos = 2 * kSecond;
-inline constexpr Nanos kDriftNanos = 500 * kMillisecond;
 
 // An exclusive lock of a local file for as long as it lives: it ends with the process, however that ends.
 class FileLock {
@@ -33,14 +32,16 @@ class FileLock {
 
 class Heartbeat {
  public:
-  Heartbeat(Loop& loop, Store& store, std::string holder)
-      : loop_(loop), store_(store), holder_(std::move(holder)) {}
+  // `lease` is renewed by every claim and beat that succeeds.
+  Heartbeat(Loop& loop, Store& store, std::string holder, Lease& lease)
+      : loop_(loop), store_(store), holder_(std::move(holder)), lease_(lease) {}
 
   // Claims the next generation. `locked`: the caller holds the register's lock, so nobody else beats;
-  // otherwise waits until the beat has stood still for a lease and drift. kBusy: another holder lives, or
-  // won.
+  // otherwise waits until the beat has stood still for a lease and drift, and once more after the claim, for
+  // a lease that the holder before may have renewed just before it. kBusy: another holder lives, or won.
   Task<Result<uint32_t>> claim(bool locked);
-  // Writes the next beat; kFenced when a higher generation was claimed.
+  // Writes the next beat and renews the lease as of before anything was sent. kFenced when a higher
+  // generation was claimed: the lease is over for good.
   Task<Result<void>> beat();
   uint32_t generation() const { return generation_; }
 
@@ -51,6 +52,7 @@ class Heartbeat {
   Loop& loop_;
   Store& store_;
   const std::string holder_;
+  Lease& lease_;
   uint32_t generation_ = 0;
   uint64_t beat_ = 0;
 };

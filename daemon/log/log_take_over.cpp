@@ -20,6 +20,9 @@ Task<Result<bool>> AccountLog::State::take_over() {
   if (is_fenced) co_return fenced("this process has lost the account");
   if (is_broken || closed) co_return fail(Code::kTryAgain, directory, "the account log must be opened anew");
   if (owner) co_return false;
+  if (environment.lease_held &&
+      !environment.lease_held())  // it would come to nothing, and leave a slice behind
+    co_return fail(Code::kTryAgain, directory, "this process does not hold its lease now");
   auto guard = co_await lane.lock();
   if (owner) co_return false;
   co_return co_await take_over_in_lane();
@@ -90,6 +93,9 @@ Task<Result<AccountLog::State::Created>> AccountLog::State::create_slice(uint32_
       created.file = std::move(*opened);
     } else if (opened.error().code() != Code::kAlreadyExists) {
       co_return fail(std::move(opened).error());
+    } else {  // left by attempts that failed
+      CANOPY_CO_ASSIGN(const Directory there, co_await list());
+      for (SliceId id : there.slices) number = std::max(number, id.number);
     }
   }
   if (!created.file)

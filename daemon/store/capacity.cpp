@@ -37,7 +37,7 @@ bool StoreCapacity::has_room(uint64_t bytes) const {
   return files_left_ && bytes_free_ > bytes_reserved_ && bytes_free_ - bytes_reserved_ >= bytes;
 }
 
-Result<void> StoreCapacity::take(uint64_t bytes) {
+Result<void> StoreCapacity::check(uint64_t bytes) const {
   if (!has_room(bytes)) {
     return fail(
         Code::kStoreFull, std::string(store_.name()),
@@ -47,6 +47,11 @@ Result<void> StoreCapacity::take(uint64_t bytes) {
                           bytes_free_, std::min(bytes_free_, bytes_reserved_))
             : "over store capacity: it holds as many files as it can");
   }
+  return {};
+}
+
+Result<void> StoreCapacity::take(uint64_t bytes) {
+  if (auto room = check(bytes); !room) return room;
   if (bytes_free_ != UINT64_MAX) bytes_free_ -= bytes;
   taken_ += bytes;
   return {};

@@ -28,6 +28,8 @@ class StoreCapacity {
   bool known() const;
   // Asks the store. One that does not answer counts as having room: the write will tell.
   Task<void> look();
+  // kStoreFull when `bytes` more would go below the watermark.
+  Result<void> check(uint64_t bytes) const;
   // Counts `bytes` of new content; kStoreFull when that would go below the watermark.
   Result<void> take(uint64_t bytes);
   // At the watermark or near it, as of the last look.

@@ -148,5 +148,30 @@ TEST_F(CrashTest, ThePowerMayFailAtAnyStep) { run_all(false, true, false); }
 TEST_F(CrashTest, ThePowerMayFailAtAnyStepOnASharedStore) { run_all(true, true, false); }
 TEST_F(CrashTest, ThePowerMayFailWhileAnAccountIsCreated) { run_all(false, true, true); }
 
+// A store that takes new files but no writes for a while, and somebody who tries again and again.
+TEST_F(AccountLogTest, AnyNumberOfFailedAttemptsLeavesAnAccountThatCanBeTakenOver) {
+  Process process(world, disk, kEpoch);
+  ASSERT_TRUE(process.create());
+  process.close();
+  FaultPlan plan = Process::without_unclosed({});
+  plan.error = 1;
+  plan.operations = FaultPlan::only(StoreOperation::kWrite);
+  process.store.set_plan(plan);
+  for (int attempt = 0; attempt < 50; ++attempt) {
+    ASSERT_TRUE(process.open());
+    EXPECT_FALSE(process.append(delivery(1)));
+    process.close();
+  }
+  process.store.set_plan(Process::without_unclosed({}));
+  ASSERT_TRUE(process.open());
+  ASSERT_TRUE(process.append(delivery(1)));
+  EXPECT_GT(names().size(), 10u);
+  auto removed = process.run(process.log->remove_orphans());
+  ASSERT_TRUE(removed);
+  EXPECT_GT(*removed, 10u);
+  EXPECT_EQ(names().size(), 2u);
+  process.close();
+}
+
 }  // namespace
 }  // namespace canopy

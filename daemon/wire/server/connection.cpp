@@ -192,6 +192,17 @@ void ServerConnection::answer(CallContext& call, const google::protobuf::Message
   if (!reading_batch_) writer_.flush_later();
 }
 
+void ServerConnection::answer_if_leased(CallContext& call, std::string_view service,
+                                        const google::protobuf::MessageLite& response) {
+  const auto& lease_held = server_.options_.lease_held;
+  if (!lease_held || lease_held()) return answer(call, response);
+  const bool needs_none =
+      service == "canopy.v1.Session" || service == "canopy.v1.Stores" || service == "canopy.v1.Cluster";
+  if (needs_none) return answer(call, response);
+  refuse(call, Error(Code::kTryAgain, "lease",
+                     "this backend's lease has ended; it answers again once it is renewed"));
+}
+
 void ServerConnection::refuse(CallContext& call, const Error& error) {
   refuse(call.stream_id(), error, error.code() == Code::kWrongBackend ? call.owner() : nullptr);
 }

@@ -34,6 +34,9 @@ class ServerConnection final : public ConnectionContext,
   void begin(CallContext& call, size_t request_bytes);  // of a method that takes its time
   void end(CallContext& call, size_t request_bytes);
   void answer(CallContext& call, const google::protobuf::MessageLite& response);
+  // The answer, unless the lease ended meanwhile.
+  void answer_if_leased(CallContext& call, std::string_view service,
+                        const google::protobuf::MessageLite& response);
   void refuse(CallContext& call, const Error& error);
   void refuse(uint32_t stream_id, const Error& error, const v1::Owner* owner = nullptr);
 

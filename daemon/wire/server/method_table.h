@@ -91,7 +91,7 @@ class MethodTable {
     auto [object, function] = method.target<Class, Result<Resp> (Class::*)(CallContext&, const Req&)>();
     Result<Resp> result = (object->*function)(call, request);
     if (result)
-      connection.answer(call, *result);
+      connection.answer_if_leased(call, method.service, *result);
     else
       connection.refuse(call, result.error());
   }
@@ -123,7 +123,7 @@ class MethodTable {
     Result<Resp> result = co_await std::move(task);
     co_await connection->loop().switch_to();
     if (result)
-      connection->answer(call->context, *result);
+      connection->answer_if_leased(call->context, method.service, *result);
     else
       connection->refuse(call->context, result.error());
     connection->end(call->context, call->request_bytes);

@@ -20,6 +20,9 @@ struct RpcServerOptions {
   // Role of a peer without credentials (plain TCP, a simulated stream). For tests and measurements.
   Role unknown_peer = Role::kNone;
   uint32_t connections_max = kWireConnectionsPerLoopMax;
+  // Asked when a call completes: what a backend answers without its lease may be out of date, or not the last
+  // word. Empty: always held. Session, Stores and Cluster answer all the same.
+  std::function<bool()> lease_held = {};
 };
 
 // Counters since the start; read on the loop's thread.

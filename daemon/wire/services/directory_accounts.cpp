@@ -91,7 +91,7 @@ Task<Result<v1::Account>> DirectoryService::describe(AccountAddress address) {
   out.set_quota_bytes((*settings)->limits.bytes_max);
   out.set_quota_messages((*settings)->limits.messages_max);
   out.set_settings_version((*settings)->own.version.number);
-  auto account = co_await shard.accounts.open(address);
+  auto account = co_await shard.accounts.open(address, Accounts::For::kRecord);
   if (!account) co_return fail(std::move(account).error());
   out.set_messages((*account)->state().messages());
   out.set_bytes((*account)->state().bytes());

@@ -7,7 +7,6 @@ namespace canopy::wire {
 namespace {
 
 constexpr uint32_t kWatchSecondsMax = 1800;
-constexpr Nanos kWatchLook = 5 * kSecond;  // how soon a watch notices that nobody waits any more
 
 // Settings that only Canopy's own operations may change.
 constexpr std::string_view kGuardedKeys[] = {kPasswordKey, kSessionGenerationKey, kCreatedKey};
@@ -185,34 +184,52 @@ void EventsService::add_to(MethodTable& table) {
   table.add<v1::WatchRequest, v1::WatchResponse>("canopy.v1.Events", "Watch", this, &EventsService::watch);
 }
 
+// What has changed in the account, as far as the request asks.
+static v1::WatchResponse changes(const AccountState& state, const v1::WatchRequest& request) {
+  v1::WatchResponse out;
+  for (const v1::MailboxCursor& cursor : request.cursors()) {
+    const MailboxState* box = state.mailbox(cursor.mailbox_id());
+    if (box != nullptr && box->highest_modseq <= cursor.modseq()) continue;
+    v1::MailboxCursor* changed = out.add_changed();
+    changed->set_mailbox_id(cursor.mailbox_id());
+    changed->set_modseq(box == nullptr ? 0 : box->highest_modseq);  // 0: the mailbox is gone
+  }
+  out.set_account_modseq(state.highest_modseq());
+  return out;
+}
+
 Task<Result<v1::WatchResponse>> EventsService::watch(CallContext& call, const v1::WatchRequest& request) {
-  auto found = co_await enter(node_, call, request.account(), Need::kMailboxes);
-  if (!found) co_return fail(std::move(found).error());
-  Shard& shard = *found->shard;
-  uint32_t seconds = std::clamp<uint32_t>(request.seconds(), 1, kWatchSecondsMax);
-  Nanos until = std::min(shard.loop.now() + seconds * kSecond, call.deadline());
-  uint64_t since = request.account_modseq();
+  const Nanos now = call.loop().now();
+  const uint32_t seconds = std::clamp<uint32_t>(request.seconds(), 1, kWatchSecondsMax);
+  const Nanos until = std::min(now + seconds * kSecond, call.deadline());
+  std::optional<uint64_t> since;
+  if (request.account_modseq() != 0) since = request.account_modseq();
   for (bool first = true;; first = false) {
+    // Each time anew: the session may have ended, the account may be suspended or gone.
+    co_await call.loop().switch_to();
+    auto found = co_await enter(node_, call, request.account(), Need::kMailboxes);
+    if (!found) co_return fail(std::move(found).error());
+    Shard& shard = *found->shard;
+    if (first) {
+      co_await call.loop().switch_to();
+      call.on_cancel([&shard, address = found->address] {
+        shard.loop.post([&shard, address] { shard.accounts.wake(address); });
+      });
+      co_await shard.loop.switch_to();
+    }
     v1::WatchResponse out;
     {
       // Open only while it is looked at: a thousand idle watches hold no account in memory.
       auto account = co_await shard.accounts.open(found->address);
       if (!account) co_return fail(std::move(account).error());
-      const AccountState& state = (*account)->state();
-      if (first && since == 0) since = state.highest_modseq();
-      for (const v1::MailboxCursor& cursor : request.cursors()) {
-        const MailboxState* box = state.mailbox(cursor.mailbox_id());
-        if (box != nullptr && box->highest_modseq <= cursor.modseq()) continue;
-        v1::MailboxCursor* changed = out.add_changed();
-        changed->set_mailbox_id(cursor.mailbox_id());
-        changed->set_modseq(box == nullptr ? 0 : box->highest_modseq);  // 0: the mailbox is gone
-      }
-      out.set_account_modseq(state.highest_modseq());
-      bool account_changed = request.cursors().empty() && state.highest_modseq() > since;
-      bool over = shard.loop.now() >= until || call.cancelled();
-      if (out.changed_size() > 0 || account_changed || over) co_return out;
+      out = changes((*account)->state(), request);
     }
-    co_await shard.accounts.wait_for_change(found->address, std::min(until, shard.loop.now() + kWatchLook));
+    if (!since) since = out.account_modseq();
+    bool account_changed = request.cursors().empty() && out.account_modseq() > *since;
+    if (out.changed_size() > 0 || account_changed || call.cancelled()) co_return out;
+    // Nothing suspends between the look and the wait.
+    if (!co_await shard.accounts.wait_for_change(found->address, until)) co_return out;
+    if (call.cancelled()) co_return out;
   }
 }
 

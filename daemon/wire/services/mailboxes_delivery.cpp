@@ -32,8 +32,8 @@ static Result<std::string> return_path_field(const std::string& path) {
   return fmt::format("Return-Path: <{}>\r\n", path);
 }
 
-static Task<void> open_target(Node& node, Loop& home, AccountAddress address, UploadTarget* target,
-                              v1::ResolveResult* out) {
+static Task<void> open_target(Node& node, Loop& home, AccountAddress address, uint64_t bytes,
+                              UploadTarget* target, v1::ResolveResult* out) {
   auto found = co_await node.find(std::move(address));
   Result<void> verdict;
   if (!found) {
@@ -42,9 +42,12 @@ static Task<void> open_target(Node& node, Loop& home, AccountAddress address, Up
     verdict = fail(Code::kSuspended, found->address.to_string(), "the account is suspended");
   } else {
     auto account = co_await found->shard->accounts.open(found->address);
-    if (!account) {
-      verdict = fail(std::move(account).error());
+    if (account) {
+      verdict = co_await (*account)->may_append(bytes);
     } else {
+      verdict = fail(std::move(account).error());
+    }
+    if (verdict) {
       (*account)->upload_begin();
       target->shard = found->shard;
       target->address = found->address;
@@ -79,7 +82,8 @@ Task<Result<v1::OpenUploadResponse>> MailboxesService::open_upload(CallContext& 
     co_await call.loop().switch_to();
     if (!found) co_return fail(std::move(found).error());
     upload->targets.push_back(std::make_unique<UploadTarget>());
-    co_await open_target(node_, call.loop(), found->address, upload->targets.back().get(), out.add_results());
+    co_await open_target(node_, call.loop(), found->address, request.bytes(), upload->targets.back().get(),
+                         out.add_results());
   }
   TaskGroup group(call.loop());
   for (const std::string& recipient : request.recipients()) {
@@ -91,7 +95,8 @@ Task<Result<v1::OpenUploadResponse>> MailboxesService::open_upload(CallContext& 
       upload->targets.back()->error = address.error();
       continue;
     }
-    group.spawn(open_target(node_, call.loop(), std::move(*address), upload->targets.back().get(), result));
+    group.spawn(open_target(node_, call.loop(), std::move(*address), request.bytes(),
+                            upload->targets.back().get(), result));
   }
   co_await group.join();
   if (call.connection().closed()) co_return fail(Code::kConnectionLost, "upload", "its connection has ended");

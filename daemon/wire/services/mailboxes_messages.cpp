@@ -7,6 +7,8 @@
 namespace canopy::wire {
 namespace {
 
+constexpr size_t kListBytesMax = kWireMessageBytesMax / 2;  // rows with many keywords are large
+
 std::vector<UidRange> ranges_of(const google::protobuf::RepeatedPtrField<v1::UidRange>& in) {
   std::vector<UidRange> out;
   for (const v1::UidRange& range : in) {
@@ -61,6 +63,7 @@ Task<Result<v1::ListMessagesResponse>> MailboxesService::list_messages(
   out.set_uid_next(box->uidnext);
   out.set_highest_modseq(box->highest_modseq);
   size_t limit = request.limit() == 0 ? kPageEntriesMax : std::min(request.limit(), 10 * kPageEntriesMax);
+  size_t bytes = 0;
   out.set_end(true);
   if (request.changed_since() != 0 && request.after_uid() == 0) {
     out.set_all_expunged_unknown(!put_vanished(*box, request.changed_since(), out));
@@ -68,11 +71,13 @@ Task<Result<v1::ListMessagesResponse>> MailboxesService::list_messages(
   if (request.after_uid() == UINT32_MAX) co_return out;
   for (const MessageRow& row : box->between(request.after_uid() + 1, UINT32_MAX)) {
     if (row.modseq <= request.changed_since()) continue;
-    if (out.messages_size() == static_cast<int>(limit)) {
+    if (out.messages_size() == static_cast<int>(limit) || bytes > kListBytesMax) {
       out.set_end(false);
       break;
     }
-    put_message(account, row, *out.add_messages());
+    v1::Message* message = out.add_messages();
+    put_message(account, row, *message);
+    bytes += message->ByteSizeLong();
   }
   co_return out;
 }

@@ -132,6 +132,25 @@ Task<Result<v1::Mailbox>> MailboxesService::status(CallContext& call, const v1::
   co_return out;
 }
 
+namespace {
+
+// The maildrops that sessions of one connection hold. For the connection's loop.
+struct MaildropLocks {
+  std::map<std::pair<Shard*, uint64_t>, AccountAddress> held;  // by lock id, which is the shard's
+
+  MaildropLocks() = default;
+  MaildropLocks(const MaildropLocks&) = delete;
+  ~MaildropLocks() {
+    for (auto& [lock, account] : held) {
+      auto [shard, id] = lock;
+      shard->loop.post(
+          [shard, id, address = std::move(account)] { shard->accounts.unlock_maildrop(address, id); });
+    }
+  }
+};
+
+}  // namespace
+
 Task<Result<v1::LockMaildropResponse>> MailboxesService::lock_maildrop(
     CallContext& call, const v1::LockMaildropRequest& request) {
   auto found = co_await enter(node_, call, request.account(), Need::kMailboxes);
@@ -142,9 +161,8 @@ Task<Result<v1::LockMaildropResponse>> MailboxesService::lock_maildrop(
   CANOPY_CO_ASSIGN(uint64_t lock,
                    shard.accounts.lock_maildrop(address, shard.loop.now() + seconds * kSecond));
   co_await call.loop().switch_to();
-  call.connection().on_close([&shard, address, lock] {
-    shard.loop.post([&shard, address, lock] { shard.accounts.unlock_maildrop(address, lock); });
-  });
+  // The attachment goes with the connection, and what is still in it then is unlocked.
+  call.connection().attachment<MaildropLocks>().held[{&shard, lock}] = address;
   v1::LockMaildropResponse out;
   out.set_lock_id(lock);
   co_return out;
@@ -155,6 +173,8 @@ Task<Result<v1::Empty>> MailboxesService::unlock_maildrop(CallContext& call,
   auto found = co_await enter(node_, call, request.account(), Need::kRecord);
   if (!found) co_return fail(std::move(found).error());
   found->shard->accounts.unlock_maildrop(found->address, request.lock_id());
+  co_await call.loop().switch_to();
+  call.connection().attachment<MaildropLocks>().held.erase({found->shard, request.lock_id()});
   co_return v1::Empty();
 }
 

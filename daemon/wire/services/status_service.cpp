@@ -50,7 +50,7 @@ Task<Result<v1::ListStoresResponse>> StatusService::list_stores(CallContext&, co
     info->set_bytes_free(space->bytes_free);
     info->set_files_total(space->files_total);
     info->set_files_free(space->files_free);
-    if (space->bytes_free < (64u << 20)) info->set_state("full");
+    if (space->bytes_free < store_reserve_bytes(space->bytes_total)) info->set_state("full");
   }
   co_return out;
 }
@@ -82,7 +82,7 @@ Task<Result<void>> StatusService::check_account(AccountAddress address, v1::Chec
   }
   auto info = co_await shard.accounts.info(address);
   if (!info) report_damage(domain->layout.info_file(address), 0, 0, info.error().message());
-  auto account = co_await shard.accounts.open(address);
+  auto account = co_await shard.accounts.open(address, Accounts::For::kRecord);
   if (!account) {
     if (account.error().code() != Code::kDamaged) co_return fail(std::move(account).error());
     report_damage(directory, 0, 0, account.error().message());
