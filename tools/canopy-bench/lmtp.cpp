@@ -78,6 +78,7 @@ Json measure(Row& row, uint32_t connections) {
   row.loop.run_until_done(all_connections(row, connections));
   double whole = options.seconds + options.warmup;
   Json figures{{"connections", connections},
+               {"deliveries", row.latencies.count()},
                {"deliveries_per_s", rounded(static_cast<double>(row.latencies.count()) / options.seconds)},
                {"mb_per_s", rounded(static_cast<double>(row.bytes) / 1e6 / options.seconds)}};
   row.latencies.put(figures);
@@ -98,6 +99,8 @@ Result<Report> run(const Options& options) {
   for (uint32_t connections : options.connections) {
     Row row{*loop, options, to, accounts, mail};
     report.add_row(measure(row, connections));
+    if (row.latencies.count() == 0 && row.errors > 0)
+      return fail(Code::kIo, to.to_string(), "no delivery was taken; last error: " + row.last_error);
     if (row.errors > 0) report.add_note("last error: " + row.last_error);
   }
   return report;

@@ -21,7 +21,12 @@ int main(int argc, char** argv) {
   add_accounts(app, chosen);
   add_open(app, chosen);
   add_compare(app, chosen);
-  CLI11_PARSE(app, argc, argv);
+  app.footer("Exit status: 0 measured, 1 something failed, 2 wrong usage.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
 
   raise_open_files();
   canopy::Result<Report> report = chosen();

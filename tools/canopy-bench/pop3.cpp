@@ -123,6 +123,8 @@ Json measure(Row& row, uint32_t connections) {
   double whole = static_cast<double>(row.loop.now() - begun) / 1e9;
   double counted = options.once ? whole : options.seconds;
   Json figures{{"connections", connections},
+               {"sessions", row.sessions.count()},
+               {"messages", row.messages},
                {"sessions_per_s", rounded(static_cast<double>(row.sessions.count()) / counted)},
                {"messages_per_s", rounded(static_cast<double>(row.messages) / counted)},
                {"mb_per_s", rounded(static_cast<double>(row.bytes) / 1e6 / counted)},
@@ -191,6 +193,8 @@ Result<Report> run(const Options& options) {
             .passwords = passwords};
     row.busy.resize(accounts.size());
     report.add_row(measure(row, connections));
+    if (row.sessions.count() == 0 && row.errors > 0)
+      return fail(Code::kIo, to.to_string(), "no session came to its end; last error: " + row.last_error);
     if (row.errors > 0) report.add_note("last error: " + row.last_error);
   }
   return report;

@@ -24,8 +24,7 @@ bool is_text(const Json& row, const std::string& column) {
 
 double rounded(double value) {
   if (value == 0 || !std::isfinite(value)) return 0;
-  double unit = std::pow(10.0, std::floor(std::log10(std::abs(value))) - 3);
-  return std::round(value / unit) * unit;
+  return std::strtod(fmt::format("{:.4g}", value).c_str(), nullptr);
 }
 
 std::string Report::to_json() const {

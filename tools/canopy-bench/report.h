@@ -26,7 +26,7 @@ class Report {
   std::vector<std::string> notes_;
 };
 
-// Three significant digits are all that a noisy machine gives.
+// To four significant digits: a noisy machine gives no more.
 double rounded(double value);
 
 }  // namespace canopy::bench

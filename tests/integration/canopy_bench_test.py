@@ -1,0 +1,131 @@
+"""Every scenario of canopy-bench runs for a moment against the real stack. How fast is not looked at here."""
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+from stack import BIN, Stack
+
+PASSWORD = "bench-password"
+ACCOUNTS = 4
+
+
+def bench(*arguments):
+    return subprocess.run([os.path.join(BIN, "canopy-bench"), *arguments], capture_output=True, text=True, timeout=120,
+                          check=False)
+
+
+class Scenarios(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack()
+        cls.stack.start()
+        cls.addClassCleanup(cls.stack.__exit__)
+        for number in range(ACCOUNTS):
+            cls.stack.ctl("account", "create", f"user{number:05d}@company.com", "--password-file", "-",
+                          stdin=PASSWORD + "\n")
+        cls.wire = "unix:" + cls.stack.facts["socket"]
+
+    def tcp(self, name):
+        return "tcp:" + self.stack.facts[name]
+
+    def measured(self, *arguments):
+        done = bench("--json", *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.count("\n"), 1)
+        report = json.loads(done.stdout)
+        self.assertEqual(report["scenario"], arguments[0])
+        self.assertTrue(report["rows"])
+        return report["rows"]
+
+    def stored(self, account="user00000@company.com"):
+        return json.loads(self.stack.ctl("--json", "account", "show", account).stdout)["messages"]
+
+    def test_lmtp_delivers_what_it_counts(self):
+        before = sum(self.stored(f"user{number:05d}@company.com") for number in range(ACCOUNTS))
+        rows = self.measured("lmtp", "--connect", self.tcp("lmtp"), "--connections", "1,3", "--accounts", str(ACCOUNTS),
+                             "--sizes", "600-2000", "--seconds", "0.3", "--warmup", "0")
+        self.assertEqual([row["connections"] for row in rows], [1, 3])
+        for row in rows:
+            self.assertGreater(row["deliveries"], 0)
+            self.assertEqual(row["errors"], 0)
+        after = sum(self.stored(f"user{number:05d}@company.com") for number in range(ACCOUNTS))
+        self.assertGreaterEqual(after - before, sum(row["deliveries"] for row in rows))
+
+    def test_pop3_fills_and_reads_also_once_for_each_account(self):
+        arguments = ["pop3", "--connect", self.tcp("pop3"), "--tls", "stls", "--password-pattern", PASSWORD,
+                     "--accounts", str(ACCOUNTS), "--connections", "2"]
+        row, = self.measured(*arguments, "--lmtp", self.tcp("lmtp"), "--fill", "--messages", "5", "--sizes", "600-900",
+                             "--seconds", "0.5", "--warmup", "0")
+        self.assertEqual(row["errors"], 0)
+        self.assertGreater(row["sessions"], 0)
+        self.assertGreaterEqual(row["messages"], 5 * row["sessions"])
+        cold, = self.measured(*arguments, "--once", "--login-only")
+        self.assertEqual((cold["sessions"], cold["errors"]), (ACCOUNTS, 0))
+        wrong = bench(*[word.replace(PASSWORD, "wrong") for word in arguments], "--once", "--login-only")
+        self.assertEqual(wrong.returncode, 1)
+        self.assertIn("-ERR", wrong.stderr)
+
+    def test_wire_answers_alone_and_pipelined(self):
+        rows = self.measured("wire", "--server", self.wire, "--depths", "1,16", "--seconds", "0.2")
+        ours = {row["depth"]: row for row in rows if not row["what"].startswith("raw")}
+        self.assertEqual(set(ours), {1, 16})
+        self.assertGreater(ours[1]["p50_to_raw_tcp"], 0)
+        for row in rows:
+            self.assertGreater(row["requests_per_s"], 0)
+            self.assertLessEqual(row["p50_us"], row["p99_us"])
+
+    def test_idle_connections_are_held_and_answer(self):
+        for tls in ("stls", "pop3s"):
+            port = "pop3s" if tls == "pop3s" else "pop3"
+            held, *probes = self.measured("idle", "--connect", self.tcp(port), "--tls", tls, "--connections", "40",
+                                          "--settle", "0", "--rounds", "2", "--pid", str(os.getpid()))
+            self.assertEqual((held["connections"], held["failed"]), (40, 0))
+            self.assertIn("kib_per_connection", held)
+            self.assertEqual([(row["connections"], row["failed"]) for row in probes], [(40, 0)] * 2)
+        logged_in, _ = self.measured("idle", "--connect", self.tcp("pop3s"), "--tls", "pop3s", "--connections",
+                                     str(ACCOUNTS), "--login", "--password-pattern", PASSWORD, "--settle", "0",
+                                     "--rounds", "1")
+        self.assertEqual((logged_in["connections"], logged_in["failed"]), (ACCOUNTS, 0))
+
+    def test_accounts_are_created_listed_and_opened(self):
+        arguments = ["accounts", "--server", self.wire, "--account-pattern", "a%04d@many.example.com", "--count", "30",
+                     "--block", "10", "--batch", "5", "--opens", "7"]
+        rows = self.measured(*arguments)
+        self.assertEqual([(row["step"], row["count"]) for row in rows],
+                         [("create", 10)] * 3 + [("list", 30), ("open at random", 7)])
+        self.assertEqual(len(self.measured(*arguments)), 5)  # a second time they are there
+
+    def test_open_fills_and_opens(self):
+        rows = self.measured("open", "--server", self.wire, "--account", "albert@company.com", "--messages", "50",
+                             "--fill", "--rounds", "2")
+        self.assertGreater(rows[-1]["p50_us"], 0)
+        self.assertEqual(self.stored("albert@company.com"), 50)
+
+    def test_raw_needs_no_server_and_leaves_nothing(self):
+        with tempfile.TemporaryDirectory() as directory:
+            row, = self.measured("raw", "--dir", directory, "--writers", "2", "--files", "10", "--seconds", "0.2")
+            self.assertEqual(row["writers"], 2)
+            self.assertEqual(os.listdir(directory), [])
+
+    def test_without_json_it_prints_a_table(self):
+        done = bench("wire", "--server", self.wire, "--depths", "1", "--seconds", "0.1", "--no-raw")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout.splitlines()[1], r"what +depth +requests_per_s")
+
+    def test_failures_and_wrong_usage_are_told_apart(self):
+        nobody = bench("lmtp", "--connect", "unix:/nowhere/at-all", "--seconds", "0.1", "--warmup", "0")
+        self.assertEqual(nobody.returncode, 1)
+        self.assertIn("/nowhere/at-all", nobody.stderr)
+        for wrong in ([], ["juggle"], ["wire"], ["wire", "--server", self.wire, "--depths", "0"]):
+            self.assertEqual(bench(*wrong).returncode, 2, wrong)
+        for help_of in ([], ["lmtp"], ["pop3"], ["wire"], ["raw"], ["idle"], ["accounts"], ["open"], ["compare"]):
+            self.assertEqual(bench(*help_of, "--help").returncode, 0, help_of)
+        compared = bench("compare", "dovecot", "--", "--help")
+        self.assertEqual(compared.returncode, 0, compared.stderr)
+        self.assertIn("--rounds", compared.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
