@@ -27,13 +27,17 @@ uint32_t ConnectionLimits::total() const {
   return total_;
 }
 
-Nanos LoginDelays::delay(const IpAddress& address, Nanos now) const {
+std::optional<Nanos> LoginDelays::take_turn(const IpAddress& address, Nanos now) {
   std::lock_guard lock(mutex_);
   auto at = entries_.find(address.client());
   if (at == entries_.end() || now - at->second.last > kForgotten) return 0;
-  Nanos longest = std::min(kLongest, kFirst << std::min<uint32_t>(at->second.failures - 1, 10));
+  Entry& entry = at->second;
+  Nanos longest = std::min(kLongest, kFirst << std::min<uint32_t>(entry.failures - 1, 10));
   // The wait counts from the failure: whoever stayed away meanwhile has served it.
-  return std::max<Nanos>(0, at->second.last + longest - now);
+  Nanos turn = std::max({now, entry.last + longest, entry.turn + longest});
+  if (turn - now > kWaitMax) return std::nullopt;
+  entry.turn = turn;
+  return turn - now;
 }
 
 void LoginDelays::failed(const IpAddress& address, Nanos now) {

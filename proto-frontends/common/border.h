@@ -5,6 +5,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "daemon/runtime/loop.h"
@@ -54,16 +55,19 @@ class ConnectionLimits {
 };
 
 // After a failed login the address waits before its next attempt is looked at: 0.5 s, doubled with every
-// failure up to 15 s, forgotten after a success or 10 minutes.
+// failure up to 15 s, forgotten after a success or 10 minutes. Attempts on many connections at once wait one
+// behind the other, so that guessing is no faster with more of them.
 class LoginDelays {
  public:
   static constexpr Nanos kFirst = 500 * kMillisecond;
   static constexpr Nanos kLongest = 15 * kSecond;
   static constexpr Nanos kForgotten = 600 * kSecond;
+  static constexpr Nanos kWaitMax = 60 * kSecond;
   static constexpr size_t kAddressesMax = 65'536;
 
-  // How long the attempt that begins at `now` has to wait. Unix peers never wait.
-  Nanos delay(const IpAddress& address, Nanos now) const;
+  // How long the attempt that begins at `now` has to wait; empty: longer than kWaitMax, it is to be refused.
+  // Unix peers never wait.
+  std::optional<Nanos> take_turn(const IpAddress& address, Nanos now);
   void failed(const IpAddress& address, Nanos now);
   void succeeded(const IpAddress& address);
   size_t size() const;
@@ -72,6 +76,7 @@ class LoginDelays {
   struct Entry {
     Nanos last = 0;
     uint32_t failures = 0;
+    Nanos turn = INT64_MIN / 2;  // when the last attempt goes, of those that wait or went
   };
   // Drops what is forgotten, or else the oldest of a few, so that a flood of addresses costs no more than a
   // lookup.

@@ -7,8 +7,9 @@ namespace {
 
 // A client that answers within this time finds its buffer still there; a slower one counts as idle.
 constexpr Nanos kKeepBuffer = 200 * kMillisecond;
-// A client that does not take a reply for so long is gone.
+// A client that does not take this much of a reply in this time is gone: slower ones than 2 KiB/s.
 constexpr Nanos kWriteTimeout = 120 * kSecond;
+constexpr size_t kWritePieceBytes = 256u << 10;
 constexpr Nanos kHandshakeTimeout = 20 * kSecond;
 constexpr size_t kKeepOutputBytes = 4096;
 
@@ -116,13 +117,19 @@ void Connection::drain() {
 Task<bool> Connection::flush() {
   if (out_.empty()) co_return true;
   if (stream_ == nullptr) co_return false;
-  auto written = co_await stream_->write_all(out_, loop_.now() + kWriteTimeout);
-  bytes_out_ += out_.size();
+  std::string_view left = out_;
+  bool written = true;
+  while (written && !left.empty()) {
+    std::string_view piece = left.substr(0, kWritePieceBytes);
+    written = (co_await stream_->write_all(piece, loop_.now() + kWriteTimeout)).has_value();
+    left.remove_prefix(piece.size());
+  }
+  bytes_out_ += out_.size() - left.size();
   if (out_.capacity() > kKeepOutputBytes)
     out_ = std::string();
   else
     out_.clear();
-  co_return written.has_value();
+  co_return written;
 }
 
 Task<Result<void>> Connection::start_tls(std::shared_ptr<TlsContext> context) {

@@ -63,8 +63,13 @@ Task<bool> Session::auth(const Command& command) {
 
 Task<bool> Session::log_in(std::string mechanism, std::optional<std::string> response) {
   Loop& loop = connection_.loop();
-  Nanos delay = context_.delays.delay(connection_.client(), loop.now());
-  if (delay > 0) co_await loop.sleep(delay);
+  std::optional<Nanos> delay = context_.delays.take_turn(connection_.client(), loop.now());
+  if (!delay) {
+    connection_.reply("-ERR [SYS/TEMP] Too many failed logins from your address, try later");
+    connection_.end_reason = "failed-logins";
+    co_return false;
+  }
+  if (*delay > 0) co_await loop.sleep(*delay);
   auto answer = co_await exchange(std::move(mechanism), std::move(response));
   Result<void> opened;
   if (answer)

@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
 
+#include "daemon/runtime/sim_loop.h"
+
 #include "proto-frontends/common/base64.h"
 #include "proto-frontends/common/border.h"
 #include "proto-frontends/common/config.h"
+#include "proto-frontends/common/connection.h"
 #include "proto-frontends/common/line_scanner.h"
 #include "proto-frontends/common/proxy_protocol.h"
 #include "proto-frontends/common/text.h"
@@ -146,17 +149,29 @@ TEST(ConnectionLimits, count_per_client_and_in_total_and_give_places_back) {
 TEST(LoginDelays, double_with_each_failure_and_end_with_a_success_or_time) {
   LoginDelays delays;
   auto a = *IpAddress::parse("192.0.2.1");
-  EXPECT_EQ(delays.delay(a, 0), 0);
+  EXPECT_EQ(delays.take_turn(a, 0), 0);
   delays.failed(a, 0);
-  EXPECT_EQ(delays.delay(a, 0), LoginDelays::kFirst);
-  EXPECT_EQ(delays.delay(a, LoginDelays::kFirst), 0) << "waiting by itself counts too";
+  EXPECT_EQ(delays.take_turn(a, LoginDelays::kFirst), 0) << "waiting by itself counts too";
   delays.failed(a, kSecond);
-  EXPECT_EQ(delays.delay(a, kSecond), 2 * LoginDelays::kFirst);
-  for (int i = 0; i < 70; ++i) delays.failed(a, kSecond);
-  EXPECT_EQ(delays.delay(a, kSecond), LoginDelays::kLongest);
-  EXPECT_EQ(delays.delay(*IpAddress::parse("192.0.2.2"), kSecond), 0);
+  EXPECT_EQ(delays.take_turn(a, kSecond), 2 * LoginDelays::kFirst);
+  Nanos later = 100 * kSecond;
+  for (int i = 0; i < 70; ++i) delays.failed(a, later);
+  EXPECT_EQ(delays.take_turn(a, later), LoginDelays::kLongest);
+  EXPECT_EQ(delays.take_turn(*IpAddress::parse("192.0.2.2"), later), 0);
   delays.succeeded(a);
-  EXPECT_EQ(delays.delay(a, kSecond), 0);
+  EXPECT_EQ(delays.take_turn(a, later), 0);
+  delays.failed(a, later);
+  EXPECT_EQ(delays.take_turn(a, later + LoginDelays::kForgotten + 1), 0);
+}
+
+TEST(LoginDelays, let_attempts_at_once_wait_one_behind_the_other_and_refuse_those_that_would_wait_long) {
+  LoginDelays delays;
+  auto a = *IpAddress::parse("192.0.2.1");
+  for (int i = 0; i < 70; ++i) delays.failed(a, 0);
+  for (int i = 1; i <= 4; ++i) EXPECT_EQ(delays.take_turn(a, 0), i * LoginDelays::kLongest);
+  EXPECT_EQ(delays.take_turn(a, 0), std::nullopt);
+  EXPECT_EQ(delays.take_turn(a, kSecond), std::nullopt) << "a refused attempt takes no turn and moves none";
+  EXPECT_EQ(delays.take_turn(a, LoginDelays::kLongest), LoginDelays::kWaitMax);
 }
 
 TEST(LoginDelays, stay_bounded_under_a_flood_of_addresses) {
@@ -229,6 +244,58 @@ TEST(Config, refuses_unknown_keys_and_bad_values_by_key_and_rule) {
     EXPECT_NE(config.error().message().find(row.rule), std::string::npos) << config.error().to_string();
   }
   EXPECT_EQ(Config::parse("[backend\n", "f").error().object(), "f:1");
+}
+
+// A client with a slow line gets a large reply as long as it takes some of it; one that takes nothing is
+// given up.
+Task<void> read_slowly(Loop& loop, Address address, size_t& read) {
+  auto stream = co_await loop.connect(address, kNever);
+  CANOPY_CHECK(stream.has_value());
+  std::vector<char> buffer(64 << 10);
+  for (;;) {
+    co_await loop.sleep(10 * kSecond);
+    auto got = co_await (*stream)->read(buffer, kNever);
+    if (!got || *got == 0) co_return;
+    read += *got;
+  }
+}
+
+Task<void> hold(Loop& loop, Address address) {
+  auto stream = co_await loop.connect(address, kNever);
+  co_await loop.sleep(1000 * kSecond);
+}
+
+Task<bool> send_a_megabyte(Loop& loop, Listener& listener, Nanos& took) {
+  auto stream = co_await listener.accept();
+  bool draining = false;
+  BufferPool pool(4096);
+  Connection connection(loop, std::move(*stream), draining, pool);
+  connection.out().assign(1 << 20, 'x');
+  Nanos begun = loop.now();
+  bool written = co_await connection.flush();
+  took = loop.now() - begun;
+  co_return written;
+}
+
+TEST(Connection, sends_to_a_slow_client_and_gives_up_on_one_that_takes_nothing) {
+  for (bool takes_some : {true, false}) {
+    SimOptions options;
+    options.short_read_one_in = 0;
+    SimWorld world(1, options);
+    SimLoop& server = world.add_loop("server");
+    SimLoop& client = world.add_loop("client");
+    auto address = *Address::parse("tcp:10.0.0.1:110");
+    auto listener = server.listen(address, {});
+    ASSERT_TRUE(listener.has_value());
+    size_t read = 0;
+    client.spawn(takes_some ? read_slowly(client, address, read) : hold(client, address));
+    Nanos took = 0;
+    auto written = world.run_until_done(server, send_a_megabyte(server, **listener, took), 2000 * kSecond);
+    ASSERT_TRUE(written.has_value());
+    EXPECT_EQ(*written, takes_some);
+    EXPECT_GT(took, 119 * kSecond) << "slower than one time limit for all of it, or that limit itself";
+    if (takes_some) EXPECT_GT(read, 900'000u);
+  }
 }
 
 }  // namespace
