@@ -5,9 +5,10 @@ import time
 import checkpoint
 import records
 import tree
+from manifest import manifest_in_force
 from replay import Replay
-from slices import (SLICE_HEADER, Damage, LogError, Seed, SliceFile, SliceGone, list_slices, manifest_in_force,
-                    read_slice, record_at)
+from slices import (SLICE_HEADER, Damage, LogError, Seed, SliceFile, SliceGone, list_slices, read_slice,
+                    record_at)
 
 ATTEMPTS = 8  # to read an account that is being compacted meanwhile
 
@@ -21,8 +22,10 @@ class ContentError(Exception):
 
 
 class Account:
-    def __init__(self, base, name):
-        self.base, self.place = base, tree.find(base, name)
+    """Replays all slices, or, `by_checkpoint`, those behind the checkpoint that counts."""
+
+    def __init__(self, base, name, by_checkpoint=False):
+        self.base, self.place, self.by_checkpoint = base, tree.find(base, name), by_checkpoint
         self.directory = os.path.join(base, self.place.directory)
         for attempt in range(ATTEMPTS):
             try:
@@ -34,7 +37,7 @@ class Account:
 
     def load(self):
         self.manifest = manifest_in_force(self.directory)
-        self.entries, self.files, self.readings, self.damages = {}, {}, {}, []
+        self.entries, self.files, self.readings, self.damages, self.acknowledged = {}, {}, {}, [], 0
         self.replay = Replay(self.bad_form)
         if self.manifest is None:
             return
@@ -43,9 +46,10 @@ class Account:
             file = SliceFile(self.directory, entry.number, entry.epoch, (entry.epoch, entry.number) in listed)
             self.entries[entry.number], self.files[entry.number] = entry, file
             self.check_header(file, entry)
-        for entry in self.manifest.entries:
-            if entry.replayed:
-                self.read(entry)
+        newest = self.checkpoint_that_counts()
+        if newest and newest.entries[-1].number == self.manifest.file.number:
+            self.acknowledged = newest.entries[-1].length
+        self.replay = self.replayed(newest if self.by_checkpoint else None)
 
     def seed(self, entry):
         return Seed(self.manifest.secret, entry.number, entry.epoch)
@@ -63,12 +67,40 @@ class Account:
             return
         self.damages.append(Damage(file.name, 0, SLICE_HEADER.size, what))
 
-    def read(self, entry):
-        reading = read_slice(self.files[entry.number], self.seed(entry), entry.limit)
+    def checkpoint_that_counts(self):
+        """The highest one, or None."""
+        for epoch, number, name in checkpoint.list_checkpoints(self.directory):
+            try:
+                with open(os.path.join(self.directory, name), "rb") as file:
+                    found = checkpoint.read_checkpoint(file.read(), epoch, number, name, self.manifest.secret)
+                found.state()
+            except (FileNotFoundError, checkpoint.CheckpointError):
+                continue
+            if checkpoint.counts(found, self.manifest):
+                return found
+        return None
+
+    def replayed(self, begin=None):
+        """A Replay of all that is replayed, or, with a checkpoint, of what is behind it."""
+        if begin is None:
+            replay, last = Replay(self.bad_form), None
+        else:
+            state, last = begin.state(), begin.entries[-1]
+            replay = Replay(self.bad_form, state, range(state.next_mailbox))
+        for entry in self.manifest.entries:
+            if not entry.replayed or last and entry.number != last.number:
+                continue
+            self.read(entry, replay, last.length if last else SLICE_HEADER.size)
+            last = None
+        return replay
+
+    def read(self, entry, replay, begin):
+        acknowledged = max(begin, self.acknowledged)
+        reading = read_slice(self.files[entry.number], self.seed(entry), entry.limit, begin, acknowledged)
         self.readings[entry.number] = reading
-        self.damages += reading.damages
+        self.damages += [damage for damage in reading.damages if damage not in self.damages]
         for frame in reading.frames:
-            self.replay.frame(entry.number, frame)
+            replay.frame(entry.number, frame)
 
     def bad_form(self, slice_number, record, error):
         """"Record": such an account is refused as a whole, by the daemon too."""
@@ -182,37 +214,22 @@ class Account:
             with open(os.path.join(self.directory, name), "rb") as file:
                 data = file.read()
             found = checkpoint.read_checkpoint(data, epoch, number, name, self.manifest.secret)
-            state = found.state()
+            found.state()
         except FileNotFoundError:
             return f"{name}: gone"
         except checkpoint.CheckpointError as error:
             self.damages.append(Damage(name, 0, len(data), f"no checkpoint: {error}"))
             return f"{name}: {len(data)} bytes, does not verify"
         line = f"{name}: {len(data)} bytes"
-        open_bytes = len(self.files[self.manifest.entries[-1].number].data)
-        if not checkpoint.counts(found, self.manifest, open_bytes):
+        if not checkpoint.counts(found, self.manifest):
             return line + ", does not count any more"
         if self.damages:
             return line + ", counts; not compared, as there is damage"
-        difference = self.difference(self.state_from(found, state))
+        difference = self.difference(self.replayed(found).state)
         if difference:
             what = f"gives another state than the slices: {difference}"
             self.damages.append(Damage(name, 0, len(data), what))
         return line + ", counts"
-
-    def state_from(self, found, state):
-        """The state by a checkpoint and the slices behind it."""
-        replay, last = Replay(self.bad_form, state), found.entries[-1]
-        begun = False
-        for entry in self.manifest.entries:
-            begun = begun or entry.number == last.number
-            if entry.replayed and begun:
-                begin = last.length if entry.number == last.number else SLICE_HEADER.size
-                file = self.files[entry.number]
-                reading = read_slice(file, self.seed(entry), entry.limit, begin, begin)
-                for frame in reading.frames:
-                    replay.frame(entry.number, frame)
-        return replay.state
 
     def difference(self, other):
         """In what the two states differ, as a text. Remembered requests are those of one moment."""

@@ -52,6 +52,8 @@ def read_checkpoint(data, epoch, number, name, secret):
     magic, count, _, payload = HEADER.unpack_from(data)
     if magic != MAGIC:
         raise CheckpointError("it does not begin with " + MAGIC.decode())
+    if count == 0:
+        raise CheckpointError("it covers no slice")
     begin = HEADER.size + count * ENTRY.size
     if len(data) != begin + payload + 4:
         raise CheckpointError("longer or shorter than its parts")
@@ -61,17 +63,16 @@ def read_checkpoint(data, epoch, number, name, secret):
     return Checkpoint(name, entries, data[begin:-4])
 
 
-def counts(checkpoint, manifest, open_bytes):
-    """"When it counts"; `open_bytes` is the size of the open-ended slice's file."""
+def counts(checkpoint, manifest):
+    """"When it counts"."""
     replayed = [entry for entry in manifest.entries if entry.replayed]
     if not 1 <= len(checkpoint.entries) <= len(replayed):
         return False
     for at, (mine, its) in enumerate(zip(checkpoint.entries, replayed)):
         if (mine.number, mine.kind, mine.epoch) != (its.number, its.kind, its.epoch):
             return False
-        limit = open_bytes if its.limit is None else its.limit
         is_last = at == len(checkpoint.entries) - 1
-        if mine.length > limit or not is_last and (its.limit is None or mine.length != limit):
+        if mine.length > its.length or not is_last and mine.length != its.length:
             return False
     return True
 

@@ -78,10 +78,11 @@ class State:
 
 
 class Replay:
-    """Applies frames to a state. `bad_form(slice number, record, error)` is called at a bad record, and raises."""
+    """Applies frames to a state. At a bad record `bad_form(slice number, record, error)` is called, raising."""
 
-    def __init__(self, bad_form, state=None):
-        self.state, self.bad_form = state or State(), bad_form
+    def __init__(self, bad_form, state=None, known=()):
+        """`known`: ids of mailboxes that were made or deleted before."""
+        self.state, self.bad_form, self.known = state or State(), bad_form, set(known)
         self.rules = {
             records.MAILBOX_CREATE: self.create, records.MAILBOX_RENAME: self.rename,
             records.MAILBOX_DELETE: self.delete, records.SUBSCRIBE: self.subscribe,
@@ -94,7 +95,9 @@ class Replay:
         for record in frame.records:
             try:
                 if record.type == records.MESSAGE:
-                    messages.append(self.message(records.message(record.body), (slice_number, record.offset)))
+                    message = records.message(record.body)
+                    self.recover(message.mailbox, frame.header.time)
+                    messages.append(self.message(message, (slice_number, record.offset)))
                 else:
                     self.record(record)
             except records.FormError as error:
@@ -113,7 +116,7 @@ class Replay:
             self.remember(*records.request_remembered(record.body))
 
     def mailbox(self, number, modseq, raises_it=True):
-        """The mailbox of a record with a modseq, which is raised; None, and nothing raised, if it is not there."""
+        """The mailbox of a record, its modseq raised; None, and nothing raised, if it is not there."""
         mailbox = self.state.mailboxes.get(number)
         if mailbox:
             self.raise_modseq(modseq)
@@ -126,6 +129,7 @@ class Replay:
 
     # -------------------------------------------------------- mailboxes
     def create(self, number, uidvalidity, modseq, name):
+        self.known.add(number)
         state = self.state
         state.next_mailbox = max(state.next_mailbox, number + 1)
         state.last_uidvalidity = max(state.last_uidvalidity, uidvalidity)
@@ -139,8 +143,18 @@ class Replay:
             mailbox.name = name
 
     def delete(self, number, _, modseq):
+        self.known.add(number)
         self.raise_modseq(modseq)
         self.state.mailboxes.pop(number, None)
+
+    def recover(self, number, time):
+        """Makes the mailbox of a message where the frame that made it is damaged."""
+        if number == 0 or number in self.known:
+            return
+        name = "INBOX" if number == 1 else f"Recovered-{number}"
+        while any(mailbox.name == name for mailbox in self.state.mailboxes.values()):
+            name += "+"
+        self.create(number, max(time // 10**9, self.state.last_uidvalidity + 1), 0, name)
 
     def set_rights(self, number, identifier, rights):
         mailbox = self.state.mailboxes.get(number)
@@ -195,7 +209,7 @@ class Replay:
         for flags, keywords, ranges in groups if mailbox else []:
             for uid in [uid for each in ranges for uid in mailbox.uids_in(*each)]:
                 row = mailbox.messages[uid]
-                mailbox.messages[uid] = replace(row, flags=flags & SYSTEM_FLAGS, modseq=max(row.modseq, modseq),
+                mailbox.messages[uid] = replace(row, modseq=max(row.modseq, modseq), flags=flags & SYSTEM_FLAGS,
                                                 keywords=keyword_set(keywords))
 
     def expunge(self, number, modseq, ranges):

@@ -8,7 +8,6 @@ import re
 import struct
 from dataclasses import dataclass, field
 
-import records
 from checksums import crc32c
 
 SLICE_NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.slice")
@@ -214,55 +213,3 @@ def bad_bytes(size, at, following):
     if size <= at:
         return "missing"
     return "a frame that does not verify" + (f", the file ends at {size}" if size < following else "")
-
-
-# -------------------------------------------------------- which manifest is in force
-@dataclass(frozen=True)
-class Manifest:
-    secret: bytes
-    entries: list  # records.ManifestEntry, in the order of replay
-
-
-def sound_manifest(file):
-    """The manifest of a slice by rule 2, or None."""
-    header = file.header()
-    if not header or header.kind != KIND_APPEND or (header.number, header.epoch) != (file.number, file.epoch):
-        return None
-    seed = Seed(header.secret, file.number, file.epoch)
-    frame = frame_at(file.data, SLICE_HEADER.size, len(file.data), seed)
-    if not frame or len(frame.records) != 1 or frame.records[0].type != records.MANIFEST:
-        return None
-    try:
-        entries = records.manifest(frame.records[0].body)
-    except records.FormError:
-        return None
-    last = entries[-1]
-    if (last.number, last.epoch) != (file.number, file.epoch):
-        return None
-    return Manifest(header.secret, entries)
-
-
-def proves_acknowledged(file, secret):
-    """Rule 3: whether a slice that was passed over holds a proof that something in it was acknowledged."""
-    header = file.header()
-    if header and header.kind != KIND_DATA:
-        secret = header.secret
-    if secret is None:
-        return False
-    return read_slice(file, Seed(secret, file.number, file.epoch)).acknowledged > SLICE_HEADER.size
-
-
-def manifest_in_force(directory):
-    """"Which manifest is in force"; None when the account has no log."""
-    passed, found = [], None
-    for epoch, number in list_slices(directory):
-        file = SliceFile(directory, number, epoch)
-        found = sound_manifest(file)
-        if found:
-            break
-        passed.append(file)
-    for file in passed:
-        if proves_acknowledged(file, found.secret if found else None):
-            raise LogError(f"{file.name} offset {SLICE_HEADER.size}: no sound manifest where something was "
-                           "acknowledged")
-    return found

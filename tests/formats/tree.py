@@ -92,27 +92,31 @@ def directories(base, path):
         return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
-def walk_domains(base, path="SharedDomains"):
-    """The domains' directories: at any depth of `.sub` folders."""
+def walk(base, path, levels=LEVELS_MAX):
+    """Each directory in this one and its `.sub` folders that is no such folder: "What lies in the tree"."""
     for name in directories(base, path):
-        if name.endswith(".sub"):
-            yield from walk_domains(base, f"{path}/{name}")
-        elif name != "fast" and not name.startswith(".") and not name.endswith(".macnt"):
+        if not name.endswith(".sub"):
             yield f"{path}/{name}"
+        elif levels > 0:
+            yield from walk(base, f"{path}/{name}", levels - 1)
 
 
-def walk_accounts(base, domain_directory, path=None):
-    """The accounts' directories of a domain: at any depth of `.sub` folders."""
-    path = path or domain_directory
-    for name in directories(base, path):
-        if name.endswith(".sub"):
-            yield from walk_accounts(base, domain_directory, f"{path}/{name}")
-        elif name.endswith(".macnt"):
-            yield f"{path}/{name}"
+def walk_domains(base):
+    """The domains' directories."""
+    for path in walk(base, "SharedDomains"):
+        name = path.rsplit("/", 1)[1]
+        if name != "fast" and not name.startswith(".") and not name.endswith(".macnt"):
+            if os.path.exists(os.path.join(base, path, "domain.settings")):
+                yield path
+
+
+def walk_accounts(base, domain_directory):
+    """The accounts' directories of a domain."""
+    return (path for path in walk(base, domain_directory) if path.endswith(".macnt"))
 
 
 def layout_of(base, domain_directory):
-    """(account foldering, fast index) of a domain: "Settings of a domain"."""
+    """(account foldering, fast index) of a domain: "Settings"."""
     settings = read_dictionary(base, domain_directory + "/domain.settings") or {}
     return settings.get("Foldering", "flat"), settings.get("FastIndex", 0)
 

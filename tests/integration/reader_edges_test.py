@@ -1,8 +1,12 @@
-"""The edges of docs/formats, where a reader and the daemon could differ: texts of dictionaries, and records that no
-daemon writes today. Both sides must take and refuse the same, and see the same in what they take."""
+"""The edges of docs/formats, where a reader and the daemon could differ: texts of dictionaries, trees, and records
+that no daemon writes. Both sides must take and refuse the same, and see the same in what they take."""
+import json
 import os
+import re
+import shutil
 import struct
 import sys
+import tempfile
 import unittest
 
 from stack import SOURCE, Stack
@@ -10,6 +14,7 @@ from wire import Refused, Wire
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "formats"))
 import dictionary
+import tree
 from account import Account
 from slices import LogError
 
@@ -45,8 +50,8 @@ class Dictionaries(unittest.TestCase):
                     if mine is None:
                         continue
                     taken += 1
-                    written = dictionary.parse(wire.call("Info.Get", {1: {1: ACCOUNT}, 2: INFO})[1][0], "the answer")
-                    self.assertEqual(written["v"], mine["v"])
+                    written, = wire.call("Info.Get", {1: {1: ACCOUNT}, 2: INFO})[1]
+                    self.assertEqual(dictionary.parse(written, "the answer")["v"], mine["v"])
         self.assertGreater(taken, 30)
         self.assertGreater(len(VALUES) - taken, 30)
 
@@ -94,6 +99,12 @@ LAST = message(1, 77, 500, b"the last\r\n")
 FORGED = {
     "renamed nowhere": [[(3, named("IIQ", NOWHERE, 0, 1000, name="x"))]],
     "deleted nowhere": [[(4, named("IIQ", NOWHERE, 0, 1000))]],
+    "message nowhere": [[message(NOWHERE, 7, 1000, b"x")], [message(NOWHERE, 8, 1001, b"y")]],
+    "message nowhere, where the name is taken": [
+        [(2, named("IIQ", 50, 77, 1000, name=f"Recovered-{NOWHERE}"))], [message(NOWHERE, 7, 1000, b"x")]],
+    "message to a deleted mailbox": [
+        [(4, named("IIQ", NOWHERE, 0, 1000))], [message(NOWHERE, 7, 1000, b"x")]],
+    "message that carries content only": [[message(0, 7, 1000, b"x")], [LAST]],
     "flags nowhere": [[(10, struct.pack("<IIQ", NOWHERE, 0, 1000))]],
     "expunged nowhere": [[(11, struct.pack("<IIQII", NOWHERE, 1, 1000, 1, 1))]],
     "floor": [[(13, named("IIQ", 1, 0, 1000))]],
@@ -151,6 +162,42 @@ def forge(base, account, frames):
             at += len(frame)
 
 
+class Tree(unittest.TestCase):
+    def test_both_sides_find_the_same_domains_and_accounts(self):
+        with Stack() as stack:
+            shared = os.path.join(stack.facts["base"], "SharedDomains")
+            stack.stop()
+            self.add_by_hand(stack.facts["base"], shared)
+            stack.start()
+            stack.ctl("domain", "create", "münchen.example", "--account-foldering", "1-2", "--fast-index", "3")
+            stack.ctl("account", "create", "käthe@münchen.example", "--no-password")
+            theirs = [f"{name}@{domain}" for domain in stack.ctl("domain", "list").stdout.split()
+                      for name in stack.ctl("account", "list", domain).stdout.split()]
+            mine = [place.account for place in tree.accounts(stack.facts["base"])]
+            self.assertEqual(sorted(mine), sorted(theirs))
+            place = tree.find(stack.facts["base"], "käthe@xn--mnchen-3ya.example")
+            self.assertTrue(place.directory.startswith("SharedDomains/x.sub/n.sub/xn--mnchen-3ya.example/k.sub/"))
+            located = json.loads(stack.ctl("--json", "locate", "käthe@münchen.example").stdout)
+            self.assertEqual((place.directory, place.settings, place.info, place.slot),
+                             (located["account_directory"], located["settings_file"], located["info_file"],
+                              located["slot"]))
+
+    @staticmethod
+    def add_by_hand(base, shared):
+        with open(os.path.join(base, "Settings", "Tree.settings"), "w", encoding="utf-8") as file:
+            file.write("// by hand\n{ DomainFoldering = 1-1 }")
+        os.makedirs(os.path.join(shared, "c.sub/o.sub"))
+        os.rename(os.path.join(shared, "company.com"), os.path.join(shared, "c.sub/o.sub/company.com"))
+        for path in ("unfinished.example", "a.sub/Upper.example", "c.sub/o.sub/company.com/x.sub/other",
+                     "fast/no.example"):
+            os.makedirs(os.path.join(shared, path))
+        for name in ("folded.example", "fast/hidden.example"):
+            os.makedirs(os.path.join(shared, "f.sub/o.sub", name, "byhand.macnt"))
+            with open(os.path.join(shared, "f.sub/o.sub", name, "domain.settings"), "w", encoding="utf-8") as file:
+                file.write("{}")
+        os.symlink("c.sub/o.sub/company.com", os.path.join(shared, "linked.example"))
+
+
 class Records(unittest.TestCase):
     def test_both_sides_see_the_same_in_records_that_no_daemon_writes(self):
         with Stack() as stack:
@@ -197,6 +244,45 @@ class Records(unittest.TestCase):
                              sorted(state.keywords[each] for each in row.keywords if each in state.keywords))
                             for _, row in sorted(box.messages.items())]) for box in boxes]
         return listed, rows, state.highest_modseq
+
+
+class WorkedExample(unittest.TestCase):
+    """The slice that docs/formats/account-log.md shows, read as the page says that it reads."""
+
+    def test_the_page_says_what_is_in_its_example(self):
+        account = self.account()
+        state, (box,) = account.state, account.state.mailboxes.values()
+        self.assertEqual((box.id, box.name, box.uidvalidity, box.uidnext, box.highest_modseq),
+                         (1, "INBOX", 1700000000, 2, 3))
+        self.assertEqual(state.subscriptions, {"INBOX"})
+        row, = box.messages.values()
+        self.assertEqual((row.uid, row.modseq, row.flags, row.date, row.zone), (1, 3, 1, 1700000000, 120))
+        self.assertEqual(account.content(row), b"Subject: hi\r\n\r\nhello\r\n")
+        (_, result), = state.requests.values()
+        self.assertEqual((result.mailbox, result.uidvalidity, result.modseq, result.uids),
+                         (1, 1700000000, 2, ((1, 1),)))
+        self.assertEqual((account.damages, account.readings[1].acknowledged), ([], 432))
+
+    def account(self):
+        base = tempfile.mkdtemp(prefix="canopy-it.")
+        self.addCleanup(shutil.rmtree, base)
+        directory = os.path.join(base, "SharedDomains/company.com/jsmith.macnt")
+        os.makedirs(directory)
+        for path, content in (("../domain.settings", b"{}"),
+                              ("0000000000000001-0000000100000001.slice", self.data())):
+            with open(os.path.join(directory, path), "wb") as file:
+                file.write(content)
+        return Account(base, ACCOUNT)
+
+    def data(self):
+        """Lines of an offset, some bytes, and what they are."""
+        with open(os.path.join(SOURCE, "docs/formats/account-log.md"), encoding="utf-8") as page:
+            lines = re.findall("^([0-9a-f]{4})  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  .*)?$", page.read(), re.M)
+        data = b""
+        for offset, some in lines:
+            self.assertEqual(int(offset, 16), len(data))
+            data += bytes.fromhex(some)
+        return data
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""tests/formats/reader.py, written from docs/formats alone, against trees that the daemon wrote: it must say what the
-daemon says, and name what is damaged."""
+"""tests/formats/reader.py, written from docs/formats alone, against trees that the daemon wrote: it must say what
+the daemon says, and name what is damaged."""
 import json
 import mailbox as mailboxes
 import os
@@ -43,8 +43,8 @@ def reader(base, *arguments):
 
 
 def ctl_bytes(stack, *arguments):
-    return subprocess.run([os.path.join(BIN, "canopyctl"), "--server", "unix:" + stack.facts["socket"], *arguments],
-                          capture_output=True, timeout=120, check=True).stdout
+    program = [os.path.join(BIN, "canopyctl"), "--server", "unix:" + stack.facts["socket"]]
+    return subprocess.run([*program, *arguments], capture_output=True, timeout=120, check=True).stdout
 
 
 # ------------------------------------------------------------------------------------------------------- traffic
@@ -169,6 +169,10 @@ class ReaderSaysWhatTheDaemonSays(unittest.TestCase):
             self.assertEqual(their["subscribed"], box["name"] in facts["subscriptions"])
             self.assertEqual([self.row(row) for row in box["messages"]],
                              [self.their_row(row) for row in wire.messages(account, box["name"])])
+            for since in (1, box["highest_modseq"] // 2 or 1, box["highest_modseq"]):
+                gone = {uid for modseq, first, last in box["expunged"] if modseq > since
+                        for uid in range(first, last + 1)}
+                self.assertEqual((gone, box["floor"] > since), wire.vanished(account, box["name"], since))
             self.assertEqual(their["bytes"], sum(row["size"] for row in box["messages"]))
             self.assertEqual(their["unseen"], sum("\\Seen" not in row["flags"] for row in box["messages"]))
         shown = self.ctl_json("account", "show", account)
@@ -193,7 +197,8 @@ class ReaderSaysWhatTheDaemonSays(unittest.TestCase):
                 rows = opened.mailbox(box["name"]).messages
                 mine = [opened.content(rows[int(uid)]) for uid in uids]
                 self.assertEqual([len(each) for each in mine], [row["size"] for row in box["messages"]])
-                self.assertEqual(b"".join(mine), ctl_bytes(self.stack, "mailbox", "cat", account, box["name"], *uids))
+                theirs = ctl_bytes(self.stack, "mailbox", "cat", account, box["name"], *uids)
+                self.assertEqual(b"".join(mine), theirs)
 
     def compare_places(self):
         lines = reader(self.stack.facts["base"], "list").stdout.decode().splitlines()
@@ -277,7 +282,8 @@ class ReaderSaysWhatTheDaemonSays(unittest.TestCase):
         return done.stdout.count(b" bytes, counts\n")
 
     def slices(self, account):
-        return [(entry.epoch, entry.number) for entry in Account(self.stack.facts["base"], account).manifest.entries]
+        entries = Account(self.stack.facts["base"], account).manifest.entries
+        return [(entry.epoch, entry.number) for entry in entries]
 
 
 def open_bytes(path):
@@ -407,7 +413,8 @@ class ReaderKnowsThePaths(unittest.TestCase):
             for line in table:
                 if line.startswith("#"):
                     continue
-                domain, name, domain_foldering, foldering, index, directory, settings = line.rstrip("\n").split("\t")
+                fields = line.rstrip("\n").split("\t")
+                domain, name, domain_foldering, foldering, index, directory, settings = fields
                 if directory == "-" or name != name.lower():
                     continue
                 above = "/".join(["SharedDomains", *tree.folders(domain_foldering, domain), domain])

@@ -163,6 +163,12 @@ class Wire:
                 return [row_of(row) for row in rows]
             after = rows[-1][1][0]
 
+    def vanished(self, account, mailbox, since):
+        """(UIDs that were expunged since that modseq, whether there may be more)."""
+        answer = self.call("Mailboxes.ListMessages", {1: {1: account}, 2: mailbox, 6: since})
+        gone = [decode(each) for each in answer.get(7, [])]
+        return {uid for each in gone for uid in range(each[1][0], each[2][0] + 1)}, bool(answer.get(8, [0])[0])
+
     def mailboxes(self, account):
         """The mailboxes that are there, by their names; an INBOX that is only promised has id 0 and is left out."""
         rows = [decode(each) for each in self.call("Mailboxes.List", {1: account}).get(1, [])]
@@ -172,6 +178,10 @@ class Wire:
 
     def account_modseq(self, account):
         return self.call("Events.Watch", {1: {1: account}, 3: 1})[2][0]
+
+    def fetch(self, account, mailbox, uid):
+        """A whole message of at most one chunk."""
+        return self.call("Mailboxes.Fetch", {1: {1: account}, 2: mailbox, 4: uid}).get(1, [b""])[0]
 
     def subscriptions(self, account):
         return sorted(name.decode() for name in self.call("Mailboxes.List", {1: account}).get(2, []))
