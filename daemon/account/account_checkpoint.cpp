@@ -87,6 +87,8 @@ bool get_mailbox(ByteReader& in, MailboxState& box, size_t keyword_sets) {
   if (!get_rows(in, expunged) || !get_rows(in, box.rows)) return false;
   box.expunged.assign(expunged.begin(), expunged.end());
   if (!rows_are_valid(box.rows, keyword_sets)) return false;
+  if (!box.rows.empty() && box.rows.back().uid != UINT32_MAX && box.rows.back().uid >= box.uidnext)
+    return false;
   for (const MessageRow& row : box.rows) {
     box.bytes += row.size;
     box.unseen += (row.flags & kFlagSeen) == 0;
@@ -175,7 +177,7 @@ Result<void> AccountState::load_checkpoint(std::string_view payload) {
     bytes_ += box.bytes;
     by_name_[box.name] = box.id;
     uint32_t id = box.id;
-    mailboxes_.emplace(id, std::move(box));
+    if (!mailboxes_.emplace(id, std::move(box)).second) return malformed("mailbox id");
   }
   return in.empty() ? Result<void>() : malformed("the end");
 }

@@ -113,6 +113,7 @@ Task<Result<void>> AccountCompaction::add_row(const MailboxState& box, MessageRo
     if (record) {
       CANOPY_CO_ASSIGN(Message stored, decode_message(record->view));
       live.message.content = stored.content;
+      live.message.size = stored.size;
       live.message.reference = stored.reference;
       live.message.parts = std::move(stored.parts);
     } else if (record.error().code() != Code::kDamaged) {

@@ -389,6 +389,12 @@ Task<Result<std::string>> Account::fetch(uint32_t mailbox_id, uint32_t uid, uint
   auto opened = co_await ContentReader::open(*log_, log_->pin(), row.place(), row.record_length, offset);
   if (!opened) co_return fail(std::move(opened).error());
   ContentReader reader = std::move(*opened);
+  // A checkpoint may be wrong where no checksum tells. Then nothing is shown rather than another's message.
+  if (reader.mailbox_id() != mailbox_id || reader.uid() != uid || reader.size() != row.size) {
+    co_return fail(Code::kDamaged, directory_,
+                   fmt::format("the record in {:016x}-….slice at offset {} is not of the message with UID {}",
+                               row.slice, row.offset, uid));
+  }
   std::string out;
   if (offset >= row.size) co_return out;
   out.reserve(std::min<uint64_t>(bytes, row.size - offset));

@@ -19,6 +19,8 @@ Task<Result<ContentReader>> ContentReader::open(AccountLog& log, AccountLog::Pin
   if (reader.current_.view.type != RecordType::kMessage) co_return not_content();
   CANOPY_CO_ASSIGN(Message found, decode_message(reader.current_.view));
   reader.size_ = found.size;
+  reader.mailbox_id_ = found.mailbox_id;
+  reader.uid_ = found.uid;
   if (found.content == ContentKind::kReference) {
     const Place target = found.reference;
     const uint64_t hint = kRecordHeaderBytes + 64 + std::min<uint64_t>(found.size, kInlineContentBytesMax);

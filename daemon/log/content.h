@@ -13,6 +13,9 @@ class ContentReader {
   static Task<Result<ContentReader>> open(AccountLog& log, AccountLog::Pin pin, Place message,
                                           uint64_t hint_length, uint64_t from = 0);
   uint64_t size() const { return size_; }  // of the whole message
+  // Whose message the record at the place is.
+  uint32_t mailbox_id() const { return mailbox_id_; }
+  uint32_t uid() const { return uid_; }
   // The next piece; empty at the end. The view holds until the next call or destruction. An error is final.
   Task<Result<std::string_view>> next();
 
@@ -20,6 +23,7 @@ class ContentReader {
   AccountLog* log_ = nullptr;
   AccountLog::Pin pin_;
   uint64_t size_ = 0;
+  uint32_t mailbox_id_ = 0, uid_ = 0;
   uint64_t skip_ = 0;  // bytes of what comes next that are before `from`
   OwnedRecord current_;
   std::string_view pending_;  // of current_, to be answered by the next call

@@ -128,7 +128,8 @@ std::optional<FrameHeader> decode_frame_header(std::string_view bytes, const Sli
   header.acknowledged = get_le<uint64_t>(at + 32);
   std::memcpy(header.request_id.data(), at + 40, kRequestIdBytes);
   if (get_le<uint32_t>(at + 20) != 0 || header.length < kFrameHeaderBytes || header.length % 8 != 0 ||
-      header.length > kFrameBytesMax || header.records > kRecordsPerFrameMax)
+      header.length > kFrameBytesMax || header.records > kRecordsPerFrameMax ||
+      header.acknowledged > offset || header.acknowledged % 8 != 0)
     return std::nullopt;
   return header;
 }

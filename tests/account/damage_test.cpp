@@ -4,6 +4,7 @@
 #include "daemon/account/account_settings.h"
 #include "daemon/account/settings_files.h"
 #include "daemon/base/bytes.h"
+#include "daemon/base/crc32c.h"
 #include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
 #include "daemon/log/compaction.h"
@@ -283,6 +284,34 @@ TEST_F(AccountDamageTest, ADamagedCheckpointCostsNothing) {
     expect_intact(bytes.substr(0, at));
     if (HasFatalFailure()) FAIL() << at;
   }
+}
+
+// Its checksum holds, but two rows have each other's records: what a defect would write, or an old checkpoint
+// under a new name. No message is shown as another.
+TEST_F(AccountDamageTest, ACheckpointThatIsWrongShowsNoOthersMessage) {
+  write({.checkpoint = true});
+  const std::string name = checkpoints.at(0);
+  std::string bytes = file_bytes(disk, name);
+  const auto row_of = [&](uint32_t uid) {
+    std::string begin;
+    put_le<uint32_t>(begin, uid);
+    put_le<uint32_t>(begin, 90);  // its size; the first such row is INBOX's
+    return bytes.find(begin);
+  };
+  const size_t one = row_of(1), other = row_of(5);
+  ASSERT_NE(one, std::string::npos);
+  ASSERT_NE(other, std::string::npos);
+  std::swap_ranges(&bytes[one + 24], &bytes[one + 40], &bytes[other + 24]);  // place and length
+  const std::string secret = file_bytes(disk, newest).substr(24, kSecretBytes);
+  const std::string body = bytes.substr(0, bytes.size() - 4);
+  bytes = body;
+  put_le<uint32_t>(bytes, crc32c(SliceSeed(secret, *parse_checkpoint_file_name(name)).at(0), body));
+  write_file(disk, name, bytes);
+  const Seen seen = look();
+  ASSERT_FALSE(seen.refused);
+  expect_nothing_wrong(seen);
+  EXPECT_EQ(seen.unreadable.size(), 2u);
+  EXPECT_EQ(seen.shown.messages.size(), written.messages.size() - 2);
 }
 
 // An account of one slice whose beginning is unreadable has no other place that says what it was.
