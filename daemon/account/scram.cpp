@@ -6,7 +6,7 @@
 namespace canopy {
 namespace {
 
-std::unexpected<Error> refused(std::string_view why) {
+std::unexpected<Error> refused_exchange(std::string_view why) {
   return fail(Code::kUnauthenticated, "SCRAM-SHA-256", std::string(why));
 }
 
@@ -64,18 +64,21 @@ std::optional<std::string> base64_decode(std::string_view text) {
 }
 
 Result<ScramFirst> ScramFirst::parse(std::string_view message) {
-  if (message.size() > kScramMessageBytesMax) return refused("the client's first message is too long");
+  if (message.size() > kScramMessageBytesMax)
+    return refused_exchange("the client's first message is too long");
   ScramFirst first;
   size_t flag_end = message.find(',');
-  if (flag_end == std::string_view::npos) return refused("the client's first message has no GS2 header");
+  if (flag_end == std::string_view::npos)
+    return refused_exchange("the client's first message has no GS2 header");
   std::string_view flag = message.substr(0, flag_end);
-  if (flag != "n" && flag != "y") return refused("channel binding is not offered");
+  if (flag != "n" && flag != "y") return refused_exchange("channel binding is not offered");
   size_t header_end = message.find(',', flag_end + 1);
-  if (header_end == std::string_view::npos) return refused("the client's first message has no GS2 header");
+  if (header_end == std::string_view::npos)
+    return refused_exchange("the client's first message has no GS2 header");
   std::string_view authorization = message.substr(flag_end + 1, header_end - flag_end - 1);
   if (!authorization.empty()) {
     auto name = authorization.starts_with("a=") ? decode_name(authorization.substr(2)) : std::nullopt;
-    if (!name) return refused("the authorization identity is malformed");
+    if (!name) return refused_exchange("the authorization identity is malformed");
     first.authorization = *name;
   }
   first.gs2_header = message.substr(0, header_end + 1);
@@ -84,7 +87,8 @@ Result<ScramFirst> ScramFirst::parse(std::string_view message) {
   auto user = take_attribute(rest, 'n');
   auto nonce = take_attribute(rest, 'r');
   auto name = user ? decode_name(*user) : std::nullopt;
-  if (!name || !nonce || nonce->empty()) return refused("the client's first message lacks a name or a nonce");
+  if (!name || !nonce || nonce->empty())
+    return refused_exchange("the client's first message lacks a name or a nonce");
   first.user = *name;
   first.nonce = *nonce;
   return first;
@@ -96,18 +100,19 @@ ScramServer::ScramServer(ScramFirst first, ScramKeys keys, std::string server_no
 }
 
 Result<std::string> ScramServer::finish(std::string_view client_final) const {
-  if (client_final.size() > kScramMessageBytesMax) return refused("the client's final message is too long");
+  if (client_final.size() > kScramMessageBytesMax)
+    return refused_exchange("the client's final message is too long");
   size_t proof_at = client_final.rfind(",p=");
-  if (proof_at == std::string_view::npos) return refused("the client's final message has no proof");
+  if (proof_at == std::string_view::npos) return refused_exchange("the client's final message has no proof");
   std::string_view without_proof = client_final.substr(0, proof_at);
   auto proof = base64_decode(client_final.substr(proof_at + 3));
   std::string_view rest = without_proof;
   auto binding = take_attribute(rest, 'c');
   auto nonce = take_attribute(rest, 'r');
   if (!binding || !nonce || !proof || proof->size() != 32)
-    return refused("the client's final message is malformed");
-  if (base64_decode(*binding) != first_.gs2_header) return refused("the channel binding differs");
-  if (*nonce != nonce_) return refused("the nonce differs");
+    return refused_exchange("the client's final message is malformed");
+  if (base64_decode(*binding) != first_.gs2_header) return refused_exchange("the channel binding differs");
+  if (*nonce != nonce_) return refused_exchange("the nonce differs");
   std::string message = first_.bare + "," + server_first_ + "," + std::string(without_proof);
   std::string client_key = hmac_sha256(keys_.stored_key, message);
   for (size_t i = 0; i < client_key.size(); ++i) {
@@ -116,7 +121,7 @@ Result<std::string> ScramServer::finish(std::string_view client_final) const {
   std::string stored = sha256(client_key);
   if (keys_.stored_key.size() != stored.size() ||
       sodium_memcmp(stored.data(), keys_.stored_key.data(), stored.size()) != 0) {
-    return refused("wrong name or password");
+    return refused_exchange("wrong name or password");
   }
   return "v=" + base64_encode(hmac_sha256(keys_.server_key, message));
 }

@@ -18,7 +18,7 @@ std::string mac_of(std::string_view body, std::string_view key) {
   return mac;
 }
 
-std::unexpected<Error> refused(std::string_view why) {
+std::unexpected<Error> refused_ticket(std::string_view why) {
   return fail(Code::kUnauthenticated, "ticket", fmt::format("{}; log in again", why));
 }
 
@@ -37,11 +37,11 @@ std::string seal_ticket(const Ticket& ticket, std::string_view key) {
 
 Result<Ticket> open_ticket(std::string_view bytes, std::string_view key, int64_t now_seconds) {
   if (bytes.size() > kTicketBytesMax || bytes.size() < kMagic.size() + kMacBytes)
-    return refused("it is no ticket");
+    return refused_ticket("it is no ticket");
   std::string_view body = bytes.substr(0, bytes.size() - kMacBytes);
   std::string mac = mac_of(body, key);
   if (sodium_memcmp(mac.data(), bytes.data() + body.size(), kMacBytes) != 0) {
-    return refused("it was not given by this cluster");
+    return refused_ticket("it was not given by this cluster");
   }
   ByteReader in(body);
   Ticket ticket;
@@ -52,8 +52,8 @@ Result<Ticket> open_ticket(std::string_view bytes, std::string_view key, int64_t
   auto account = account_size ? in.take(*account_size) : std::nullopt;
   auto peer_size = in.le<uint16_t>();
   auto peer = peer_size ? in.take(*peer_size) : std::nullopt;
-  if (magic != kMagic || !account || !peer || !in.empty()) return refused("it is of another version");
-  if (*expires <= now_seconds) return refused("it has expired");
+  if (magic != kMagic || !account || !peer || !in.empty()) return refused_ticket("it is of another version");
+  if (*expires <= now_seconds) return refused_ticket("it has expired");
   ticket.expires = *expires;
   ticket.generation = *generation;
   ticket.account = *account;

@@ -12,22 +12,22 @@ namespace {
 constexpr uint32_t kCodePointMax = 0x10ffff;
 constexpr uint32_t kNotUtf8 = 0x110000;  // + the byte
 
-std::unexpected<Error> refuse(std::string_view pattern, std::string message) {
+std::unexpected<Error> refuse_pattern(std::string_view pattern, std::string message) {
   return fail(Code::kInvalidArgument, std::string(pattern), std::move(message));
 }
 
 // One end of a range in brackets: a character, or \u{HEX}. Moves `at` past it.
 Result<uint32_t> read_member(std::string_view text, size_t& at) {
   uint32_t c = next_code_point(text, at);
-  if (c >= kNotUtf8) return refuse(text, "is not UTF-8");
+  if (c >= kNotUtf8) return refuse_pattern(text, "is not UTF-8");
   if (c != '\\') return c;
   size_t close = text.find('}', at);
   if (text.substr(at, 2) != "u{" || close == std::string_view::npos)
-    return refuse(text, "'\\' in brackets begins \\u{HEX}");
+    return refuse_pattern(text, "'\\' in brackets begins \\u{HEX}");
   uint32_t value = 0;
   auto [stop, problem] = std::from_chars(text.data() + at + 2, text.data() + close, value, 16);
   if (problem != std::errc() || stop != text.data() + close || value > kCodePointMax) {
-    return refuse(text, "\\u{HEX} must be a code point");
+    return refuse_pattern(text, "\\u{HEX} must be a code point");
   }
   at = close + 1;
   return value;
@@ -44,12 +44,12 @@ Result<PatternPlace> read_class(std::string_view text, size_t& at) {
       ++at;
       CANOPY_ASSIGN(range.last, read_member(text, at));
     }
-    if (range.last < range.first) return refuse(text, "a range in brackets runs backwards");
+    if (range.last < range.first) return refuse_pattern(text, "a range in brackets runs backwards");
     place.ranges.push_back(range);
   }
-  if (at >= text.size()) return refuse(text, "'[' has no ']'");
+  if (at >= text.size()) return refuse_pattern(text, "'[' has no ']'");
   ++at;
-  if (place.ranges.empty()) return refuse(text, "brackets hold no character");
+  if (place.ranges.empty()) return refuse_pattern(text, "brackets hold no character");
   std::sort(place.ranges.begin(), place.ranges.end(), [](auto a, auto b) { return a.first < b.first; });
   std::vector<CodePointRange> merged;
   for (CodePointRange range : place.ranges) {
@@ -162,7 +162,7 @@ Result<PatternElement> PatternElement::parse(std::string_view text) {
     return element;
   }
   if (text.empty() || text == "." || text == "..")
-    return refuse(text, "an element of a pattern is empty, '.' or '..'");
+    return refuse_pattern(text, "an element of a pattern is empty, '.' or '..'");
   for (size_t at = 0; at < text.size();) {
     PatternPlace place;
     if (text[at] == '[') {
@@ -171,10 +171,11 @@ Result<PatternElement> PatternElement::parse(std::string_view text) {
       element.all_literal_ = false;
     } else {
       uint32_t c = next_code_point(text, at);
-      if (c >= kNotUtf8) return refuse(text, "is not UTF-8");
-      if (c <= 0x20 || c == 0x7f) return refuse(text, "a pattern holds no spaces and no control characters");
+      if (c >= kNotUtf8) return refuse_pattern(text, "is not UTF-8");
+      if (c <= 0x20 || c == 0x7f)
+        return refuse_pattern(text, "a pattern holds no spaces and no control characters");
       if (c == '*' || c == ']' || c == '\\')
-        return refuse(text, "'*' stands for a whole element; ']' and '\\' belong into brackets");
+        return refuse_pattern(text, "'*' stands for a whole element; ']' and '\\' belong into brackets");
       place.ranges.push_back({c, c});
       place.literal = true;
       ++element.literals_;
@@ -212,31 +213,32 @@ Result<MountPattern> MountPattern::parse(std::string_view text) {
   MountPattern pattern;
   if (text.empty() || text == "/") return pattern;
   if (text.size() > kMountPatternBytesMax) {
-    return refuse(text.substr(0, 64),
-                  fmt::format("a pattern is longer than {} bytes", kMountPatternBytesMax));
+    return refuse_pattern(text.substr(0, 64),
+                          fmt::format("a pattern is longer than {} bytes", kMountPatternBytesMax));
   }
   for (size_t at = 0; at <= text.size();) {
     size_t slash = std::min(text.find('/', at), text.size());
     Result<PatternElement> element = PatternElement::parse(text.substr(at, slash - at));
-    if (!element) return refuse(text, element.error().message());
+    if (!element) return refuse_pattern(text, element.error().message());
     pattern.literals_ += element->literals();
     pattern.elements_.push_back(*std::move(element));
     at = slash + 1;
   }
   if (pattern.elements_.size() > kMountElementsMax) {
-    return refuse(text, fmt::format("a pattern has more than {} elements", kMountElementsMax));
+    return refuse_pattern(text, fmt::format("a pattern has more than {} elements", kMountElementsMax));
   }
   if (pattern.elements_[0].text() != kTreeRoot) {
-    return refuse(text,
-                  "a row names the base directory ('/') or something in SharedDomains; Settings lies on the "
-                  "root store");
+    return refuse_pattern(
+        text,
+        "a row names the base directory ('/') or something in SharedDomains; Settings lies on the "
+        "root store");
   }
   if (pattern.elements_.size() == 1) return pattern;
   if (names_register(pattern.elements_[1]))
-    return refuse(text, "the controller's register stays on the root store");
+    return refuse_pattern(text, "the controller's register stays on the root store");
   for (const PatternElement& element : pattern.elements_) {
     if (!element.any() && element.places()[0].contains('.'))
-      return refuse(text, "no element of the tree begins with '.'");
+      return refuse_pattern(text, "no element of the tree begins with '.'");
   }
   return pattern;
 }

@@ -33,33 +33,33 @@ struct MountTable::Tables {
 
 namespace {
 
-std::unexpected<Error> refuse(const MountRow& row, std::string message) {
+std::unexpected<Error> refuse_row(const MountRow& row, std::string message) {
   return fail(Code::kInvalidArgument, fmt::format("mount row {}", row.pattern), std::move(message));
 }
 
 Result<> check_store_and_prefix(const MountRow& row) {
   if (row.store.empty() || row.store.size() > kMountStoreNameBytesMax) {
-    return refuse(row, fmt::format("a store's name has 1 to {} bytes", kMountStoreNameBytesMax));
+    return refuse_row(row, fmt::format("a store's name has 1 to {} bytes", kMountStoreNameBytesMax));
   }
   for (char c : row.store) {
     bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
                 c == '_' || c == '.';
-    if (!good) return refuse(row, "a store's name has letters, digits, '-', '_' and '.'");
+    if (!good) return refuse_row(row, "a store's name has letters, digits, '-', '_' and '.'");
   }
   if (row.prefix.empty()) return {};
   if (row.prefix.size() > kMountPatternBytesMax) {
-    return refuse(row, fmt::format("a prefix is longer than {} bytes", kMountPatternBytesMax));
+    return refuse_row(row, fmt::format("a prefix is longer than {} bytes", kMountPatternBytesMax));
   }
   std::string_view prefix = row.prefix;
   for (size_t at = 0; at <= prefix.size();) {
     size_t slash = std::min(prefix.find('/', at), prefix.size());
     std::string_view element = prefix.substr(at, slash - at);
     if (element.empty() || element == "." || element == "..") {
-      return refuse(row, "a prefix is a relative path without empty elements, '.' and '..'");
+      return refuse_row(row, "a prefix is a relative path without empty elements, '.' and '..'");
     }
     for (char c : element) {
       if (static_cast<uint8_t>(c) <= 0x20 || c == 0x7f)
-        return refuse(row, "a prefix has no spaces and control characters");
+        return refuse_row(row, "a prefix has no spaces and control characters");
     }
     at = slash + 1;
   }
@@ -88,7 +88,7 @@ Result<> refuse_ties(const std::vector<MountRow>& rows, const std::vector<MountP
         all_literal = all_literal && element.all_literal();
       if (all_literal) {
         auto [at, fresh] = literal.emplace(rows[i].pattern, i);
-        if (!fresh) return refuse(rows[i], "stands twice");
+        if (!fresh) return refuse_row(rows[i], "stands twice");
       } else {
         others.push_back(i);
       }
@@ -98,10 +98,10 @@ Result<> refuse_ties(const std::vector<MountRow>& rows, const std::vector<MountP
     for (size_t a = 0; a < others.size(); ++a) {
       for (size_t b : members) {
         if (b == others[a] || !patterns[others[a]].meets(patterns[b])) continue;
-        return refuse(rows[others[a]],
-                      fmt::format("ties with row {}: some path matches both with equally many elements "
-                                  "and literal characters",
-                                  rows[b].pattern));
+        return refuse_row(rows[others[a]],
+                          fmt::format("ties with row {}: some path matches both with equally many elements "
+                                      "and literal characters",
+                                      rows[b].pattern));
       }
     }
   }

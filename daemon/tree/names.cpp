@@ -36,20 +36,21 @@ std::string quoted(std::string_view raw) {
   return out;
 }
 
-std::unexpected<Error> refuse(std::string_view raw, std::string message, Code code = Code::kInvalidArgument) {
+std::unexpected<Error> refuse_name(std::string_view raw, std::string message,
+                                   Code code = Code::kInvalidArgument) {
   return fail(code, quoted(raw), std::move(message));
 }
 
 // The rules that hold for accounts and domains alike, before and after preparation.
 Result<> check_common(std::string_view raw, std::string_view name, std::string_view what) {
-  if (name.empty()) return refuse(raw, fmt::format("{} name is empty", what));
-  if (name.front() == '.') return refuse(raw, fmt::format("{} name begins with '.'", what));
-  if (name.back() == '.') return refuse(raw, fmt::format("{} name ends with '.'", what));
+  if (name.empty()) return refuse_name(raw, fmt::format("{} name is empty", what));
+  if (name.front() == '.') return refuse_name(raw, fmt::format("{} name begins with '.'", what));
+  if (name.back() == '.') return refuse_name(raw, fmt::format("{} name ends with '.'", what));
   for (char c : name) {
-    if (c == '/') return refuse(raw, fmt::format("{} name contains '/'", what));
-    if (c == '@') return refuse(raw, fmt::format("{} name contains '@'", what));
+    if (c == '/') return refuse_name(raw, fmt::format("{} name contains '/'", what));
+    if (c == '@') return refuse_name(raw, fmt::format("{} name contains '@'", what));
     if (static_cast<uint8_t>(c) < 0x20 || c == 0x7f) {
-      return refuse(raw, fmt::format("{} name contains a control character", what));
+      return refuse_name(raw, fmt::format("{} name contains a control character", what));
     }
   }
   return {};
@@ -57,23 +58,24 @@ Result<> check_common(std::string_view raw, std::string_view name, std::string_v
 
 Result<> check_length(std::string_view raw, std::string_view name, std::string_view what) {
   if (name.size() <= kNameBytesMax) return {};
-  return refuse(raw, fmt::format("{} name is longer than {} bytes", what, kNameBytesMax),
-                Code::kNoSpaceForName);
+  return refuse_name(raw, fmt::format("{} name is longer than {} bytes", what, kNameBytesMax),
+                     Code::kNoSpaceForName);
 }
 
 Result<> check_label(std::string_view raw, std::string_view label) {
-  if (label.empty()) return refuse(raw, "domain name has an empty label");
+  if (label.empty()) return refuse_name(raw, "domain name has an empty label");
   if (label.size() > kLabelBytesMax) {
-    return refuse(raw, fmt::format("a label of the domain name is longer than {} bytes", kLabelBytesMax),
-                  Code::kNoSpaceForName);
+    return refuse_name(raw, fmt::format("a label of the domain name is longer than {} bytes", kLabelBytesMax),
+                       Code::kNoSpaceForName);
   }
   if (label.front() == '-' || label.back() == '-') {
-    return refuse(raw, "a label of the domain name begins or ends with '-'");
+    return refuse_name(raw, "a label of the domain name begins or ends with '-'");
   }
   for (char c : label) {
     bool good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
     if (!good)
-      return refuse(raw, "a label of the domain name has a character other than letters, digits and '-'");
+      return refuse_name(raw,
+                         "a label of the domain name has a character other than letters, digits and '-'");
   }
   return {};
 }
@@ -90,12 +92,13 @@ Result<> check_domain(std::string_view raw, std::string_view name, bool& needs_i
     at = dot + 1;
   }
   if (name == kFastElement)
-    return refuse(raw, "a domain cannot be called fast, the folder of the fast index");
-  if (name.ends_with(kFolderSuffix)) return refuse(raw, "a domain name cannot end in .sub, as folders do");
+    return refuse_name(raw, "a domain cannot be called fast, the folder of the fast index");
+  if (name.ends_with(kFolderSuffix))
+    return refuse_name(raw, "a domain name cannot end in .sub, as folders do");
   if (name.ends_with(kAccountSuffix))
-    return refuse(raw, "a domain name cannot end in .macnt, as accounts do");
+    return refuse_name(raw, "a domain name cannot end in .macnt, as accounts do");
   if (name.starts_with(kHeartbeatElement)) {
-    return refuse(raw, "a domain name cannot begin with heartbeat.data, the controller's register");
+    return refuse_name(raw, "a domain name cannot begin with heartbeat.data, the controller's register");
   }
   return {};
 }
@@ -105,7 +108,7 @@ constexpr int kIdnFlags = IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT | IDN2_USE_STD3_
 Result<std::string> to_a_labels(std::string_view raw, const std::string& name) {
   uint8_t* ascii = nullptr;
   int code = idn2_lookup_u8(reinterpret_cast<const uint8_t*>(name.c_str()), &ascii, kIdnFlags);
-  if (code != IDN2_OK) return refuse(raw, fmt::format("no IDNA domain name: {}", idn2_strerror(code)));
+  if (code != IDN2_OK) return refuse_name(raw, fmt::format("no IDNA domain name: {}", idn2_strerror(code)));
   std::string out(reinterpret_cast<char*>(ascii));
   idn2_free(ascii);
   lower_ascii(out);
@@ -115,7 +118,7 @@ Result<std::string> to_a_labels(std::string_view raw, const std::string& name) {
 Result<std::string> to_u_labels(std::string_view raw, const std::string& name) {
   char* unicode = nullptr;
   int code = idn2_to_unicode_8z8z(name.c_str(), &unicode, 0);
-  if (code != IDN2_OK) return refuse(raw, fmt::format("no IDNA domain name: {}", idn2_strerror(code)));
+  if (code != IDN2_OK) return refuse_name(raw, fmt::format("no IDNA domain name: {}", idn2_strerror(code)));
   std::string out(unicode);
   idn2_free(unicode);
   return out;
@@ -131,14 +134,14 @@ Result<std::string> prepare_idna_domain(std::string_view raw) {
   CANOPY_ASSIGN(std::string unicode, to_u_labels(raw, ascii));
   CANOPY_ASSIGN(std::string again, to_a_labels(raw, unicode));
   if (again != ascii)
-    return refuse(raw, "an xn-- label of the domain name is not the A-label of its Unicode form");
+    return refuse_name(raw, "an xn-- label of the domain name is not the A-label of its Unicode form");
   return ascii;
 }
 
 Result<> check_raw(std::string_view raw, std::string_view what) {
   if (raw.size() <= kRawNameBytesMax) return check_common(raw, raw, what);
-  return refuse(raw, fmt::format("{} name is longer than {} bytes", what, kNameBytesMax),
-                Code::kNoSpaceForName);
+  return refuse_name(raw, fmt::format("{} name is longer than {} bytes", what, kNameBytesMax),
+                     Code::kNoSpaceForName);
 }
 
 }  // namespace
@@ -158,17 +161,17 @@ Result<std::string> prepare_account(std::string_view raw) {
   CANOPY_TRY(check_raw(raw, "account"));
   std::string name(raw);
   if (is_ascii(raw)) {
-    if (raw.find(' ') != std::string_view::npos) return refuse(raw, "account name contains a space");
+    if (raw.find(' ') != std::string_view::npos) return refuse_name(raw, "account name contains a space");
     lower_ascii(name);
   } else {
     bool stable = false;
     for (int round = 0; round < kRoundsMax && !stable; ++round) {
       Result<std::string> next = precis::username_case_mapped_once(name);
-      if (!next) return refuse(raw, next.error().message());
+      if (!next) return refuse_name(raw, next.error().message());
       stable = *next == name;
       name = *std::move(next);
     }
-    if (!stable) return refuse(raw, "account name does not settle under RFC 8265 UsernameCaseMapped");
+    if (!stable) return refuse_name(raw, "account name does not settle under RFC 8265 UsernameCaseMapped");
     CANOPY_TRY(check_common(raw, name, "account"));  // a full-width '.' or '/' is one only now
   }
   CANOPY_TRY(check_length(raw, name, "account"));
@@ -177,7 +180,7 @@ Result<std::string> prepare_account(std::string_view raw) {
 
 Result<AccountAddress> parse_address_or_domain(std::string_view raw) {
   size_t at = raw.rfind('@');
-  if (at == std::string_view::npos) return refuse(raw, "an address is account@domain");
+  if (at == std::string_view::npos) return refuse_name(raw, "an address is account@domain");
   AccountAddress address;
   CANOPY_ASSIGN(address.domain, prepare_domain(raw.substr(at + 1)));
   if (at > 0) {
@@ -187,7 +190,7 @@ Result<AccountAddress> parse_address_or_domain(std::string_view raw) {
 }
 
 Result<AccountAddress> parse_address(std::string_view raw) {
-  if (raw.starts_with('@')) return refuse(raw, "account name is empty");
+  if (raw.starts_with('@')) return refuse_name(raw, "account name is empty");
   return parse_address_or_domain(raw);
 }
 

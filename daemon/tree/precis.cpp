@@ -14,7 +14,7 @@ namespace {
 constexpr UChar32 kZeroWidthNonJoiner = 0x200c;
 constexpr uint8_t kVirama = 9;  // the canonical combining class
 
-std::unexpected<Error> refuse(std::string message) {
+std::unexpected<Error> refuse_text(std::string message) {
   return fail(Code::kInvalidArgument, "account name", std::move(message));
 }
 
@@ -114,16 +114,17 @@ Result<> check_identifier_class(const std::u32string& name) {
       case Category::kValid: break;
       case Category::kContextJ:
         if (!joiner_allowed(name, at))
-          return refuse(fmt::format("U+{:04X} stands where RFC 5892 forbids a joiner", c));
+          return refuse_text(fmt::format("U+{:04X} stands where RFC 5892 forbids a joiner", c));
         break;
       case Category::kContextO:
         if (!context_allowed(name, at))
-          return refuse(fmt::format("U+{:04X} stands where RFC 5892 forbids it", c));
+          return refuse_text(fmt::format("U+{:04X} stands where RFC 5892 forbids it", c));
         break;
-      case Category::kUnassigned: return refuse(fmt::format("U+{:04X} is not assigned in Unicode 15.0", c));
+      case Category::kUnassigned:
+        return refuse_text(fmt::format("U+{:04X} is not assigned in Unicode 15.0", c));
       case Category::kFreeformOnly:
       case Category::kDisallowed:
-        return refuse(fmt::format("U+{:04X} is not allowed by the IdentifierClass of RFC 8264", c));
+        return refuse_text(fmt::format("U+{:04X} is not allowed by the IdentifierClass of RFC 8264", c));
     }
   }
   return {};
@@ -150,23 +151,23 @@ Result<> check_bidi(const std::u32string& name) {
   Direction first = directions.front();
   // A name with right-to-left characters that begins left-to-right breaks rule 5, whatever else is in it.
   if (first != U_RIGHT_TO_LEFT && first != U_RIGHT_TO_LEFT_ARABIC) {
-    return refuse("a name with right-to-left characters must begin with one (RFC 5893)");
+    return refuse_text("a name with right-to-left characters must begin with one (RFC 5893)");
   }
   for (Direction d : directions) {
     if (!is_one_of(d, {U_RIGHT_TO_LEFT, U_RIGHT_TO_LEFT_ARABIC, U_ARABIC_NUMBER, U_EUROPEAN_NUMBER,
                        U_EUROPEAN_NUMBER_SEPARATOR, U_COMMON_NUMBER_SEPARATOR, U_EUROPEAN_NUMBER_TERMINATOR,
                        U_OTHER_NEUTRAL, U_BOUNDARY_NEUTRAL, U_DIR_NON_SPACING_MARK})) {
-      return refuse("a right-to-left name holds a left-to-right character (RFC 5893)");
+      return refuse_text("a right-to-left name holds a left-to-right character (RFC 5893)");
     }
   }
   size_t end = directions.size();
   while (end > 0 && directions[end - 1] == U_DIR_NON_SPACING_MARK) --end;
   if (end == 0 || !is_one_of(directions[end - 1],
                              {U_RIGHT_TO_LEFT, U_RIGHT_TO_LEFT_ARABIC, U_EUROPEAN_NUMBER, U_ARABIC_NUMBER})) {
-    return refuse("a right-to-left name must end in a letter or digit (RFC 5893)");
+    return refuse_text("a right-to-left name must end in a letter or digit (RFC 5893)");
   }
   if (any_european && any_arabic)
-    return refuse("a right-to-left name mixes European and Arabic digits (RFC 5893)");
+    return refuse_text("a right-to-left name mixes European and Arabic digits (RFC 5893)");
   return {};
 }
 
@@ -231,7 +232,7 @@ Result<std::string> username_case_mapped_once(std::string_view utf8) {
   std::string same;
   name.toUTF8String(same);
   if (same != utf8)
-    return refuse("account name is not UTF-8");  // ICU put U+FFFD in place of what it could not read
+    return refuse_text("account name is not UTF-8");  // ICU put U+FFFD in place of what it could not read
   name = map_width(name, status);
   CANOPY_TRY(check_identifier_class(code_points(name)));
   name.toLower(icu::Locale::getRoot());
@@ -240,7 +241,7 @@ Result<std::string> username_case_mapped_once(std::string_view utf8) {
   name = nfc->normalize(name, status);
   if (U_FAILURE(status)) return fail(Code::kInternal, "ICU", u_errorName(status));
   std::u32string mapped = code_points(name);
-  if (mapped.empty()) return refuse("account name is empty");
+  if (mapped.empty()) return refuse_text("account name is empty");
   CANOPY_TRY(check_identifier_class(mapped));
   CANOPY_TRY(check_bidi(mapped));
   std::string out;

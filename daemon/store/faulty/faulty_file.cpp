@@ -25,7 +25,7 @@ Task<Result<std::string>> read_owned(std::shared_ptr<File> file, uint64_t offset
   co_return bytes;
 }
 
-Task<Result<void>> nothing() { co_return Result<void>(); }
+Task<Result<void>> left_out_sync() { co_return Result<void>(); }
 
 }  // namespace
 
@@ -74,7 +74,9 @@ Task<Result<void>> FaultyFile::set_attributes(SetAttributes change, Durable dura
 
 Task<Result<void>> FaultyFile::sync() {
   FaultyCall<void> call{StoreOperation::kSync, path_, Durable::kYes};
-  call.execute = [file = inner_](FaultyExecution how) { return how.skip_sync ? nothing() : file->sync(); };
+  call.execute = [file = inner_](FaultyExecution how) {
+    return how.skip_sync ? left_out_sync() : file->sync();
+  };
   return FaultyWorld::perform(world_, std::move(call));
 }
 

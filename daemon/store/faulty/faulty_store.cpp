@@ -13,7 +13,7 @@ constexpr std::string_view kOperationNames[] = {
     "list",   "sync-directory", "space"};
 static_assert(std::size(kOperationNames) == static_cast<size_t>(StoreOperation::kCount));
 
-Task<Result<void>> nothing() { co_return Result<void>(); }
+Task<Result<void>> left_out_directory_sync() { co_return Result<void>(); }
 }  // namespace
 
 std::string_view store_operation_name(StoreOperation operation) {
@@ -129,7 +129,7 @@ Task<Result<DirectoryPage>> FaultyStore::list(std::string path, uint64_t cookie)
 Task<Result<void>> FaultyStore::sync_directory(std::string path) {
   FaultyCall<void> call{StoreOperation::kSyncDirectory, path, Durable::kYes};
   call.execute = [&inner = world_->inner, path](FaultyExecution how) {
-    return how.skip_sync ? nothing() : inner.sync_directory(path);
+    return how.skip_sync ? left_out_directory_sync() : inner.sync_directory(path);
   };
   return FaultyWorld::perform(world_, std::move(call));
 }
