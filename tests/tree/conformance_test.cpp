@@ -17,7 +17,8 @@ std::string read_file(const std::filesystem::path& path) {
   return text.str();
 }
 
-const std::filesystem::path kTable = std::filesystem::path(CANOPY_SOURCE_DIR) / "tests/conformance/paths.tsv";
+const std::filesystem::path kPathsTable =
+    std::filesystem::path(CANOPY_SOURCE_DIR) / "tests/conformance/paths.tsv";
 
 struct Row {
   size_t line;
@@ -26,7 +27,7 @@ struct Row {
 
 std::vector<Row> read_rows() {
   std::vector<Row> rows;
-  std::stringstream text(read_file(kTable));
+  std::stringstream text(read_file(kPathsTable));
   std::string line;
   for (size_t number = 1; std::getline(text, line); ++number) {
     if (line.empty() || line[0] == '#') continue;
@@ -67,12 +68,6 @@ TEST(Conformance, EveryRowOfTheTableLiesWhereItSays) {
     std::string info = row.columns[6].substr(0, row.columns[6].size() - kSettingsSuffix.size()) + ".info";
     EXPECT_EQ(places->info, info) << "line " << row.line;
   }
-}
-
-TEST(Conformance, TheTableIsTheSharedOneWhereThatIsPresent) {
-  std::filesystem::path shared = std::filesystem::path(CANOPY_SOURCE_DIR) / "../shared/conformance/paths.tsv";
-  if (!std::filesystem::exists(shared)) GTEST_SKIP() << "no shared table beside this checkout";
-  EXPECT_EQ(read_file(kTable), read_file(shared));
 }
 
 }  // namespace
