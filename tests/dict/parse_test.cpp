@@ -122,7 +122,7 @@ TEST(DictParse, AFileMustBeADictionary) {
             "x.settings:1:1: must be a dictionary, is of kind array (invalid-argument)");
 }
 
-constexpr std::string_view kSample =
+constexpr std::string_view kEveryKind =
     "{\n  Aliases = (joe, \"j. smith\");\n  Created = #T23-10-2026_12:30:00;\n  \"Key\\n\" = [aGVsbG8=]; // "
     "c\n"
     "  Nested = {Deep = {Number = #-5; Nothing = #NULL#;};};\n  Text = \"\\u00fc ü \\x80\\U0001f600\"; /* c "
@@ -143,17 +143,17 @@ void expect_sound(std::string_view text) {
 }
 
 TEST(DictParse, EveryTruncationOfAFileIsRefused) {
-  ASSERT_TRUE(parse_dict(kSample).has_value());
-  size_t close = kSample.rfind('}');
+  ASSERT_TRUE(parse_dict(kEveryKind).has_value());
+  size_t close = kEveryKind.rfind('}');
   for (size_t size = 0; size <= close; ++size) {
-    EXPECT_FALSE(parse_dict(kSample.substr(0, size)).has_value()) << size;
+    EXPECT_FALSE(parse_dict(kEveryKind.substr(0, size)).has_value()) << size;
   }
 }
 
 TEST(DictParse, EveryByteFlipIsRefusedOrReadsAsSomethingThatPrintsBack) {
-  for (size_t at = 0; at < kSample.size(); ++at) {
+  for (size_t at = 0; at < kEveryKind.size(); ++at) {
     for (int byte = 0; byte < 256; ++byte) {
-      std::string text(kSample);
+      std::string text(kEveryKind);
       text[at] = static_cast<char>(byte);
       expect_sound(text);
     }

@@ -348,7 +348,8 @@ def parse_options(words):
     parser.add_argument("--no-tuned", action="store_true", help="leave out Dovecot with reused POP3 processes")
     parser.add_argument("--no-canopy", action="store_true", help="only Dovecot, to look at the driver")
     parser.add_argument("--canopy-bin", help="folder of canopyd and canopy-frontend; default: canopy-bench's own")
-    parser.add_argument("--canopy-lmtp", help="address of a Canopy that runs already and has the accounts user%%05d and pop%%05d of company.com")
+    parser.add_argument("--canopy-lmtp", help="address of a Canopy that runs already and has the accounts "
+                        "user%%05d and pop%%05d of company.com")
     parser.add_argument("--canopy-pop3")
     parser.add_argument("--frontend-config", help="template; @BACKEND@, @LMTP@ and @POP3@ are filled in")
     parser.add_argument("--work-dir", help="where everything lies meanwhile: the file system that is measured")
