@@ -52,8 +52,8 @@ FileLock::~FileLock() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Task<Result<uint32_t>> Heartbeat::highest_claim() {
-  uint32_t highest = 0;
+Task<Result<std::vector<uint32_t>>> Heartbeat::claims() {
+  std::vector<uint32_t> found;
   uint64_t cookie = 0;
   for (bool end = false; !end;) {
     auto page = co_await store_.list(std::string(kTreeRoot), cookie);
@@ -61,14 +61,15 @@ Task<Result<uint32_t>> Heartbeat::highest_claim() {
     end = page->end;
     cookie = page->next_cookie;
     for (const DirectoryEntry& entry : page->entries) {
-      highest = std::max(highest, claimed_generation(entry.name).value_or(0));
+      if (auto generation = claimed_generation(entry.name)) found.push_back(*generation);
     }
   }
-  co_return highest;
+  std::ranges::sort(found);
+  co_return found;
 }
 
 Task<Result<uint32_t>> Heartbeat::claim(bool locked) {
-  auto before = co_await highest_claim();
+  auto before = co_await claims();
   if (!before) co_return fail(std::move(before).error());
   if (!locked) {
     auto first = co_await read_file(store_, register_path(), kRegisterBytesMax);
@@ -79,7 +80,7 @@ Task<Result<uint32_t>> Heartbeat::claim(bool locked) {
     }
   }
   Nanos sent = loop_.now();
-  generation_ = *before + 1;
+  generation_ = before->empty() ? 1 : before->back() + 1;
   std::string claim = fmt::format("{}.{}", register_path(), generation_);
   OpenOptions options;
   options.write = options.create = options.exclusive = true;
@@ -96,9 +97,9 @@ Task<Result<uint32_t>> Heartbeat::claim(bool locked) {
   if (!written) co_return fail(std::move(written).error());
   CANOPY_CO_TRY(co_await store_.sync_directory(std::string(kTreeRoot)));
   CANOPY_CO_TRY(co_await write());
-  if (*before != 0) {
-    // The highest claim is what counts; those below it are only names.
-    auto gone = co_await store_.remove(fmt::format("{}.{}", register_path(), *before), Durable::kNo);
+  // The highest claim is what counts; those below it are only names, of starts that were killed some of them.
+  for (uint32_t older : *before) {
+    auto gone = co_await store_.remove(fmt::format("{}.{}", register_path(), older), Durable::kNo);
     if (!gone && gone.error().code() != Code::kNotFound) co_return fail(std::move(gone).error());
   }
   if (!locked) {
@@ -129,11 +130,12 @@ Task<Result<void>> Heartbeat::write() {
 
 Task<Result<void>> Heartbeat::beat() {
   const Nanos sent = loop_.now();
-  auto highest = co_await highest_claim();
-  if (!highest) co_return fail(std::move(highest).error());
-  if (*highest > generation_) {
+  auto found = co_await claims();
+  if (!found) co_return fail(std::move(found).error());
+  const uint32_t highest = found->empty() ? 0 : found->back();
+  if (highest > generation_) {
     lease_.end();
-    co_return fail(Code::kFenced, register_path(), fmt::format("generation {} has taken over", *highest));
+    co_return fail(Code::kFenced, register_path(), fmt::format("generation {} has taken over", highest));
   }
   CANOPY_CO_TRY(co_await write());
   lease_.renew(sent);

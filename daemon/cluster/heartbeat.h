@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/base/error.h"
 #include "daemon/cluster/lease.h"
@@ -46,7 +47,7 @@ class Heartbeat {
   uint32_t generation() const { return generation_; }
 
  private:
-  Task<Result<uint32_t>> highest_claim();
+  Task<Result<std::vector<uint32_t>>> claims();  // generations, in their order
   Task<Result<void>> write();
 
   Loop& loop_;

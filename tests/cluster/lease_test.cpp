@@ -219,6 +219,25 @@ TEST_F(LeaseTest, WhoWasSupersededLearnsItWithTheNextBeatAndForGood) {
   EXPECT_FALSE(first->held());
 }
 
+TEST_F(LeaseTest, ClaimsOfStartsThatWereKilledGoWithTheNext) {
+  ASSERT_EQ(first->claim(true), 1u);
+  for (uint32_t generation : {2, 3, 5}) {  // killed after the claim, before the one below it was removed
+    OpenOptions options;
+    options.write = options.create = options.exclusive = true;
+    auto path = fmt::format("{}/heartbeat.data.{}", kTreeRoot, generation);
+    ASSERT_TRUE(first->backend.run(first->backend.store.open(path, options)));
+  }
+  Node next(world, disk, "next");
+  ASSERT_EQ(next.claim(true), 6u);
+  auto left = next.backend.run(list_all(next.backend.store, std::string(kTreeRoot), 100));
+  ASSERT_TRUE(left);
+  std::set<std::string> names;
+  for (const DirectoryEntry& entry : *left) {
+    if (entry.name.starts_with("heartbeat.data")) names.insert(entry.name);
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"heartbeat.data", "heartbeat.data.6"}));
+}
+
 TEST_F(LeaseTest, ASettingsFileThatIsReplacedWithoutALeaseIsNotAcknowledged) {
   bool held = true;
   SettingsFiles files(first->backend.store, 7, 0, [&held] { return held; });
