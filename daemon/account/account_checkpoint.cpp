@@ -37,7 +37,7 @@ std::unexpected<Error> malformed(std::string_view what) {
 bool rows_are_valid(const std::vector<MessageRow>& rows, size_t keyword_sets) {
   uint32_t before = 0;
   for (const MessageRow& row : rows) {
-    if (row.uid <= before || row.keyword_set >= keyword_sets) return false;
+    if (row.uid <= before || row.slice == 0 || row.keyword_set >= keyword_sets) return false;
     before = row.uid;
   }
   return true;
