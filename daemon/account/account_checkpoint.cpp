@@ -116,11 +116,11 @@ std::string AccountState::save_checkpoint() const {
   }
   put_varint(out, subscriptions_.size());
   for (const std::string& name : subscriptions_) put_sized(out, name);
-  put_varint(out, request_order_.size());
-  for (const auto& [time_ns, id] : request_order_) {
-    out.append(reinterpret_cast<const char*>(id.data()), id.size());
-    put_le(out, time_ns);
-    put_sized(out, requests_.at(id).result);
+  put_varint(out, requests_.size());
+  for (const RememberedRequest& request : requests_) {
+    out.append(reinterpret_cast<const char*>(request.id.data()), request.id.size());
+    put_le(out, request.time_ns);
+    put_sized(out, request.result);
   }
   put_varint(out, mailboxes_.size());
   for (const auto& [id, box] : mailboxes_) put_mailbox(out, box);
@@ -159,6 +159,8 @@ Result<void> AccountState::load_checkpoint(std::string_view payload) {
     subscriptions_.emplace(*name);
   }
   auto requests = in.varint();
+  if (requests && *requests > kRememberedRequestsMax) return malformed("remembered requests");
+  if (requests) requests_.expect(*requests, 0);
   for (uint64_t i = 0; requests && i < *requests; ++i) {
     auto id_bytes = in.take(kRequestIdBytes);
     auto time_ns = in.le<int64_t>();
@@ -166,7 +168,7 @@ Result<void> AccountState::load_checkpoint(std::string_view payload) {
     if (!id_bytes || !time_ns || !result) return malformed("remembered request");
     RequestId id;
     std::memcpy(id.data(), id_bytes->data(), id.size());
-    remember(id, *time_ns, std::string(*result));
+    requests_.add_new(id, *time_ns, *result);
   }
   auto boxes = in.varint();
   if (!boxes || *boxes > kMailboxesPerAccountMax) return malformed("mailboxes");

@@ -44,10 +44,9 @@ void AccountCompaction::snapshot() {
   counter.last_uidvalidity = state.last_uidvalidity();
   counter.highest_modseq = state.highest_modseq();
   state_frame().add(counter);
-  for (const auto& [time_ns, id] : state.request_order()) {  // in that order they are forgotten
-    const RememberedRequest& request = *state.remembered(id);
+  for (const RememberedRequest& request : state.requests()) {  // in that order they are forgotten
     RequestRemembered remembered;
-    remembered.request_id = id;
+    remembered.request_id = request.id;
     remembered.time_ns = request.time_ns;
     remembered.result = request.result;
     state_frame().add(remembered);

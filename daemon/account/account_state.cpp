@@ -49,7 +49,6 @@ void AccountState::reset() {
   keywords_.clear();
   sets_.clear();
   requests_.clear();
-  request_order_.clear();
   messages_ = bytes_ = highest_modseq_ = planned_modseq_ = 0;
   next_mailbox_id_ = 1;
   last_uidvalidity_ = 0;
@@ -69,7 +68,7 @@ Result<void> AccountState::apply(const FrameView& frame) {
     }
   }
   // A frame that remembers its own result says so with a record; a delivery's follows from the message in it.
-  if (!is_none(frame.request_id) && !requests_.contains(frame.request_id)) {
+  if (!is_none(frame.request_id) && requests_.find(frame.request_id) == nullptr) {
     remember(frame.request_id, frame.time_ns, delivered.encode());
   }
   return {};
@@ -336,27 +335,9 @@ std::optional<uint16_t> AccountState::keyword_id(std::string_view name) const {
   return std::nullopt;
 }
 
-const RememberedRequest* AccountState::remembered(const RequestId& id) const {
-  auto at = requests_.find(id);
-  return at == requests_.end() ? nullptr : &at->second;
-}
-
-void AccountState::remember(const RequestId& id, int64_t time_ns, std::string result) {
-  auto [at, is_new] = requests_.try_emplace(id);
-  if (!is_new) return;
-  at->second = RememberedRequest{time_ns, std::move(result)};
-  request_order_.emplace_back(time_ns, id);
-  if (request_order_.size() > kRememberedRequestsMax) {
-    requests_.erase(request_order_.front().second);
-    request_order_.pop_front();
-  }
-}
-
-void AccountState::forget_requests_before(int64_t time_ns) {
-  while (!request_order_.empty() && request_order_.front().first < time_ns) {
-    requests_.erase(request_order_.front().second);
-    request_order_.pop_front();
-  }
+void AccountState::remember(const RequestId& id, int64_t time_ns, std::string_view result) {
+  requests_.add(id, time_ns, result);
+  if (requests_.size() > kRememberedRequestsMax) requests_.forget_oldest();
 }
 
 void AccountState::forget_plans() {
@@ -365,7 +346,7 @@ void AccountState::forget_plans() {
 }
 
 size_t AccountState::memory_bytes() const {
-  size_t total = 4096 + requests_.size() * 160 + keywords_.size() * 48 + sets_.memory_bytes();
+  size_t total = 4096 + requests_.memory_bytes() + keywords_.size() * 48 + sets_.memory_bytes();
   for (const auto& [id, box] : mailboxes_) {
     total += 512 + box.name.size() + box.rows.capacity() * sizeof(MessageRow) + box.expunged.size() * 16;
   }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/account/message_row.h"
+#include "daemon/account/remembered_requests.h"
 #include "daemon/base/error.h"
 #include "daemon/log/account_log.h"
 
@@ -56,19 +57,6 @@ class KeywordSets {
   size_t ids_ = 0;  // in all sets
   std::vector<std::vector<uint16_t>> sets_;
   std::map<std::vector<uint16_t>, uint32_t> index_;
-};
-
-struct RequestIdHash {
-  size_t operator()(const RequestId& id) const {
-    uint64_t word;
-    std::memcpy(&word, id.data() + 4, sizeof word);
-    return word * 0x9e3779b97f4a7c15u;
-  }
-};
-
-struct RememberedRequest {
-  int64_t time_ns = 0;
-  std::string result;  // RequestResult, encoded
 };
 
 // The first answer to a mutating request, as it is remembered. Which fields count depends on the request.
@@ -117,12 +105,12 @@ class AccountState final : public LogReplay {
   std::optional<uint16_t> keyword_id(std::string_view name) const;  // names compare without case, ASCII
   const std::vector<std::string>& keywords() const { return keywords_; }
 
-  const RememberedRequest* remembered(const RequestId& id) const;
-  const std::deque<std::pair<int64_t, RequestId>>& request_order() const {
-    return request_order_;
-  }  // oldest first
-  void remember(const RequestId& id, int64_t time_ns, std::string result);
-  void forget_requests_before(int64_t time_ns);
+  const RememberedRequest* remembered(const RequestId& id) const { return requests_.find(id); }
+  const RememberedRequests& requests() const {
+    return requests_;
+  }  // in the order in which they are forgotten
+  void remember(const RequestId& id, int64_t time_ns, std::string_view result);
+  void forget_requests_before(int64_t time_ns) { requests_.forget_before(time_ns); }
 
   uint64_t messages() const { return messages_; }
   uint64_t bytes() const { return bytes_; }
@@ -151,8 +139,7 @@ class AccountState final : public LogReplay {
   std::set<std::string> subscriptions_;
   std::vector<std::string> keywords_;  // by id; empty: not defined
   KeywordSets sets_;
-  std::unordered_map<RequestId, RememberedRequest, RequestIdHash> requests_;
-  std::deque<std::pair<int64_t, RequestId>> request_order_;
+  RememberedRequests requests_;
   uint64_t messages_ = 0, bytes_ = 0;
   uint64_t highest_modseq_ = 0, planned_modseq_ = 0;
   uint32_t next_mailbox_id_ = 1, last_uidvalidity_ = 0;

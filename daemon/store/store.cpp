@@ -98,11 +98,13 @@ Task<Result<std::string>> read_file(Store& store, std::string path, uint64_t byt
   CANOPY_CO_ASSIGN(std::unique_ptr<File> file, co_await store.open(path, OpenOptions()));
   CANOPY_CO_ASSIGN(Attributes found, co_await file->attributes());
   std::string bytes;
-  // The size is only a first guess: the file may grow or shrink under the read.
-  size_t chunk = std::min<uint64_t>(std::min(found.size, bytes_max) + 1, kReadChunkBytes);
+  // The size is only a first guess: the file may grow or shrink under the read. Usually it is right, and one
+  // read does it.
+  size_t chunk = std::min(found.size, bytes_max) + 1;
   while (true) {
     size_t had = bytes.size();
-    bytes.resize(had + chunk);
+    // Not cleared: what is not read is cut off.
+    bytes.resize_and_overwrite(had + chunk, [](char*, size_t size) { return size; });
     CANOPY_CO_ASSIGN(size_t got, co_await file->read(had, std::span<char>(bytes.data() + had, chunk)));
     bytes.resize(had + got);
     if (bytes.size() > bytes_max) {
