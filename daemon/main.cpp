@@ -12,6 +12,7 @@
 #include "daemon/account/older_stages.h"
 #include "daemon/account/passwords.h"
 #include "daemon/base/log.h"
+#include "daemon/catalog/catalog.h"
 #include "daemon/cluster/heartbeat.h"
 #include "daemon/runtime/signals.h"
 #include "daemon/runtime/tls.h"
@@ -38,6 +39,8 @@ struct Options {
   uint32_t loops = 0;
   uint32_t hash_threads = 2;
   uint64_t memory_mib = 1024;
+  std::string catalog;
+  uint64_t catalog_memory_mib = 64, catalog_disk_mib = 1024;
   bool init = false;
   std::string log_file;
   std::string log_level = "info";
@@ -52,6 +55,7 @@ struct Running {  // what lives as long as the process serves
   Lease lease;
   std::unique_ptr<Heartbeat> heartbeat;
   std::atomic<bool> over{false};
+  std::unique_ptr<Catalog> catalog;
   std::unique_ptr<wire::Node> node;
   std::vector<std::unique_ptr<wire::RpcServer>> servers;
 };
@@ -88,6 +92,18 @@ Task<void> beat_on(Loop& loop, Heartbeat& heartbeat, const std::atomic<bool>& ov
               {{"error", done.error().to_string()}});
     if (done.error().code() == Code::kFenced) std::_Exit(75);  // somebody else serves this tree now
   }
+}
+
+// Node-local: by default beside the tree that it is derived from.
+Task<Result<std::unique_ptr<Catalog>>> make_catalog(Store& store, const Options& options) {
+  auto marker = co_await check_marker(store, "", "");
+  if (!marker) co_return fail(std::move(marker).error());
+  CatalogOptions catalog;
+  catalog.directory = options.catalog.empty() ? options.dir + "/.canopy/catalog" : options.catalog;
+  catalog.tree_id = marker->id;
+  catalog.memory_bytes = options.catalog_memory_mib << 20;
+  catalog.summary_bytes_max = options.catalog_disk_mib << 20;
+  co_return std::make_unique<Catalog>(catalog);
 }
 
 // Asked on every loop, when an operation completes.
@@ -186,18 +202,22 @@ Task<Result<void>> build_node(Running& running, const Options& options) {
 
   AccountsOptions accounts;
   accounts.memory_bytes_max = (options.memory_mib << 20) / running.loops.size();
+  CANOPY_CO_ASSIGN(running.catalog, co_await make_catalog(*stores.front(), options));
   std::vector<std::unique_ptr<wire::Shard>> shards;
   for (uint32_t i = 0; i < running.loops.size(); ++i) {
     shards.push_back(std::make_unique<wire::Shard>(*running.loops[i], std::move(stores[i]), epoch, i,
-                                                   accounts, lease_of(running, i)));
+                                                   accounts, lease_of(running, i), running.catalog.get()));
   }
   // The heartbeat goes through the first shard's store from now on, which is the same object.
   wire::NodeOptions node;
   node.cluster = options.cluster;
   node.backend = host_name();
   node.base = std::filesystem::absolute(options.dir).string();
-  running.node = std::make_unique<wire::Node>(node, std::move(shards), *running.hash_workers, epoch);
-  co_return co_await running.node->start();
+  running.node = std::make_unique<wire::Node>(node, std::move(shards), *running.hash_workers, epoch,
+                                              running.catalog.get());
+  CANOPY_CO_TRY(co_await running.node->start());
+  loop.spawn(running.catalog->start(loop));  // it serves before that
+  co_return Result<void>();
 }
 
 Task<int> serve(Running& running, const Options& options) {
@@ -322,6 +342,17 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1, 64));
   app.add_option("--memory-mib", options.memory_mib, "Memory for open accounts")->capture_default_str();
+  app.add_option(
+      "--catalog", options.catalog,
+      "Where this node keeps what it derives from the tree; default: .canopy/catalog in the base directory. "
+      "May be deleted at any time");
+  app.add_option("--catalog-memory-mib", options.catalog_memory_mib,
+                 "Memory for the catalog's caches and buffers")
+      ->capture_default_str()
+      ->check(CLI::Range(8, 1 << 20));
+  app.add_option("--catalog-disk-mib", options.catalog_disk_mib, "Disk for message summaries; the oldest go")
+      ->capture_default_str()
+      ->check(CLI::Range(16, 1 << 30));
   app.add_flag("--init", options.init, "Make a new tree when the directory is empty or not there");
   app.add_option("--log-file", options.log_file, "Append the log to a file; default: stderr");
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")

@@ -81,6 +81,12 @@ class Account : public std::enable_shared_from_this<Account> {
   const AccountState& state() const { return state_; }
   void set_limits(AccountLimits limits) { limits_ = limits; }
   AccountLimits limits() const { return limits_; }
+  // AccountLog::content_name of the message's record; empty: none. All of an account begin with the same
+  // prefix.
+  std::string content_id(const MessageRow& row) const {
+    return log_ ? log_->content_name(row.place()) : std::string();
+  }
+  std::string content_id_prefix() const { return log_ ? log_->content_name_prefix() : std::string(); }
   // What this account holds in memory, about: its state, and content on its way to the log.
   size_t memory_bytes() const { return state_.memory_bytes() + content_bytes_; }
   // Called after every change that has become durable.

@@ -31,6 +31,11 @@ class Accounts {
   Accounts(const Accounts&) = delete;
   ~Accounts();
 
+  // Called when this process has made (true) or removed (false) an account's directory, or may have
+  // (nullopt): before the operation answers, and in the order of the changes of one name.
+  using NamesObserver = std::function<void(const AccountAddress& address, std::optional<bool> present)>;
+  void on_names_change(NamesObserver observer) { names_changed_ = std::move(observer); }
+
   void set_domains(std::shared_ptr<const DomainTable> table);
   const DomainTable& domains() const { return *domains_; }
   std::shared_ptr<const DomainTable> domain_table() const { return domains_; }
@@ -123,6 +128,7 @@ class Accounts {
   StoreCapacity capacity_;
   const AccountsOptions options_;
   std::shared_ptr<const DomainTable> domains_;
+  NamesObserver names_changed_ = [](const AccountAddress&, std::optional<bool>) {};
   std::unordered_map<std::string, EntryRef> entries_;
   std::list<EntryRef> order_;  // most recently used first
   TaskGroup background_;

@@ -68,8 +68,10 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings)
       (void)co_await remove_tree(store(), *staged);
       co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
     }
+    names_changed_(address, std::nullopt);
     co_return fail(std::move(error));
   }
+  names_changed_(address, true);
   held->settings = *checked;
   held->settings_under = domains_;
   held->info.reset();
@@ -98,8 +100,10 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
     if (renamed.error().code() == Code::kNotFound) {
       co_return fail(Code::kNotFound, address.to_string(), "there is no such account");
     }
+    names_changed_(address, std::nullopt);
     co_return fail(std::move(renamed).error());
   }
+  names_changed_(address, false);
   if (domain->layout.fast_index() != 0) {
     for (std::string path : {domain->layout.settings_file(address), domain->layout.info_file(address)}) {
       auto gone = co_await store().remove(path, Durable::kYes);
@@ -162,7 +166,10 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   }
   CANOPY_CO_TRY(co_await make_directories(store(), parent_of(target), 0700, Durable::kYes));
   // The rename of the directory is the renaming of the account: settings without one count for nobody.
-  CANOPY_CO_TRY(co_await store().rename(source, target, RenameMode::kNoReplace, Durable::kYes));
+  auto moved = co_await store().rename(source, target, RenameMode::kNoReplace, Durable::kYes);
+  names_changed_(from, moved ? std::optional(false) : std::nullopt);
+  names_changed_(to, moved ? std::optional(true) : std::nullopt);
+  if (!moved) co_return moved;
   held->settings = nullptr;
   held->info.reset();
   held->maildrop_lock = 0;

@@ -1,5 +1,8 @@
 #include "daemon/log/account_log.h"
 
+#include <xxhash.h>
+
+#include "daemon/base/bytes.h"
 #include "daemon/log/log_state.h"
 
 namespace canopy {
@@ -77,5 +80,26 @@ Task<Result<CompactionReport>> AccountLog::compact(CompactionSource& source, Com
 
 Task<Result<CheckReport>> AccountLog::check() { return state_->check(); }
 Task<Result<uint32_t>> AccountLog::remove_orphans() { return state_->remove_orphans(); }
+
+std::string AccountLog::content_name_prefix() const {
+  XXH128_canonical_t hash;
+  XXH128_canonicalFromHash(&hash, XXH3_128bits(state_->secret.data(), state_->secret.size()));
+  return std::string(reinterpret_cast<const char*>(hash.digest), sizeof hash.digest);
+}
+
+std::string AccountLog::content_name(Place place) const {
+  const LiveSlice* slice = state_->set ? state_->set->find(place.slice) : nullptr;
+  if (slice == nullptr) return {};
+  std::string name = content_name_prefix();
+  for (uint64_t word : {slice->id.epoch, uint64_t{place.slice}, place.offset})
+    put_le(name, std::byteswap(word));
+  return name;
+}
+
+std::optional<Place> AccountLog::place_of_content_name(std::string_view name) {
+  if (name.size() != 16 + 3 * sizeof(uint64_t)) return std::nullopt;
+  uint64_t slice = std::byteswap(get_le<uint64_t>(name.data() + 24));
+  return Place{static_cast<uint32_t>(slice), std::byteswap(get_le<uint64_t>(name.data() + 32))};
+}
 
 }  // namespace canopy

@@ -178,6 +178,13 @@ class AccountLog {
   // end.
   Task<Result<OwnedRecord>> read_record(Pin pin, Place place, uint64_t hint_length);
 
+  // A name for the stored bytes at a place that no other bytes of any account ever have: derived from the
+  // account's secret, the slice's identity and the offset. Empty when the place is in no live slice. 40
+  // bytes, the first 16 the same for the whole account.
+  std::string content_name(Place place) const;
+  std::string content_name_prefix() const;
+  static std::optional<Place> place_of_content_name(std::string_view name);
+
   // Where acknowledged frames end now. It speaks of frames whose append() was answered: in the caller's
   // continuation of an append(), of this frame and those before it.
   CoveredPoint covered() const;

@@ -1,5 +1,4 @@
 // The Directory service's methods on accounts and aliases.
-#include "daemon/account/account_listing.h"
 #include "daemon/account/passwords.h"
 #include "daemon/dict/dict.h"
 #include "daemon/wire/framing_status.h"
@@ -7,6 +6,8 @@
 #include "daemon/wire/services/directory_service.h"
 
 namespace canopy::wire {
+
+static constexpr size_t kCreatedAtOnce = 64;  // of one call
 
 Task<Result<void>> DirectoryService::create_account(const v1::NewAccount& row) {
   Loop& home = node_.here().loop;
@@ -39,8 +40,8 @@ Task<Result<void>> DirectoryService::create_account(const v1::NewAccount& row) {
   co_return co_await shard.accounts.create(address, std::move(settings));
 }
 
-Task<void> DirectoryService::create_one(Loop& home, const v1::NewAccount& row, bool exist_ok,
-                                        v1::CreateAccountResult* out) {
+Task<void> DirectoryService::create_one(Loop& home, Semaphore::Permit, const v1::NewAccount& row,
+                                        bool exist_ok, v1::CreateAccountResult* out) {
   auto made = co_await create_account(row);
   co_await home.switch_to();
   out->set_name(row.name());
@@ -56,11 +57,12 @@ Task<Result<v1::CreateAccountsResponse>> DirectoryService::create_accounts(
   }
   v1::CreateAccountsResponse response;
   for (int i = 0; i < request.accounts_size(); ++i) response.add_results();
+  Semaphore at_once(call.loop(), kCreatedAtOnce);
   TaskGroup group(call.loop());
   for (int i = 0; i < request.accounts_size(); ++i) {
-    group.spawn(
-        create_one(call.loop(), request.accounts(i), request.exist_ok(), response.mutable_results(i)));
-    while (group.count() >= 64) co_await call.loop().yield();
+    auto permit = co_await at_once.acquire(1);
+    group.spawn(create_one(call.loop(), std::move(permit), request.accounts(i), request.exist_ok(),
+                           response.mutable_results(i)));
   }
   co_await group.join();
   co_return response;
@@ -68,10 +70,9 @@ Task<Result<v1::CreateAccountsResponse>> DirectoryService::create_accounts(
 
 Task<Result<v1::ListAccountsResponse>> DirectoryService::list_accounts(CallContext&,
                                                                        const v1::ListRequest& request) {
-  CANOPY_CO_ASSIGN(auto domain, domain_named(request.domain()));
+  CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.domain()));
   uint32_t limit = request.limit() == 0 ? kPageEntriesMax : std::min(request.limit(), kPageEntriesMax);
-  auto page =
-      co_await canopy::list_accounts(*node_.here().store, domain, request.after(), request.prefix(), limit);
+  auto page = co_await node_.list_accounts(std::move(domain), request.after(), request.prefix(), limit);
   if (!page) co_return fail(std::move(page).error());
   v1::ListAccountsResponse out;
   for (std::string& name : page->names) out.add_names(std::move(name));

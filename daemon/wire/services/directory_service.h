@@ -35,7 +35,8 @@ class DirectoryService {
   Task<Result<v1::Location>> locate(CallContext& call, const v1::AccountRef& request);
 
   Task<Result<v1::Account>> describe(AccountAddress address);
-  Task<void> create_one(Loop& home, const v1::NewAccount& row, bool exist_ok, v1::CreateAccountResult* out);
+  Task<void> create_one(Loop& home, Semaphore::Permit until_it_ends, const v1::NewAccount& row, bool exist_ok,
+                        v1::CreateAccountResult* out);
   Task<Result<void>> create_account(const v1::NewAccount& row);
   Task<void> resolve_one(Loop& home, std::string address, uint64_t bytes, v1::ResolveResult* out);
   Result<std::shared_ptr<const Domain>> domain_named(const std::string& name);

@@ -23,6 +23,7 @@ void MailboxesService::add_to(MethodTable& table) {
                                                                &S::list_messages);
   table.add<v1::FetchRequest, v1::FetchResponse>(kName, "Fetch", this, &S::fetch);
   table.add<v1::FetchManyRequest, v1::FetchManyResponse>(kName, "FetchMany", this, &S::fetch_many);
+  table.add<v1::SummariesRequest, v1::SummariesResponse>(kName, "Summaries", this, &S::summaries);
   table.add<v1::StoreFlagsRequest, v1::StoreFlagsResponse>(kName, "StoreFlags", this, &S::store_flags);
   table.add<v1::ExpungeRequest, v1::ExpungeResponse>(kName, "Expunge", this, &S::expunge);
   table.add<v1::CopyRequest, v1::CopyResponse>(kName, "Copy", this, &S::copy);

@@ -30,6 +30,7 @@ class MailboxesService {
                                                        const v1::ListMessagesRequest& request);
   Task<Result<v1::FetchResponse>> fetch(CallContext& call, const v1::FetchRequest& request);
   Task<Result<v1::FetchManyResponse>> fetch_many(CallContext& call, const v1::FetchManyRequest& request);
+  Task<Result<v1::SummariesResponse>> summaries(CallContext& call, const v1::SummariesRequest& request);
   Task<Result<v1::StoreFlagsResponse>> store_flags(CallContext& call, const v1::StoreFlagsRequest& request);
   Task<Result<v1::ExpungeResponse>> expunge(CallContext& call, const v1::ExpungeRequest& request);
   Task<Result<v1::CopyResponse>> copy(CallContext& call, const v1::CopyRequest& request);

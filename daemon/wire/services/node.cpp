@@ -23,21 +23,32 @@ LogEnvironment environment_of(Store& store, Loop& loop, SliceFiles& files, uint6
 }  // namespace
 
 Shard::Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t index,
-             const AccountsOptions& options, std::function<bool()> lease_held)
+             const AccountsOptions& options, std::function<bool()> lease_held, Catalog* catalog)
     : loop(on),
       store(std::move(files_on)),
       files(*store, epoch, index, lease_held),
       accounts(environment_of(*store, on, slices, epoch, std::move(lease_held)), files, options),
       aliases(on, files),
-      credentials(kCredentialsCachedMax, kCredentialsCachedSeconds) {}
+      credentials(kCredentialsCachedMax, kCredentialsCachedSeconds),
+      names(on, *store, catalog) {}
 
 Node::Node(NodeOptions options, std::vector<std::unique_ptr<Shard>> shards, WorkerPool& workers,
-           uint64_t epoch)
+           uint64_t epoch, Catalog* catalog)
     : options_(std::move(options)),
       shards_(std::move(shards)),
       workers_(workers),
+      catalog_(catalog),
       epoch_(epoch),
-      domains_gate_(shards_.front()->loop) {}
+      domains_gate_(shards_.front()->loop) {
+  for (const auto& shard : shards_) {
+    shard->accounts.on_names_change(
+        [this, on = shard.get()](const AccountAddress& address, std::optional<bool> present) {
+          Shard* owner = &shard_of(slot_of("", address.domain));
+          if (owner == on) return owner->names.changed(address, present);
+          owner->loop.post([owner, address, present] { owner->names.changed(address, present); });
+        });
+  }
+}
 
 Shard& Node::here() {
   for (const auto& shard : shards_) {
@@ -84,6 +95,7 @@ Task<void> Node::stop() {
   for (const auto& shard : shards_) {
     co_await shard->loop.switch_to();
     co_await shard->accounts.close_all();
+    co_await shard->names.stop();
   }
   co_await shards_.front()->loop.switch_to();
 }
@@ -113,6 +125,18 @@ Task<Result<Node::Found>> Node::find(AccountAddress address) {
   co_return fail(Code::kNotFound, address.to_string(), "there is no such account");
 }
 
+Task<Result<NamePage>> Node::list_accounts(std::string domain, std::string after, std::string prefix,
+                                           size_t limit) {
+  Shard& owner = shard_of(slot_of("", domain));
+  co_await owner.loop.switch_to();
+  auto at = owner.accounts.domains().domains.find(domain);
+  if (at == owner.accounts.domains().domains.end()) {
+    co_return fail(Code::kNotFound, domain, "there is no such domain");
+  }
+  std::shared_ptr<const Domain> found = at->second;
+  co_return co_await owner.names.list(std::move(found), std::move(after), std::move(prefix), limit);
+}
+
 Task<Result<void>> Node::change_domains(TableChange change) {
   Loop& home = here().loop;
   Shard& first = *shards_.front();
@@ -126,6 +150,7 @@ Task<Result<void>> Node::change_domains(TableChange change) {
       for (const auto& shard : shards_) {
         co_await shard->loop.switch_to();
         shard->accounts.set_domains(table);
+        shard->names.keep_only(*table);
       }
       co_await first.loop.switch_to();
     }

@@ -12,6 +12,7 @@
 #include "daemon/account/aliases.h"
 #include "daemon/account/credential_cache.h"
 #include "daemon/account/tickets.h"
+#include "daemon/catalog/account_names.h"
 #include "daemon/log/slice_files.h"
 #include "daemon/runtime/workers.h"
 
@@ -25,7 +26,7 @@ struct NodeCounters {
 
 struct Shard {
   Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t index,
-        const AccountsOptions& options, std::function<bool()> lease_held);
+        const AccountsOptions& options, std::function<bool()> lease_held, Catalog* catalog = nullptr);
 
   Loop& loop;
   std::unique_ptr<Store> store;
@@ -34,6 +35,7 @@ struct Shard {
   Accounts accounts;
   Aliases aliases;
   CredentialCache credentials;
+  AccountNames names;  // of the domains whose slot falls to this shard
 };
 
 struct NodeOptions {
@@ -46,7 +48,8 @@ struct NodeOptions {
 class Node {
  public:
   // `workers` run password hashes. The shards' loops must be running before start().
-  Node(NodeOptions options, std::vector<std::unique_ptr<Shard>> shards, WorkerPool& workers, uint64_t epoch);
+  Node(NodeOptions options, std::vector<std::unique_ptr<Shard>> shards, WorkerPool& workers, uint64_t epoch,
+       Catalog* catalog = nullptr);
 
   // Reads the cluster's key (making it the first time) and the domains. On the first shard's loop.
   Task<Result<void>> start();
@@ -61,6 +64,7 @@ class Node {
 
   WorkerPool& workers() { return workers_; }
   const std::string& ticket_key() const { return ticket_key_; }
+  Catalog* catalog() { return catalog_; }  // null: none
   const NodeOptions& options() const { return options_; }
   uint64_t epoch() const { return epoch_; }
   NodeCounters& counters() { return counters_; }
@@ -74,6 +78,10 @@ class Node {
   };
   Task<Result<Found>> find(AccountAddress address);
 
+  // A page of the domain's accounts, as AccountNames::list() says. Ends on any loop of the node. kNotFound.
+  Task<Result<NamePage>> list_accounts(std::string domain, std::string after, std::string prefix,
+                                       size_t limit);
+
   // Changes the table of domains: `change` gets a copy and alters it, one change at a time, then every shard
   // sees the new one. Begins and ends on the caller's loop.
   using TableChange = std::function<Task<Result<void>>(Shard& shard, DomainTable& table)>;
@@ -85,6 +93,7 @@ class Node {
   const NodeOptions options_;
   std::vector<std::unique_ptr<Shard>> shards_;
   WorkerPool& workers_;
+  Catalog* const catalog_;
   const uint64_t epoch_;
   std::string ticket_key_;
   Mutex domains_gate_;  // on the first shard's loop

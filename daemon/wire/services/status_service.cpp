@@ -8,6 +8,7 @@
 #include "daemon/log/compaction.h"
 #include "daemon/store/marker.h"
 #include "daemon/wire/services/access.h"
+#include "daemon/wire/services/catalog_check.h"
 
 namespace canopy::wire {
 namespace {
@@ -93,6 +94,7 @@ Task<Result<void>> StatusService::check_account(AccountAddress address, v1::Chec
   for (const Damage& damage : report->damages) {
     report_damage(directory + "/" + damage.file, damage.offset, damage.length, damage.what);
   }
+  CANOPY_CO_TRY(co_await check_catalog_summaries(node_, shard, *account, out));
   out.set_files(out.files() + (*account)->slices().size() + 1);
   out.set_bytes(out.bytes() + report->bytes_verified);
   co_return Result<void>();
@@ -119,8 +121,9 @@ Task<Result<v1::CheckResponse>> StatusService::check(CallContext& call, const v1
   for (auto at = table->domains.lower_bound(at_domain); at != table->domains.end(); ++at) {
     if (!only.empty() && at->first != only) continue;
     if (at->first != at_domain) after.clear();
+    if (after.empty()) CANOPY_CO_TRY(co_await check_catalog_names(node_, at->first, out));
     co_await call.loop().switch_to();
-    auto page = co_await list_accounts(*node_.here().store, at->second, after, "", kCheckedAtOnce);
+    auto page = co_await node_.list_accounts(at->first, after, "", kCheckedAtOnce);
     if (!page) co_return fail(std::move(page).error());
     for (const std::string& name : page->names) {
       CANOPY_CO_TRY(co_await check_account(AccountAddress{name, at->first}, out));
@@ -189,6 +192,18 @@ Task<Result<v1::MetricsResponse>> StatusService::metrics(CallContext&, const v1:
       counters.cached_logins.load());
   add("login_failures_total", "counter", "Logins with a wrong name or password.",
       counters.login_failures.load());
+  if (Catalog* catalog = node_.catalog()) {
+    auto bytes = co_await catalog->compute(node_.here().loop, [catalog] { return catalog->memory_bytes(); });
+    const Catalog::Counters& of = catalog->counters();
+    add("catalog_memory_bytes", "gauge", "Caches and buffers of the catalog.", bytes ? *bytes : 0);
+    add("catalog_pages_total", "counter", "Pages of accounts from the catalog.", of.pages_from_rows.load());
+    add("catalog_pages_walked_total", "counter", "Pages of accounts by a walk.", of.pages_walked.load());
+    add("catalog_domains_walked_total", "counter", "Walks over a domain.", of.domains_walked.load());
+    add("catalog_summaries_total", "counter", "Summaries from the catalog.", of.summaries_cached.load());
+    add("catalog_summaries_derived_total", "counter", "Summaries derived.", of.summaries_derived.load());
+    add("catalog_rows_dropped_total", "counter", "Rows dropped by checks.", of.rows_dropped.load());
+    add("catalog_renewed_total", "counter", "Times that the catalog was made anew.", of.renewed.load());
+  }
   v1::MetricsResponse out;
   out.set_text(std::move(text));
   co_return out;
