@@ -41,12 +41,14 @@ std::string format_from_line(std::string_view sender, int64_t date, int32_t zone
   return line;
 }
 
+static constexpr std::string_view kBlank = " \t\r\n";  // lines are read with their ends
+
 static std::vector<std::string_view> split_words(std::string_view line) {
   std::vector<std::string_view> words;
   for (size_t at = 0; at < line.size();) {
-    const size_t start = line.find_first_not_of(" \t\r", at);
+    const size_t start = line.find_first_not_of(kBlank, at);
     if (start == std::string_view::npos) break;
-    size_t end = line.find_first_of(" \t\r", start);
+    size_t end = line.find_first_of(kBlank, start);
     if (end == std::string_view::npos) end = line.size();
     words.push_back(line.substr(start, end - start));
     at = end;
