@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -136,8 +137,12 @@ class Stack:
                          "--ip", "127.0.0.1")
 
     def write_frontend_configuration(self):
-        tls = f'[[listener.tls]]\ncertificate = "{self.path("pki/frontend.crt")}"\nkey = "{self.path("pki/frontend.key")}"\n'
-        listeners = [f'[backend]\naddresses = ["unix:{self.socket}"]\n']
+        def quoted(text):  # a string of JSON is one of TOML too
+            return json.dumps(text, ensure_ascii=False)
+
+        tls = (f'[[listener.tls]]\ncertificate = {quoted(self.path("pki/frontend.crt"))}\n'
+               f'key = {quoted(self.path("pki/frontend.key"))}\n')
+        listeners = [f'[backend]\naddresses = [{quoted("unix:" + self.socket)}]\n']
         for protocol in ("lmtp", "pop3", "pop3s"):
             listeners.append(f'[[listener]]\nprotocol = "{protocol}"\naddress = "tcp:127.0.0.1:{self.ports[protocol]}"\n'
                              f'default_domain = "{DOMAIN}"\n' + ("" if protocol == "lmtp" else tls))
@@ -200,6 +205,7 @@ class Stack:
 
     def prose(self):
         facts, first = self.facts(), self.accounts[0]
+        ca, ctl, server = (shlex.quote(each) for each in (facts["ca"], self.program("canopyctl"), "unix:" + self.socket))
         accounts = "\n".join(f"  {each['name']}  password {each['password']}" for each in self.accounts)
         return f"""Canopy runs on {facts['base']} (Ctrl-C ends it).
   LMTP   {facts['lmtp']}
@@ -211,8 +217,8 @@ class Stack:
 
 Try in another terminal:
   swaks --protocol LMTP --server {facts['lmtp']} --from you@example.org --to {first['name']} --header 'Subject: Hello' --body 'Hello from LMTP.'
-  curl --cacert {facts['ca']} -u '{first['name']}:{first['password']}' pop3s://localhost:{self.ports['pop3s']}/1
-  {self.program('canopyctl')} --server unix:{facts['socket']} locate {first['name']}
+  curl --cacert {ca} -u '{first['name']}:{first['password']}' pop3s://localhost:{self.ports['pop3s']}/1
+  {ctl} --server {server} locate {first['name']}
 """
 
     def watch(self):
@@ -246,7 +252,8 @@ def main():
         print(f"tools/dev run: {error}", file=sys.stderr)
         return 1
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         stack.stop()
     return 0
 

@@ -31,6 +31,24 @@ static Result<uint64_t> limit_of(const dict::Dict& dict, std::string_view key) {
   return static_cast<uint64_t>(*value->number());
 }
 
+static Result<AccountUse> use_of(const dict::Dict& dict) {
+  const dict::Value* value = dict.find(kStateKey);
+  if (value == nullptr) return AccountUse::kActive;
+  return parse_account_use(value->string() == nullptr ? "" : *value->string());
+}
+
+Result<void> check_account_defaults(const dict::Dict& defaults) {
+  for (std::string_view key : {kPasswordKey, kCreatedKey, kSessionGenerationKey}) {
+    if (defaults.contains(key))
+      return fail(Code::kInvalidArgument, std::string(key), "it is an account's own, no default");
+  }
+  CANOPY_TRY(dict::refuse_reserved_keys(defaults, "defaults"));
+  CANOPY_TRY(use_of(defaults));
+  CANOPY_TRY(limit_of(defaults, kStorageLimitKey));
+  CANOPY_TRY(limit_of(defaults, kMessageLimitKey));
+  return {};
+}
+
 Result<std::shared_ptr<const AccountSettings>> AccountSettings::make(dict::VersionedDict own,
                                                                      const Domain& domain,
                                                                      const TreeSettings& tree) {
@@ -40,7 +58,7 @@ Result<std::shared_ptr<const AccountSettings>> AccountSettings::make(dict::Versi
     if (defaults->dict() != nullptr) overlay(made->effective, *defaults->dict());
   }
   overlay(made->effective, own.dict);
-  CANOPY_ASSIGN(made->use, parse_account_use(made->effective.string_or(kStateKey, "active")));
+  CANOPY_ASSIGN(made->use, use_of(made->effective));
   CANOPY_ASSIGN(made->limits.bytes_max, limit_of(made->effective, kStorageLimitKey));
   CANOPY_ASSIGN(made->limits.messages_max, limit_of(made->effective, kMessageLimitKey));
   made->session_generation = static_cast<uint32_t>(own.dict.number_or(kSessionGenerationKey, 0));

@@ -36,4 +36,8 @@ struct AccountSettings {
                                                              const TreeSettings& tree);
 };
 
+// Whether every account could live with these defaults (a class of service); kInvalidArgument names the
+// setting and the rule. They hold no secrets and nothing that only one account can have.
+Result<void> check_account_defaults(const dict::Dict& defaults);
+
 }  // namespace canopy

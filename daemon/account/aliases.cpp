@@ -11,6 +11,15 @@ uint32_t part_of(std::string_view alias) {
   return static_cast<uint32_t>(XXH64(alias.data(), alias.size(), 0) % kParts);
 }
 
+// Within the domain the account's name stands alone, so that renaming the domain leaves its aliases right.
+std::string stored_name(const Domain& domain, const std::string& account) {
+  std::string own = "@" + domain.name;
+  return account.ends_with(own) ? account.substr(0, account.size() - own.size()) : account;
+}
+std::string full_name(const Domain& domain, const std::string& stored) {
+  return stored.find('@') == std::string::npos ? stored + "@" + domain.name : stored;
+}
+
 }  // namespace
 
 std::string Aliases::path_of(const Domain& domain, uint32_t part) {
@@ -45,7 +54,7 @@ Task<Result<std::string>> Aliases::find(std::shared_ptr<const Domain> domain, st
   if (value == nullptr || value->string() == nullptr) {
     co_return fail(Code::kNotFound, alias + "@" + domain->name, "there is no such account or alias");
   }
-  co_return *value->string();
+  co_return full_name(*domain, *value->string());
 }
 
 Task<Result<void>> Aliases::set(std::shared_ptr<const Domain> domain, std::string alias,
@@ -57,12 +66,18 @@ Task<Result<void>> Aliases::set(std::shared_ptr<const Domain> domain, std::strin
   CANOPY_CO_TRY(co_await load(held, path));
   dict::Dict changed = held->file.dict;
   if (!account.empty()) {
-    changed.set(alias, account);
+    changed.set(alias, stored_name(*domain, account));
   } else if (!changed.erase(alias)) {
     co_return fail(Code::kNotFound, alias + "@" + domain->name, "there is no such alias");
   }
   CANOPY_CO_TRY(
       co_await make_directories(files_.store(), domain->directory() + "/aliases", 0700, Durable::kYes));
+  co_return co_await replace(domain, held, path, std::move(changed));
+}
+
+// Under the entry's gate.
+Task<Result<void>> Aliases::replace(std::shared_ptr<const Domain> domain, std::shared_ptr<Entry> held,
+                                    std::string path, dict::Dict changed) {
   auto version = co_await files_.replace(domain->slot, path, changed, held->file.version);
   if (!version) {
     held->loaded = false;  // which of the two is there has to be read
@@ -70,6 +85,24 @@ Task<Result<void>> Aliases::set(std::shared_ptr<const Domain> domain, std::strin
   }
   held->file.dict = std::move(changed);
   held->file.version = *version;
+  co_return Result<void>();
+}
+
+Task<Result<void>> Aliases::retarget(std::shared_ptr<const Domain> domain, std::string from, std::string to) {
+  for (uint32_t part = 0; part < kParts; ++part) {
+    auto held = entry(*domain, part);
+    auto guard = co_await held->gate.lock();
+    std::string path = path_of(*domain, part);
+    CANOPY_CO_TRY(co_await load(held, path));
+    dict::Dict changed = held->file.dict;
+    bool any = false;
+    for (const dict::Entry& alias : held->file.dict) {
+      if (alias.value.string() == nullptr || full_name(*domain, *alias.value.string()) != from) continue;
+      changed.set(alias.key, stored_name(*domain, to));
+      any = true;
+    }
+    if (any) CANOPY_CO_TRY(co_await replace(domain, held, path, std::move(changed)));
+  }
   co_return Result<void>();
 }
 
@@ -82,7 +115,7 @@ Task<Result<Aliases::Page>> Aliases::list(std::shared_ptr<const Domain> domain, 
     CANOPY_CO_TRY(co_await load(held, path_of(*domain, part)));
     for (const dict::Entry& alias : held->file.dict) {
       if (alias.key <= after || !alias.key.starts_with(prefix) || alias.value.string() == nullptr) continue;
-      found.emplace(alias.key, *alias.value.string());
+      found.emplace(alias.key, full_name(*domain, *alias.value.string()));
       if (found.size() > limit + 1) found.erase(std::prev(found.end()));
     }
   }

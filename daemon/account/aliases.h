@@ -24,6 +24,8 @@ class Aliases {
   Task<Result<std::string>> find(std::shared_ptr<const Domain> domain, std::string alias);
   // Makes, changes or (with an empty account) removes an alias; kNotFound when there is none to remove.
   Task<Result<void>> set(std::shared_ptr<const Domain> domain, std::string alias, std::string account);
+  // Lets the domain's aliases of `from` stand for `to`; both as jsmith@company.com.
+  Task<Result<void>> retarget(std::shared_ptr<const Domain> domain, std::string from, std::string to);
   struct Page {
     std::vector<std::pair<std::string, std::string>> aliases;  // in byte order
     bool end = true;
@@ -42,6 +44,8 @@ class Aliases {
   std::shared_ptr<Entry> entry(const Domain& domain, uint32_t part);
   static std::string path_of(const Domain& domain, uint32_t part);
   Task<Result<void>> load(std::shared_ptr<Entry> entry, std::string path);
+  Task<Result<void>> replace(std::shared_ptr<const Domain> domain, std::shared_ptr<Entry> entry,
+                             std::string path, dict::Dict changed);
 
   Loop& loop_;
   SettingsFiles& files_;

@@ -5,8 +5,16 @@ namespace canopy {
 Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std::string name,
                                                   dict::VersionedDict settings) {
   auto domain = std::make_shared<Domain>();
-  CANOPY_ASSIGN(Foldering accounts, Foldering::parse(settings.dict.string_or(kAccountFolderingKey, "flat")));
-  int64_t index = settings.dict.number_or(kFastIndexKey, 0);
+  // A value of another kind must not pass for the default: the accounts would be sought elsewhere.
+  const dict::Value* method = settings.dict.find(kAccountFolderingKey);
+  if (method != nullptr && method->string() == nullptr)
+    return fail(Code::kInvalidArgument, std::string(kAccountFolderingKey),
+                "a foldering method is text, as flat or 2-1");
+  CANOPY_ASSIGN(Foldering accounts, Foldering::parse(method == nullptr ? "flat" : *method->string()));
+  const dict::Value* after = settings.dict.find(kFastIndexKey);
+  if (after != nullptr && after->number() == nullptr)
+    return fail(Code::kInvalidArgument, std::string(kFastIndexKey), "a fast index is a number, as #2");
+  int64_t index = after == nullptr ? 0 : *after->number();
   if (index < 0 || index > 1000)
     return fail(Code::kInvalidArgument, name, "FastIndex is a small number, not below 0");
   CANOPY_ASSIGN(domain->layout,

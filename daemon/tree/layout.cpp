@@ -1,5 +1,6 @@
 #include "daemon/tree/layout.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "daemon/base/check.h"
@@ -80,6 +81,20 @@ std::string TreeLayout::domain_settings_file(std::string_view domain) const {
   return canopy::domain_settings_file(domain_foldering_, domain);
 }
 
+// `path` with the element `fast` after its first `elements` ones.
+static std::string with_fast(const std::string& path, uint32_t elements) {
+  size_t end = 0;
+  for (uint32_t element = 0; element < elements; ++element)
+    end = std::min(path.find('/', element == 0 ? 0 : end + 1), path.size());
+  return path.substr(0, end) + "/" + std::string(kFastElement) + path.substr(end);
+}
+
+std::string TreeLayout::domain_fast_directory(std::string_view domain) const {
+  std::string directory = domain_directory(domain);
+  auto elements = static_cast<uint32_t>(std::ranges::count(directory, '/')) + 1;
+  return fast_index_ == 0 || fast_index_ >= elements ? "" : with_fast(directory, fast_index_);
+}
+
 std::string TreeLayout::account_parent(const AccountAddress& address) const {
   std::string out = domain_directory(address.domain);
   out += '/';
@@ -112,15 +127,7 @@ std::string TreeLayout::account_file(const AccountAddress& address, std::string_
     out += '/';
     out += kAccountFileName;
   } else {
-    std::string parent = account_parent(address);
-    size_t end = 0;  // of the first fast_index_ elements
-    for (uint32_t element = 0; element < fast_index_; ++element) {
-      end = std::min(parent.find('/', element == 0 ? 0 : end + 1), parent.size());
-    }
-    out.assign(parent, 0, end);
-    out += '/';
-    out += kFastElement;
-    out.append(parent, end);
+    out = with_fast(account_parent(address), fast_index_);
     out += '/';
     out += address.account;
   }

@@ -44,6 +44,9 @@ class TreeLayout {
 
   std::string domain_directory(std::string_view domain) const;      // SharedDomains/c.sub/company.com
   std::string domain_settings_file(std::string_view domain) const;  // …/company.com/domain.settings
+  // Where the domain's settings and info files lie when `fast` stands above the domain:
+  // SharedDomains/fast/company.com. Empty when they lie in the domain's directory.
+  std::string domain_fast_directory(std::string_view domain) const;
   // The folder that holds the account's directory: SharedDomains/company.com/j.sub
   std::string account_parent(const AccountAddress& address) const;
   std::string account_directory(const AccountAddress& address) const;  // …/j.sub/jsmith.macnt

@@ -134,7 +134,8 @@ def accounts(base):
 def alias_target(base, domain_directory, name):
     """The account that an alias leads to: "Aliases"."""
     path = f"{domain_directory}/aliases/{xxh64(name.encode()) & 0xFF:02x}.data"
-    return (read_dictionary(base, path) or {}).get(name)
+    target = (read_dictionary(base, path) or {}).get(name)
+    return target if target is None or "@" in target else f"{target}@{domain_directory.rsplit('/', 1)[1]}"
 
 
 def find(base, account, resolve_alias=True):

@@ -1,6 +1,7 @@
 """The whole system, started as `tools/dev run` starts it, in a directory of its own and on free ports."""
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,13 +16,10 @@ READY_SECONDS = 60  # a generous bound for machines that are busy; nothing is me
 
 
 def free_port_base(count=4):
-    """A port with `count - 1` free ones behind it. Another process may take one before we do: start() then tries again."""
-    for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            base = probe.getsockname()[1]
-        if base + count > 65535:
-            continue
+    """A port with `count - 1` free ones behind it, below those that the system gives to outgoing connections. Another
+    process may take one before we do: start() then tries again."""
+    for _ in range(200):
+        base = random.randrange(10240, 32000, count)
         try:
             for port in range(base, base + count):
                 with socket.socket() as probe:
@@ -61,7 +59,7 @@ class Stack:
                 return
             error = self.process.stderr.read()
             self.process.wait()
-            if attempt == 4 or "port " not in error:
+            if attempt == 4 or ("port " not in error and "another process listens" not in error):
                 raise RuntimeError("the stack did not start: " + error)
 
     def stop(self, how=signal.SIGTERM):

@@ -121,8 +121,7 @@ TEST_F(MailfilesTest, an_mbox_holds_the_lines_that_other_programs_expect) {
       ">From here\n>>From there\n\nend\n\n");
 }
 
-TEST_F(MailfilesTest,
-       an_mbox_by_another_program_is_split_only_at_from_lines_with_a_date_after_a_blank_line) {
+TEST_F(MailfilesTest, an_mbox_by_another_program_is_split_only_at_from_lines_with_a_date_after_a_blank_line) {
   write("box",
         "From ann smith Thu Nov 24 10:11:12 CET 2016\nSubject: one\n\nFrom the start, not a separator\n"
         "\nFrom now on neither\n\nFrom bob@example.org  Fri Nov 25 01:02:03 2016 +0100\nSubject: "
@@ -144,7 +143,7 @@ TEST_F(MailfilesTest, a_file_that_is_no_mbox_is_refused_by_its_name_and_an_empty
   ASSERT_TRUE(source);
   auto item = (*source)->next();
   ASSERT_FALSE(item);
-  EXPECT_EQ(item.error().code(), Code::kDamaged);
+  EXPECT_EQ(item.error().code(), Code::kInvalidArgument);
   EXPECT_EQ(item.error().object(), path("box") + ":0");
   write("nothing", "");
   EXPECT_EQ(read_all(path("nothing"), Format::kMbox).size(), 0u);

@@ -30,7 +30,7 @@ static void print_account(Context& context, const v1::Account& account) {
        {"mailboxes", account.mailboxes()},
        {"settings_version", account.settings_version()}},
       fmt::format("{}\n  state      {}\n  messages   {} ({})\n  size       {} ({})\n  mailboxes  {}\n",
-                  account.name(), account.state(), account.messages(),
+                  account.name() + "@" + account.domain(), account.state(), account.messages(),
                   limit(account.quota_messages(), fmt::format("of {}", account.quota_messages())),
                   human_bytes(account.bytes()),
                   limit(account.quota_bytes(), "of " + human_bytes(account.quota_bytes())),
@@ -162,14 +162,15 @@ static Result<void> set_alias(Context& context, const AccountArguments& argument
 static Result<void> list_aliases(Context& context, const AccountArguments& arguments) {
   CANOPY_TRY(context.client());
   ListPrinter printer(context);
+  const std::string at_domain = "@" + arguments.domain;
   v1::ListRequest request;
   request.set_domain(arguments.domain);
   for (bool end = false; !end;) {
     CANOPY_ASSIGN(const v1::ListAliasesResponse page,
                   context.call(&wire::DirectoryStub::list_aliases, request));
     for (const v1::Alias& alias : page.aliases())
-      printer.row({{"alias", alias.name()}, {"account", alias.account()}},
-                  alias.name() + " -> " + alias.account());
+      printer.row({{"alias", alias.name() + at_domain}, {"account", alias.account()}},
+                  alias.name() + at_domain + " -> " + alias.account());
     end = page.end() || page.aliases().empty();
     if (!end) request.set_after(page.aliases(page.aliases_size() - 1).name());
   }

@@ -11,20 +11,35 @@ namespace canopy::ctl {
 
 // Batches on their way at once: enough to keep the daemon busy while answers travel.
 static constexpr int kBatchesInFlight = 8;
-static constexpr uint32_t kBatchRowsMax = 1000;
+// All batches under way end at about the same time, and only then is progress noted.
+static constexpr uint32_t kBatchRowsMax = 250;
 // A password costs the daemon a deliberately slow hash, so batches with passwords are shorter, and wait
 // longer.
-static constexpr uint32_t kPasswordBatchRowsMax = 100;
+static constexpr uint32_t kPasswordBatchRowsMax = 25;
 static constexpr Nanos kBatchTimeout = 600 * kSecond;
 static constexpr int kFailuresShown = 20;
 
 namespace {
+
+struct Counts {
+  uint64_t created = 0, existed = 0, failed = 0;
+  void add(const Counts& other) {
+    created += other.created;
+    existed += other.existed;
+    failed += other.failed;
+  }
+};
 
 struct Batch {
   uint64_t number = 0;
   v1::CreateAccountsRequest request;
   std::vector<uint64_t> lines;
   CsvReader::Place after;
+};
+
+struct Ended {
+  CsvReader::Place after;
+  Counts counts;
 };
 
 // The state of one run. Batches are taken in order and may end in any; `confirmed_` is the place up to which
@@ -45,8 +60,9 @@ class CsvCreation {
   }
   Task<void> work();
   Task<Result<void>> send(Batch batch);
-  void count(const Batch& batch, const v1::CreateAccountsResponse& response);
-  Result<void> confirm(uint64_t number, CsvReader::Place after);
+  Counts count(const Batch& batch, const v1::CreateAccountsResponse& response);
+  Result<void> save(CsvReader::Place place);
+  Result<void> confirm(uint64_t number, Ended ended);
   Task<void> run_workers();
 
   Context& context_;
@@ -59,8 +75,9 @@ class CsvCreation {
   bool resumed_ = false;
   uint64_t next_batch_ = 0;
   uint64_t next_confirmed_ = 0;
-  std::map<uint64_t, CsvReader::Place> ended_;  // batches that ended before an earlier one
-  uint64_t created_ = 0, existed_ = 0, failed_ = 0;
+  std::map<uint64_t, Ended> ended_;  // batches that ended before an earlier one
+  Counts seen_;                      // of all that have ended
+  Counts noted_;                     // of those before the place that is noted
   int working_ = 0;
   std::optional<Error> error_;  // the first that ends the run
 };
@@ -80,9 +97,10 @@ Result<CsvReader::Place> CsvCreation::starting_place() {
                 "the file has changed since the run that stopped; give --restart");
   start.offset = state.value("offset", uint64_t{0});
   start.line = state.value("line", uint64_t{1});
-  created_ = state.value("created", uint64_t{0});
-  existed_ = state.value("existed", uint64_t{0});
-  failed_ = state.value("failed", uint64_t{0});
+  noted_.created = state.value("created", uint64_t{0});
+  noted_.existed = state.value("existed", uint64_t{0});
+  noted_.failed = state.value("failed", uint64_t{0});
+  seen_ = noted_;
   resumed_ = true;
   std::cerr << "going on at line " << start.line << " (" << state_.path() << ")\n";
   return start;
@@ -125,37 +143,44 @@ Result<std::optional<Batch>> CsvCreation::take_batch() {
   return batch;
 }
 
-void CsvCreation::count(const Batch& batch, const v1::CreateAccountsResponse& response) {
+Counts CsvCreation::count(const Batch& batch, const v1::CreateAccountsResponse& response) {
+  Counts counts;
   for (int i = 0; i < response.results_size(); ++i) {
     const v1::CreateAccountResult& result = response.results(i);
     if (!result.has_error() || result.error().code() == 0) {
-      ++(result.existed() ? existed_ : created_);
+      ++(result.existed() ? counts.existed : counts.created);
       continue;
     }
-    if (++failed_ <= kFailuresShown)
+    if (seen_.failed + ++counts.failed <= kFailuresShown)
       std::cerr << "line " << batch.lines[static_cast<size_t>(i)] << ": " << batch.request.accounts(i).name()
                 << ": " << result.error().message() << " (" << result.error().name() << ")\n";
   }
+  return counts;
 }
 
-Result<void> CsvCreation::confirm(uint64_t number, CsvReader::Place after) {
-  ended_[number] = after;
+Result<void> CsvCreation::save(CsvReader::Place place) {
+  return state_.save({{"bytes", file_bytes_},
+                      {"offset", place.offset},
+                      {"line", place.line},
+                      {"created", noted_.created},
+                      {"existed", noted_.existed},
+                      {"failed", noted_.failed}});
+}
+
+Result<void> CsvCreation::confirm(uint64_t number, Ended ended) {
+  ended_[number] = ended;
   CsvReader::Place confirmed;
   bool moved = false;
   for (auto first = ended_.find(next_confirmed_); first != ended_.end();
        first = ended_.find(next_confirmed_)) {
-    confirmed = first->second;
+    confirmed = first->second.after;
+    noted_.add(first->second.counts);
     moved = true;
     ended_.erase(first);
     ++next_confirmed_;
   }
   if (!moved) return {};
-  return state_.save({{"bytes", file_bytes_},
-                      {"offset", confirmed.offset},
-                      {"line", confirmed.line},
-                      {"created", created_},
-                      {"existed", existed_},
-                      {"failed", failed_}});
+  return save(confirmed);
 }
 
 Task<Result<void>> CsvCreation::send(Batch batch) {
@@ -167,9 +192,10 @@ Task<Result<void>> CsvCreation::send(Batch batch) {
   if (response.results_size() != batch.request.accounts_size())
     co_return fail(Code::kInternal, arguments_.file,
                    "the server gave another number of results than there were rows");
-  count(batch, response);
-  progress_.update(created_ + existed_, failed_);
-  co_return confirm(batch.number, batch.after);
+  const Counts counts = count(batch, response);
+  seen_.add(counts);
+  progress_.update(seen_.created + seen_.existed, seen_.failed);
+  co_return confirm(batch.number, {batch.after, counts});
 }
 
 Task<void> CsvCreation::work() {
@@ -197,16 +223,23 @@ Result<void> CsvCreation::run() {
   CANOPY_ASSIGN(const CsvReader::Place start, starting_place());
   CANOPY_ASSIGN(CsvReader reader, CsvReader::open(arguments_.file, start));
   reader_ = std::move(reader);
+  // Before anything is sent: a run that is killed early must know that the accounts there are its own.
+  CANOPY_TRY(save(start));
   client_.run(run_workers());
   progress_.end();
   if (error_) {
-    std::cerr << "stopped; the same command goes on where it was\n";
+    if (seen_.created + seen_.existed + seen_.failed == 0 && !resumed_) {
+      state_.remove();
+    } else {
+      std::cerr << "stopped; the same command goes on where it was\n";
+    }
     return fail(*error_);
   }
   state_.remove();
-  if (failed_ > 0) context_.exit_with(kExitFailed);
-  context_.print({{"created", created_}, {"existed", existed_}, {"failed", failed_}},
-                 fmt::format("{} created, {} were there, {} failed\n", created_, existed_, failed_));
+  if (seen_.failed > 0) context_.exit_with(kExitFailed);
+  context_.print(
+      {{"created", seen_.created}, {"existed", seen_.existed}, {"failed", seen_.failed}},
+      fmt::format("{} created, {} were there, {} failed\n", seen_.created, seen_.existed, seen_.failed));
   return {};
 }
 

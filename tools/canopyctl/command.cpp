@@ -77,13 +77,11 @@ void Context::print(const Json& object, std::string_view text) const {
   }
 }
 
-ListPrinter::ListPrinter(const Context& context) : json_(context.json()) {
-  if (json_) std::cout << '[';
-}
+ListPrinter::ListPrinter(const Context& context) : json_(context.json()) {}
 
 void ListPrinter::row(const Json& object, std::string_view text) {
   if (json_) {
-    std::cout << (first_ ? "\n" : ",\n") << object.dump(-1, ' ', false, Json::error_handler_t::replace);
+    std::cout << (first_ ? "[\n" : ",\n") << object.dump(-1, ' ', false, Json::error_handler_t::replace);
   } else {
     std::cout << text << '\n';
   }
@@ -91,7 +89,7 @@ void ListPrinter::row(const Json& object, std::string_view text) {
 }
 
 void ListPrinter::end() {
-  if (json_) std::cout << (first_ ? "]\n" : "\n]\n");
+  if (json_) std::cout << (first_ ? "[]\n" : "\n]\n");
 }
 
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& description) {

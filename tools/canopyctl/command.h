@@ -16,7 +16,7 @@ namespace canopy::ctl {
 
 using Json = nlohmann::ordered_json;
 
-// Exit statuses, documented in docs/operations.md.
+// Exit statuses, documented in docs/operations/troubleshooting.md.
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;

@@ -138,7 +138,8 @@ static std::string usage_of(CLI::App* app) {
 
 static void add_options(CLI::App* app, std::string& out) {
   for (const CLI::Option* option : app->get_options()) {
-    if (option->get_positional() || option->get_name() == "--help") continue;
+    if (option->get_positional()) continue;
+    if (option->get_name() == "--help" && app->get_parent() != nullptr) continue;
     std::string names;
     for (const std::string& name : option->get_snames()) names += (names.empty() ? "-" : ", -") + name;
     for (const std::string& name : option->get_lnames()) names += (names.empty() ? "--" : ", --") + name;
@@ -184,7 +185,8 @@ static std::string man_page(CLI::App* root) {
       ".TP\n2\nThe command line is wrong.\n"
       ".TP\n3\nWhat the command is about does not exist.\n"
       ".TP\n4\nA temporary state, or no answer from the daemon; the same command may succeed later.\n"
-      ".SH ENVIRONMENT\n.TP\nCANOPY_SERVER\nWhere canopyd listens, when \\-\\-server is not given.\n";
+      ".SH ENVIRONMENT\n.TP\nCANOPY_SERVER\nWhere canopyd listens, when \\-\\-server is not given.\n"
+      ".SH SEE ALSO\n.BR canopyd (8),\n.BR canopy\\-frontend (8)\n";
   return out;
 }
 
@@ -195,7 +197,7 @@ void add_documentation_commands(CLI::App& app, Commands& commands) {
   completion->add_option("shell", *shell, "bash or zsh")
       ->required()
       ->type_name("SHELL")
-      ->check(CLI::IsMember({"bash", "zsh"}));
+      ->check(CLI::IsMember({"bash", "zsh"}).description(""));
   commands.on(completion, [root, shell](Context& context) -> Result<void> {
     const std::string script = *shell == "bash" ? bash_completion(root) : zsh_completion(root);
     context.print({{"shell", *shell}, {"script", script}}, script);

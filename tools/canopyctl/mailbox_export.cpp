@@ -109,6 +109,11 @@ Result<void> MailExport::export_mailbox(const std::string& mailbox, const std::s
 
 Result<void> MailExport::export_single(const std::string& mailbox, const std::string& path,
                                        mailfiles::Format format) {
+  // Before anything is created: a mailbox that is not there leaves no file.
+  v1::MailboxRequest source;
+  source.mutable_account()->set_name(arguments_.account);
+  source.set_mailbox(mailbox);
+  CANOPY_TRY(context_.call(&wire::MailboxesStub::status, source));
   CANOPY_ASSIGN(auto sink, mailfiles::create_sink(path, format));
   CANOPY_TRY(export_mailbox(mailbox, "", *sink));
   return sink->finish();
@@ -121,8 +126,11 @@ Result<void> MailExport::export_all(mailfiles::Format format) {
   CANOPY_ASSIGN(const v1::ListMailboxesResponse response, context_.call(&wire::MailboxesStub::list, request));
   if (format == mailfiles::Format::kMaildir) {
     CANOPY_ASSIGN(auto sink, mailfiles::create_sink(arguments_.path, format));
-    for (const v1::Mailbox& mailbox : response.mailboxes())
-      CANOPY_TRY(export_mailbox(mailbox.name(), mailbox.name() == "INBOX" ? "" : mailbox.name(), *sink));
+    for (const v1::Mailbox& mailbox : response.mailboxes()) {
+      const std::string folder = mailbox.name() == "INBOX" ? "" : mailbox.name();
+      CANOPY_TRY(sink->add_mailbox(folder));
+      CANOPY_TRY(export_mailbox(mailbox.name(), folder, *sink));
+    }
     return sink->finish();
   }
   std::error_code error;

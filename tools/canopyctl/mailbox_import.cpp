@@ -1,6 +1,7 @@
 // canopyctl mailbox import: messages of an mbox, a Maildir or .eml files into an account, in their order.
 #include <openssl/evp.h>
 
+#include <filesystem>
 #include <iostream>
 #include <set>
 
@@ -48,12 +49,16 @@ class MailImport {
   StateFile state_;
   wire::MailboxesStub mailboxes_;
   std::unique_ptr<mailfiles::MailSource> source_;
+  std::string source_path_;  // canonical
   Progress progress_{"messages"};
-  std::string salt_;           // of this run, with --again
-  std::string known_mailbox_;  // the last one that was made sure of
+  std::string salt_;             // of this run, with --again
+  std::string last_target_;      // where the message before went
+  std::string known_mailbox_;    // the last one that was made sure of
+  uint32_t known_uid_next_ = 0;  // its next UID at that time: an answer below it is of an earlier run
   uint64_t skipped_ = 0;
-  uint64_t taken_ = 0;      // read from the source, skipped ones included
-  uint64_t confirmed_ = 0;  // all up to here are in the account
+  uint64_t were_there_ = 0;  // sent again and found to be there
+  uint64_t taken_ = 0;       // read from the source, skipped ones included
+  uint64_t confirmed_ = 0;   // all up to here are in the account
   std::set<uint64_t> ended_;
   size_t in_flight_ = 0;
   uint64_t bytes_in_flight_ = 0;
@@ -65,8 +70,10 @@ class MailImport {
 // The same file into the same mailbox gives the same ids, so that what was on its way when a run was killed
 // is not there twice when the next run sends it again.
 std::string MailImport::request_id_for(const mailfiles::MailItem& item) const {
-  std::string hashed =
-      "canopyctl import\n" + salt_ + fingerprint() + "\n" + item.position + "\n" + item.content;
+  std::string_view place = item.position;  // mbox names the file, which a resumed run may call otherwise
+  if (place.starts_with(arguments_.path)) place.remove_prefix(arguments_.path.size());
+  std::string hashed = "canopyctl import\n" + salt_ + fingerprint() + "\n" + source_path_ + "\n";
+  ((hashed += place) += "\n") += item.content;
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
   EVP_Digest(hashed.data(), hashed.size(), digest, &size, EVP_sha256(), nullptr);
@@ -104,7 +111,9 @@ Task<Result<void>> MailImport::make_mailbox(const std::string& name) {
   status.mutable_account()->set_name(arguments_.account);
   status.set_mailbox(name);
   const auto found = co_await mailboxes_.status(status);
-  if (!found) {
+  if (found) {
+    known_uid_next_ = found->uid_next();
+  } else {
     if (found.error().code() != Code::kNotFound) co_return fail(found.error());
     v1::CreateMailboxRequest create;
     create.mutable_account()->set_name(arguments_.account);
@@ -112,6 +121,7 @@ Task<Result<void>> MailImport::make_mailbox(const std::string& name) {
     create.set_request_id(client_.client().new_request_id());
     // A name that is not there may still be the account that is not there; the answer says which.
     CANOPY_CO_TRY(co_await mailboxes_.create(create));
+    known_uid_next_ = 1;
   }
   known_mailbox_ = name;
   co_return Result<void>();
@@ -119,9 +129,11 @@ Task<Result<void>> MailImport::make_mailbox(const std::string& name) {
 
 Task<void> MailImport::append(v1::AppendRequest request, uint64_t number, std::string position,
                               size_t bytes) {
+  const uint32_t uid_next = known_uid_next_;
   const auto appended = co_await mailboxes_.append(request);
   if (!appended && !error_) error_ = Error(appended.error().code(), position, appended.error().message());
   if (appended) {
+    if (appended->uid() < uid_next) ++were_there_;
     Result<void> noted = confirm(number);
     if (!noted && !error_) error_ = std::move(noted).error();
   }
@@ -144,7 +156,8 @@ Task<Result<void>> MailImport::append_large(v1::AppendRequest request, const mai
     CANOPY_CO_TRY(co_await mailboxes_.upload(part));
   }
   request.set_upload_id(opened.upload_id());
-  CANOPY_CO_TRY(co_await mailboxes_.append(request));
+  CANOPY_CO_ASSIGN(const v1::AppendResponse appended, co_await mailboxes_.append(request));
+  if (appended.uid() < known_uid_next_) ++were_there_;
   co_return Result<void>();
 }
 
@@ -156,9 +169,11 @@ Task<Result<void>> MailImport::drained(size_t in_flight_max) {
 
 Task<Result<void>> MailImport::import_one(mailfiles::MailItem item) {
   const std::string target = target_of(item);
-  if (target != known_mailbox_) {
+  const bool first = target != last_target_;
+  if (first) {
     CANOPY_CO_TRY(co_await drained(0));
     CANOPY_CO_TRY(co_await make_mailbox(target));
+    last_target_ = target;
   }
   v1::AppendRequest request;
   request.mutable_account()->set_name(arguments_.account);
@@ -180,10 +195,13 @@ Task<Result<void>> MailImport::import_one(mailfiles::MailItem item) {
   ++in_flight_;
   bytes_in_flight_ += bytes;
   client_.loop().spawn(append(std::move(request), taken_, std::move(item.position), bytes));
+  // The first change of an account takes it over; what comes meanwhile could be done in any order.
+  if (first) co_return co_await drained(0);
   co_return Result<void>();
 }
 
 Task<Result<void>> MailImport::import_all() {
+  for (const std::string& mailbox : source_->mailboxes()) CANOPY_CO_TRY(co_await make_mailbox(mailbox));
   Result<void> done;
   while (done) {
     Result<std::optional<mailfiles::MailItem>> item = source_->next();
@@ -208,6 +226,9 @@ Result<void> MailImport::run() {
   } else {
     CANOPY_ASSIGN(format, mailfiles::parse_format(arguments_.format));
   }
+  std::error_code error;
+  source_path_ = std::filesystem::canonical(arguments_.path, error).string();
+  if (error) return fail_errno(error.value(), arguments_.path, "open");
   if (arguments_.again) salt_ = to_hex(client_.client().new_request_id());
   CANOPY_ASSIGN(skipped_, already_imported());
   CANOPY_ASSIGN(source_, mailfiles::open_source(arguments_.path, format));
@@ -222,14 +243,18 @@ Result<void> MailImport::run() {
   const Result<void> done = client_.run(import_all());
   progress_.end();
   if (!done) {
+    if (confirmed_ == 0) return done;
     CANOPY_TRY(state_.save({{"target", fingerprint()}, {"done", confirmed_}, {"salt", salt_}}));
     std::cerr << confirmed_ << " messages are imported; the same command goes on after them\n";
     return done;
   }
   state_.remove();
-  context_.print({{"imported", confirmed_ - skipped_}, {"earlier", skipped_}},
-                 fmt::format("{} messages imported{}\n", confirmed_ - skipped_,
-                             skipped_ == 0 ? "" : fmt::format(", {} earlier", skipped_)));
+  const uint64_t imported = confirmed_ - skipped_ - were_there_;
+  const uint64_t earlier = skipped_ + were_there_;
+  context_.print(
+      {{"imported", imported}, {"earlier", earlier}},
+      fmt::format("{} messages imported{}\n", imported,
+                  earlier == 0 ? "" : fmt::format(", {} were there from an earlier run", earlier)));
   return {};
 }
 

@@ -6,8 +6,7 @@
 
 namespace canopy::ctl {
 
-static void report(const Error& error, bool json) {
-  const std::string advice = advice_for(error);
+static void report(const Error& error, const std::string& advice, bool json) {
   if (json) {
     const Json object = {{"error",
                           {{"code", static_cast<int>(error.code())},
@@ -34,14 +33,17 @@ static int run(int argc, char** argv) {
   } catch (const CLI::Success& done) {  // --help, --version
     return app.exit(done);
   } catch (const CLI::ParseError& wrong) {
-    std::cerr << "canopyctl: " << wrong.what() << "; see canopyctl --help\n";
+    // Whether --json was parsed before the mistake is chance; that it was given is not.
+    const bool json = std::any_of(argv + 1, argv + argc,
+                                  [](const char* word) { return std::string_view(word) == "--json"; });
+    report(Error(Code::kInvalidArgument, "", wrong.what()), "see canopyctl --help", json);
     return kExitUsage;
   }
   Context context(globals);
   const Result<void> done = commands.chosen()(context);
   std::cout.flush();
   if (!done) {
-    report(done.error(), globals.json);
+    report(done.error(), advice_for(done.error()), globals.json);
     return exit_status_of(done.error());
   }
   if (!std::cout) {

@@ -131,7 +131,7 @@ static void add_making_options(const Command<PkiArguments>& command) {
   command.app->add_option("--key-type", arguments.key_kind, "p256 (default) or ed25519")->type_name("KIND");
   command.app->add_option("--days", arguments.days, "how long it is valid (default: 3650 for a CA, 825 else)")
       ->type_name("N")
-      ->check(CLI::Range(1, 36500));
+      ->check(CLI::Range(1, 36500).description(""));
 }
 
 void add_pki_commands(CLI::App& app, Commands& commands) {
@@ -144,7 +144,7 @@ void add_pki_commands(CLI::App& app, Commands& commands) {
   issue_command.app->add_option("--role", arguments.role, "frontend, mount, admin or backend")
       ->required()
       ->type_name("ROLE")
-      ->check(CLI::IsMember({"frontend", "mount", "admin", "backend"}));
+      ->check(CLI::IsMember({"frontend", "mount", "admin", "backend"}).description(""));
   issue_command.app->add_option("--name", arguments.name, "whose it is; the files are called so")
       ->required()
       ->type_name("NAME");

@@ -30,7 +30,8 @@ static Result<std::map<std::string, IndexRow>> read_index(const std::string& pat
     std::string name;
     IndexRow row;
     if (!std::getline(fields, name, '\t') || !(fields >> row.date >> row.zone_minutes >> row.system_flags))
-      return fail(Code::kDamaged, path + ":" + std::to_string(number), "not a line of a message index");
+      return fail(Code::kInvalidArgument, path + ":" + std::to_string(number),
+                  "not a line of a message index");
     std::string keyword;
     while (fields >> keyword) row.keywords.push_back(keyword);
     rows[name] = std::move(row);
@@ -119,7 +120,7 @@ class EmlSink final : public MailSink {
         "\tkeywords\n" +
             index_,
         0));
-    return sync_directory(path_);
+    return sync_file_system(path_);
   }
 
  private:

@@ -44,7 +44,7 @@ Result<std::string> read_whole_file(const std::string& path) {
   return bytes;
 }
 
-static Result<void> write_and_sync(int file, const std::string& path, std::string_view bytes, int64_t mtime) {
+static Result<void> write_all(int file, const std::string& path, std::string_view bytes, int64_t mtime) {
   while (!bytes.empty()) {
     const ssize_t put = ::write(file, bytes.data(), bytes.size());
     if (put < 0 && errno == EINTR) continue;
@@ -55,14 +55,13 @@ static Result<void> write_and_sync(int file, const std::string& path, std::strin
     const timespec times[2] = {{mtime, 0}, {mtime, 0}};
     if (::futimens(file, times) != 0) return fail_errno(errno, path, "set the time");
   }
-  if (::fsync(file) != 0) return fail_errno(errno, path, "sync");
   return {};
 }
 
 Result<void> write_new_file(const std::string& path, std::string_view bytes, int64_t mtime) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (file < 0) return fail_errno(errno, path, "create");
-  Result<void> written = write_and_sync(file, path, bytes, mtime);
+  Result<void> written = write_all(file, path, bytes, mtime);
   ::close(file);
   return written;
 }
@@ -89,10 +88,10 @@ Result<void> make_empty_directory(const std::string& path) {
   return {};
 }
 
-Result<void> sync_directory(const std::string& path) {
+Result<void> sync_file_system(const std::string& path) {
   const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory < 0) return fail_errno(errno, path, "open");
-  const int status = ::fsync(directory);
+  const int status = ::syncfs(directory);
   const int reason = errno;
   ::close(directory);
   if (status != 0) return fail_errno(reason, path, "sync");

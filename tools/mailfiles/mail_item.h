@@ -33,11 +33,13 @@ struct MailItem {
 class MailSource {
  public:
   virtual ~MailSource() = default;
-  // nullopt at the end. kDamaged names the place when a file cannot be read as what it should be.
+  // nullopt at the end. kInvalidArgument names the place when a file cannot be read as what it should be.
   virtual Result<std::optional<MailItem>> next() = 0;
   // Passes over what a former run has imported; false at the end. Cheaper than next() where the format
   // allows.
   virtual Result<bool> skip() = 0;
+  // Mailboxes of the source besides the root, those without messages too (Maildir only).
+  virtual std::vector<std::string> mailboxes() const { return {}; }
 };
 
 // Writes messages; what was put is complete and synced only after finish().
@@ -45,6 +47,8 @@ class MailSink {
  public:
   virtual ~MailSink() = default;
   virtual Result<void> put(const MailItem& item) = 0;
+  // Makes a mailbox even if no message goes into it; formats without mailboxes have nothing to do.
+  virtual Result<void> add_mailbox(const std::string&) { return {}; }
   virtual Result<void> finish() = 0;
 };
 

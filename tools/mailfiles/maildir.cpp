@@ -51,7 +51,10 @@ static Result<std::string> folder_name(std::string_view directory) {
 
 class MaildirSource final : public MailSource {
  public:
-  explicit MaildirSource(std::vector<MaildirEntry> entries) : entries_(std::move(entries)) {}
+  MaildirSource(std::vector<MaildirEntry> entries, std::vector<std::string> folders)
+      : entries_(std::move(entries)), folders_(std::move(folders)) {}
+
+  std::vector<std::string> mailboxes() const override { return folders_; }
 
   Result<std::optional<MailItem>> next() override {
     while (at_ < entries_.size()) {
@@ -100,6 +103,7 @@ class MaildirSource final : public MailSource {
   }
 
   std::vector<MaildirEntry> entries_;
+  std::vector<std::string> folders_;
   size_t at_ = 0;
   std::map<std::string, std::map<int, std::string>> keywords_;
 };
@@ -138,6 +142,7 @@ Result<std::unique_ptr<MailSource>> open_maildir(const std::string& path) {
   if (!std::filesystem::is_directory(path + "/cur", error))
     return fail(Code::kInvalidArgument, path, "not a Maildir: it has no directory cur");
   std::vector<MaildirEntry> entries;
+  std::vector<std::string> folders;
   CANOPY_TRY(list_folder(path, "", entries));
   CANOPY_ASSIGN(const auto names, sorted_entries(path));
   for (const std::string& name : names) {
@@ -146,8 +151,9 @@ Result<std::unique_ptr<MailSource>> open_maildir(const std::string& path) {
       continue;
     CANOPY_ASSIGN(const std::string folder, folder_name(name));
     CANOPY_TRY(list_folder(path + "/" + name, folder, entries));
+    folders.push_back(folder);
   }
-  return std::make_unique<MaildirSource>(std::move(entries));
+  return std::make_unique<MaildirSource>(std::move(entries), std::move(folders));
 }
 
 // ------------------------------------------------------------------------------------------------------
@@ -172,15 +178,18 @@ class MaildirSink final : public MailSink {
     return {};
   }
 
+  Result<void> add_mailbox(const std::string& mailbox) override {
+    CANOPY_TRY(folder_of(mailbox));
+    return {};
+  }
+
   Result<void> finish() override {
     for (const auto& [folder, keywords] : keywords_) {
       std::string text;
       for (size_t i = 0; i < keywords.size(); ++i) text += std::to_string(i) + " " + keywords[i] + "\n";
       if (!text.empty()) CANOPY_TRY(write_new_file(folder + "/" + kKeywordsFile, text, 0));
-      CANOPY_TRY(sync_directory(folder + "/cur"));
-      CANOPY_TRY(sync_directory(folder));
     }
-    return sync_directory(path_);
+    return sync_file_system(path_);
   }
 
  private:

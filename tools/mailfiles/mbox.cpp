@@ -171,7 +171,7 @@ class MboxSource final : public MailSource {
   Result<void> begin() {
     CANOPY_ASSIGN(const bool any, read_line());
     if (any && !parse_from_line(line()))
-      return fail(Code::kDamaged, path_ + ":0",
+      return fail(Code::kInvalidArgument, path_ + ":0",
                   "not an mbox file: it does not begin with a From line and its date");
     have_from_ = any;
     return {};

@@ -44,7 +44,8 @@ Task<void> DirectoryService::create_one(Loop& home, Semaphore::Permit, const v1:
                                         bool exist_ok, v1::CreateAccountResult* out) {
   auto made = co_await create_account(row);
   co_await home.switch_to();
-  out->set_name(row.name());
+  auto prepared = parse_address(row.name());
+  out->set_name(prepared ? prepared->to_string() : row.name());
   if (made) co_return;
   if (made.error().code() == Code::kAlreadyExists) out->set_existed(true);
   if (!out->existed() || !exist_ok) fill_error(made.error(), *out->mutable_error());
@@ -116,6 +117,14 @@ Task<Result<v1::Account>> DirectoryService::rename_account(CallContext&, const v
   Shard& shard = node_.shard_of(from);
   co_await shard.loop.switch_to();
   CANOPY_CO_TRY(co_await shard.accounts.rename(from, to));
+  shard.credentials.forget(from.to_string());
+  auto at = shard.accounts.domains().domains.find(from.domain);
+  if (at != shard.accounts.domains().domains.end()) {
+    std::shared_ptr<const Domain> domain = at->second;
+    Shard& owner = node_.shard_of(domain->slot);
+    co_await owner.loop.switch_to();
+    CANOPY_CO_TRY(co_await owner.aliases.retarget(domain, from.to_string(), to.to_string()));
+  }
   Shard& target = node_.shard_of(to);
   co_await target.loop.switch_to();
   co_return co_await describe(to);
@@ -130,17 +139,25 @@ Task<Result<v1::Empty>> DirectoryService::delete_account(CallContext&, const v1:
   co_return v1::Empty();
 }
 
+// An admin may take the password away with an empty one: nobody can log in then.
 Task<Result<v1::Empty>> DirectoryService::set_password(CallContext& call,
                                                        const v1::SetPasswordRequest& request) {
-  auto record =
-      co_await node_.workers().run(call.loop(), [&request] { return make_password(request.password()); });
-  if (!record) co_return fail(std::move(record).error());
+  std::optional<dict::Dict> password;
+  if (!request.password().empty() || call.role() == Role::kFrontend) {
+    auto record =
+        co_await node_.workers().run(call.loop(), [&request] { return make_password(request.password()); });
+    if (!record) co_return fail(std::move(record).error());
+    password = record->to_dict();
+  }
   auto found = co_await enter(node_, call, request.account(), Need::kRecord);
   if (!found) co_return fail(std::move(found).error());
-  dict::Dict password = record->to_dict();
   auto changed = co_await found->shard->accounts.change_settings(
       found->address, 0, [&password](dict::Dict& settings) -> Result<void> {
-        settings.set(kPasswordKey, std::move(password));
+        if (password) {
+          settings.set(kPasswordKey, std::move(*password));
+        } else {
+          settings.erase(kPasswordKey);
+        }
         settings.set(kSessionGenerationKey, settings.number_or(kSessionGenerationKey, 0) + 1);
         return {};
       });

@@ -1,6 +1,7 @@
 // Domains. Accounts are in directory_accounts.cpp.
 #include "daemon/wire/services/directory_service.h"
 
+#include "daemon/account/account_listing.h"
 #include "daemon/dict/dict.h"
 #include "daemon/wire/services/access.h"
 
@@ -95,15 +96,27 @@ Task<Result<v1::Domain>> DirectoryService::get_domain(CallContext&, const v1::Do
   co_return describe_domain(*domain);
 }
 
-static Task<Result<bool>> has_accounts(Shard& shard, const Domain& domain) {
-  auto page = co_await shard.store->list(domain.directory(), 0);
+static Task<Result<bool>> has_accounts(Shard& shard, std::shared_ptr<const Domain> domain) {
+  auto page = co_await canopy::list_accounts(*shard.store, domain, "", "", 1);
   if (!page) co_return fail(std::move(page).error());
-  bool any = !page->end;
-  for (const DirectoryEntry& entry : page->entries) {
-    TreeElement kind = classify_element(entry.name, true);
-    any = any || kind == TreeElement::kAccount || kind == TreeElement::kFolder || kind == TreeElement::kFast;
+  co_return !page->names.empty();
+}
+
+static std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
+
+// Settings that lie apart from the domain's directory, under a `fast` above it, move before the directory
+// does. When the daemon ends between the two, the domain still has its old name, nobody can log in, and the
+// same command goes on.
+static Task<Result<void>> move_domain(Store& store, const Domain& from, const Domain& to) {
+  std::string fast = from.layout.domain_fast_directory(from.name);
+  if (!fast.empty()) {
+    std::string fast_target = to.layout.domain_fast_directory(to.name);
+    CANOPY_CO_TRY(co_await make_directories(store, parent_of(fast_target), 0700, Durable::kYes));
+    auto moved = co_await store.rename(fast, fast_target, RenameMode::kNoReplace, Durable::kYes);
+    if (!moved && moved.error().code() != Code::kNotFound) co_return moved;  // no account was ever made
   }
-  co_return any;
+  CANOPY_CO_TRY(co_await make_directories(store, parent_of(to.directory()), 0700, Durable::kYes));
+  co_return co_await store.rename(from.directory(), to.directory(), RenameMode::kNoReplace, Durable::kYes);
 }
 
 Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1::RenameRequest& request) {
@@ -120,20 +133,14 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
       }
       std::shared_ptr<const Domain> domain = at->second;
       CANOPY_CO_ASSIGN(out, make_domain(into.tree, after, domain->settings));
-      if (domain->layout.fast_index() == 1) {
-        co_return fail(Code::kUnsupported, before, "a domain with fast index 1 cannot be renamed yet");
-      }
       // Nobody may hold an open account of the old name while its directory moves.
       for (const auto& shard_held : node.shards()) {
         co_await shard_held->loop.switch_to();
         co_await shard_held->accounts.forget_domain(before);
+        shard_held->aliases.forget_domain(domain->directory());
       }
       co_await on.loop.switch_to();
-      std::string target = out->directory();
-      CANOPY_CO_TRY(
-          co_await make_directories(*on.store, target.substr(0, target.rfind('/')), 0700, Durable::kYes));
-      CANOPY_CO_TRY(
-          co_await on.store->rename(domain->directory(), target, RenameMode::kNoReplace, Durable::kYes));
+      CANOPY_CO_TRY(co_await move_domain(*on.store, *domain, *out));
       into.domains.erase(before);
       into.domains[after] = out;
       co_return Result<void>();
@@ -152,7 +159,7 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
       auto at = into.domains.find(domain_name);
       if (at == into.domains.end()) co_return fail(Code::kNotFound, domain_name, "there is no such domain");
       std::shared_ptr<const Domain> domain = at->second;
-      auto any = co_await has_accounts(on, *domain);
+      auto any = co_await has_accounts(on, domain);
       if (!any) co_return fail(std::move(any).error());
       if (*any && !all) {
         co_return fail(Code::kNotEmpty, domain_name,
@@ -161,6 +168,7 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
       for (const auto& held : node.shards()) {
         co_await held->loop.switch_to();
         co_await held->accounts.forget_domain(domain_name);
+        held->aliases.forget_domain(domain->directory());
       }
       co_await on.loop.switch_to();
       auto staged = co_await on.files.stage_path(domain->slot);
@@ -170,8 +178,9 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
           co_await make_directories(*on.store, trash.substr(0, trash.rfind('/')), 0700, Durable::kNo));
       CANOPY_CO_TRY(
           co_await on.store->rename(domain->directory(), trash, RenameMode::kReplace, Durable::kYes));
-      on.aliases.forget_domain(domain->directory());
       into.domains.erase(domain_name);
+      std::string fast = domain->layout.domain_fast_directory(domain->name);
+      if (!fast.empty()) CANOPY_CO_TRY(co_await remove_tree(*on.store, fast));
       CANOPY_CO_TRY(co_await remove_tree(*on.store, trash));
       co_return Result<void>();
     }(node_, shard, table, name, recursive);

@@ -9,7 +9,7 @@ namespace {
 constexpr uint32_t kWatchSecondsMax = 1800;
 
 // Settings that only Canopy's own operations may change.
-constexpr std::string_view kGuardedKeys[] = {kPasswordKey, kSessionGenerationKey, kCreatedKey};
+constexpr std::string_view kGuardedKeys[] = {kPasswordKey, kSessionGenerationKey, kCreatedKey, kStateKey};
 
 v1::InfoResponse respond(const dict::Dict& dict, const dict::Version& version) {
   v1::InfoResponse out;
@@ -88,6 +88,8 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
       CANOPY_CO_TRY(expect(file.version, asked.expected_version(), domain_name));
       change(file.dict, given, asked.replace());
       CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, domain_name, file));
+      if (const dict::Value* defaults = file.dict.find(kAccountDefaultsKey))
+        CANOPY_CO_TRY(check_account_defaults(*defaults->dict()));
       if (made->layout != domain->layout) {
         co_return fail(
             Code::kUnsupported, domain_name,
@@ -116,6 +118,7 @@ Task<Result<v1::InfoResponse>> InfoService::set_defaults(const v1::SetInfoReques
       dict::VersionedDict file = into.tree.defaults;
       CANOPY_CO_TRY(expect(file.version, asked.expected_version(), "defaults"));
       change(file.dict, given, asked.replace());
+      CANOPY_CO_TRY(check_account_defaults(file.dict));
       auto version = co_await on.files.replace(0, std::string(kDefaultsFile), file.dict, file.version);
       if (!version) co_return fail(std::move(version).error());
       file.version = *version;

@@ -1,4 +1,5 @@
-// An example client of Canopy's wire protocol in Go. It dials the daemon's Unix socket and says Hello, pings, delivers a
+// An example client of Canopy's wire protocol in Go. It dials the daemon (its Unix socket, or TCP with TLS and a
+// certificate that `canopyctl pki issue --role frontend` made) and says Hello, pings, delivers a
 // message, logs in as its recipient, lists the INBOX and fetches the messages, and prints what it got.
 //
 // Everything it needs is public: a ttrpc client (github.com/containerd/ttrpc) and the messages that protoc generated
@@ -8,6 +9,8 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"flag"
 	"fmt"
 	"net"
@@ -66,8 +69,36 @@ func requestID() []byte {
 	return id
 }
 
-func run(socket, account, password, role string) error {
-	conn, err := net.Dial("unix", socket)
+// target is where the daemon listens. With address set it is TCP, and the other three are PEM files.
+type target struct {
+	socket, address, ca, cert, key string
+}
+
+func (t target) dial() (net.Conn, error) {
+	if t.address == "" {
+		return net.Dial("unix", t.socket)
+	}
+	ca, err := os.ReadFile(t.ca)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("%s holds no certificate", t.ca)
+	}
+	own, err := tls.LoadX509KeyPair(t.cert, t.key)
+	if err != nil {
+		return nil, err
+	}
+	return tls.Dial("tcp", t.address, &tls.Config{
+		RootCAs:      roots,
+		Certificates: []tls.Certificate{own},
+		MinVersion:   tls.VersionTLS13,
+	})
+}
+
+func run(to target, account, password, role string) error {
+	conn, err := to.dial()
 	if err != nil {
 		return err
 	}
@@ -174,12 +205,17 @@ func fetchAll(c canopy, user *pb.AccountRef, uids []uint32, subject string) erro
 }
 
 func main() {
-	socket := flag.String("socket", "/run/canopy/canopyd.sock", "the daemon's Unix socket")
+	var to target
+	flag.StringVar(&to.socket, "socket", "/run/canopy/canopyd.sock", "the daemon's Unix socket")
+	flag.StringVar(&to.address, "address", "", "HOST:PORT, for TLS in place of the socket")
+	flag.StringVar(&to.ca, "ca", "", "with -address: the CA that signed the daemon's certificate, in PEM")
+	flag.StringVar(&to.cert, "cert", "", "with -address: the own certificate, in PEM")
+	flag.StringVar(&to.key, "key", "", "with -address: its private key, in PEM")
 	account := flag.String("account", "", "deliver to, and log in as, this account (name@domain)")
 	password := flag.String("password", "", "the account's password")
 	role := flag.String("role", "frontend", "the role to take")
 	flag.Parse()
-	if err := run(*socket, *account, *password, *role); err != nil {
+	if err := run(to, *account, *password, *role); err != nil {
 		fmt.Fprintln(os.Stderr, "go-client:", err)
 		os.Exit(1)
 	}
