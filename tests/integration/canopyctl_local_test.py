@@ -246,6 +246,8 @@ class Documentation(unittest.TestCase):
         self.assertEqual(json.loads(as_json.stderr)["error"]["name"], "invalid-argument")
 
 
+@unittest.skipUnless(os.path.exists(os.path.join(BIN, "../tools/packaging/cmake_install.cmake")),
+                     "builds with sanitizers are not installed")
 class Install(unittest.TestCase):
     def test_cmake_installs_programs_man_pages_completions_and_units(self):
         with tempfile.TemporaryDirectory() as prefix:
