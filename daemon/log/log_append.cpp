@@ -146,6 +146,7 @@ Task<Result<void>> AccountLog::State::write_durably(std::vector<std::string_view
     co_return fenced("the lease ended before the write was answered");
   if (!preamble.empty()) {
     preamble.clear();
+    superseded.reset();
     environment.files->forget_ends(store(), directory);
   }
   slice->end = end;
@@ -166,13 +167,20 @@ Task<Result<Appended>> AccountLog::State::write_in_lane(Frame& frame) {
 }
 
 // The slice ends at its last acknowledged byte. The process remembers that, also while the account is closed,
-// until a manifest says so; a slice whose first write failed does not count at all.
+// until a manifest says so; a slice whose first write failed does not count at all. But its manifest may be
+// there, now or later, and then ends our older slices where they end now: nothing may be appended to them
+// either.
 void AccountLog::State::break_log() {
   if (is_broken) return;
   is_broken = true;
   if (!owner || !touched) return;
   const LiveSlice& slice = *set->slices.back();
   environment.files->end_slice(store(), slice.path, preamble.empty() ? slice.end : 0);
+  if (!preamble.empty() && superseded != nullptr) {
+    for (const auto& older : superseded->slices)
+      if (older->id.epoch == environment.epoch && older->id != slice.id)
+        environment.files->end_slice(store(), older->path, older->end);
+  }
   log_event(LogLevel::kWarning, "account-log-broken", directory,
             {{"slice", slice.file_name}, {"end", slice.end}});
 }

@@ -108,6 +108,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   std::string preamble;      // header and manifest frame still to be written with the first group
   bool name_durable = true;  // of the active slice in the directory
   bool touched = false;      // a write of the active slice was tried
+  std::shared_ptr<const SliceSet> superseded;  // by the preamble that is still to be written
 
   // One append() that waits.
   struct Waiting {
@@ -162,6 +163,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
     Directory found;  // listed after the creation
   };
   Task<Result<Created>> create_slice(uint32_t above);
+  Task<Result<void>> take_free_number(Created& created);
   Task<Result<void>> seal_others(Directory found, SliceId own);
   // Makes `created` the slice that is appended to. `before` is what its manifest names ahead of it.
   void begin_slice(const Created& created, std::vector<std::shared_ptr<LiveSlice>> before);

@@ -44,6 +44,7 @@ Task<Result<bool>> AccountLog::State::resume_own_slice() {
   name_durable = true;
   touched = true;
   preamble.clear();
+  superseded.reset();
   owner = true;
   co_return true;
 }
@@ -74,9 +75,24 @@ Task<Result<bool>> AccountLog::State::take_over_in_lane() {
     answered_end = newest.end;
   }
   if (changed) ++loads;
+  CANOPY_CO_TRY(co_await take_free_number(created));
   begin_slice(created, set->slices);
   log_event(LogLevel::kDebug, "account-log-taken-over", directory, {{"slice", slice_file_name(created.id)}});
   co_return changed;
+}
+
+// Our slice's number was chosen above what was loaded, but the slices that count now may have come since,
+// with the same number under another epoch. A manifest names each number once, so ours moves on; what we
+// created first has told others of our epoch, as the new slice does from here on.
+Task<Result<void>> AccountLog::State::take_free_number(Created& created) {
+  uint32_t highest = 0;
+  for (const auto& slice : set->slices) highest = std::max(highest, slice->id.number);
+  if (created.id.number > highest) co_return Result<void>();
+  const std::string first = slice_path(created.id);
+  CANOPY_CO_ASSIGN(created, co_await create_slice(highest));
+  environment.files->forget(store(), first);
+  (void)co_await store().remove(first, Durable::kNo);  // an orphan when that fails
+  co_return Result<void>();
 }
 
 Task<Result<AccountLog::State::Created>> AccountLog::State::create_slice(uint32_t above) {
@@ -154,7 +170,7 @@ void AccountLog::State::begin_slice(const Created& created, std::vector<std::sha
   next->slices = std::move(before);
   next->slices.push_back(make_slice(own));
   next->slices.back()->end = preamble.size();
-  set = std::move(next);
+  superseded = std::exchange(set, std::move(next));
   active_file = created.file;
   name_durable = false;
   touched = false;

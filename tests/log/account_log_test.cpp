@@ -202,6 +202,47 @@ TEST_F(AccountLogTest, AFailedFirstWriteOfASliceIsForgottenEvenIfItArrives) {
   third.close();
 }
 
+// The manifest that was in the failed write may lie there, and ends the older slice where it ended then.
+TEST_F(AccountLogTest, AfterAFailedFirstWriteNothingIsAppendedToTheOlderSlice) {
+  Process first(world, disk, kEpoch, true);
+  first.options.slice_bytes_max = 500;
+  ASSERT_TRUE(first.create());
+  ASSERT_TRUE(first.append(delivery(1, 600)));
+  FaultPlan lost = Process::without_unclosed({});
+  lost.lost_answer = 1;
+  lost.operations = FaultPlan::only(StoreOperation::kWrite);
+  first.store.set_plan(lost);
+  ASSERT_FALSE(first.append(delivery(2)));
+  first.store.set_plan(Process::without_unclosed({}));
+  first.close();
+  ASSERT_TRUE(first.open());
+  ASSERT_TRUE(first.append(delivery(3)));
+  first.close();
+  Process second(world, disk, kEpoch + 1, true);
+  ASSERT_TRUE(second.open());
+  EXPECT_THAT(second.account.uids(), testing::IsSupersetOf({1u, 3u}));
+  second.close();
+}
+
+TEST_F(AccountLogTest, ASliceOfASuccessorTakesANumberThatNoSliceOfItsPredecessorHas) {
+  Process first(world, disk, kEpoch, true);
+  ASSERT_TRUE(first.create());
+  ASSERT_TRUE(first.append(delivery(1)));
+  Process second(world, disk, kEpoch + 1, true), third(world, disk, kEpoch + 2, true);
+  ASSERT_TRUE(second.open());
+  ASSERT_TRUE(third.open());  // both know of the first one's slice alone
+  ASSERT_TRUE(second.append(delivery(2)));
+  ASSERT_EQ(code_of(third.append(delivery(3))), Code::kConflict);
+  ASSERT_TRUE(third.append(delivery(3)));
+  for (Process* process : {&first, &second, &third}) process->close();
+  Process next(world, disk, kEpoch + 3, true);
+  auto opened = next.open();
+  ASSERT_TRUE(opened) << opened.error().to_string();
+  EXPECT_THAT(next.account.uids(), ElementsAre(1, 2, 3));
+  expect_contents(next);
+  next.close();
+}
+
 TEST_F(AccountLogTest, AppendsRollToANewSliceWhenOneIsFull) {
   Process process(world, disk, kEpoch);
   process.options.slice_bytes_max = 600;
