@@ -6,7 +6,6 @@
 #include <list>
 #include <map>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "daemon/runtime/loop.h"
@@ -151,8 +150,9 @@ class SimLoop final : public Loop {
   std::vector<std::coroutine_handle<>> ready_;
   std::deque<std::move_only_function<void()>> posted_;
   TimerHeap timers_;
-  std::unordered_set<SimStream*> streams_;
-  std::unordered_set<SimListener*> listeners_;
+  std::vector<SimStream*>
+      streams_;  // in the order in which they were made: a seed replays what their end does
+  std::vector<SimListener*> listeners_;
 };
 
 namespace sim_detail {

@@ -120,7 +120,7 @@ void SimConnection::close_end(int end) {
 SimStream::SimStream(SimLoop& loop, std::shared_ptr<SimConnection> connection, int end)
     : loop_(loop), connection_(std::move(connection)), end_(end) {
   connection_->ends[end] = this;
-  loop_.streams_.insert(this);
+  loop_.streams_.push_back(this);
   local_ = end == 0 ? connection_->client_address : connection_->address;
   peer_ = end == 0 ? connection_->address : connection_->client_address;
 }
@@ -130,7 +130,7 @@ SimStream::~SimStream() {
   if (reading_ != nullptr) reading_->orphan();
   if (writing_ != nullptr) writing_->orphan();
   if (!dead_) connection_->close_end(end_);
-  loop_.streams_.erase(this);
+  std::erase(loop_.streams_, this);
 }
 
 void SimStream::process_died() {
@@ -250,7 +250,7 @@ SimListener::~SimListener() {
     accepting_->orphan();
   }
   if (!dead_) leave();
-  loop_.listeners_.erase(this);
+  std::erase(loop_.listeners_, this);
 }
 
 void SimListener::leave() {
@@ -297,7 +297,7 @@ Result<std::unique_ptr<Listener>> SimLoop::listen(const Address& address, const 
   if (world_.find_listener(local) != nullptr)
     return fail(Code::kBusy, local.to_string(), "another process listens there");
   auto listener = std::make_unique<SimListener>(*this, local);
-  listeners_.insert(listener.get());
+  listeners_.push_back(listener.get());
   world_.listeners_[local.to_string()] = listener.get();
   return listener;
 }

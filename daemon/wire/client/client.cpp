@@ -44,7 +44,7 @@ struct Client::Core : std::enable_shared_from_this<Client::Core> {
   Server any;
   std::map<std::string, std::unique_ptr<Server>, std::less<>> owners;  // by endpoint
   std::unordered_map<uint32_t, Server*> owner_of_slot;
-  std::unordered_map<RpcConnection*, std::weak_ptr<RpcConnection>> open;
+  std::vector<std::weak_ptr<RpcConnection>> open;
   WaitGroup running;  // attempts to connect
 
   Server& route(std::string_view account) {
@@ -135,8 +135,8 @@ Task<Result<void>> Client::Core::attempt_one(Server& server, Address address) {
                                                          options.server_name, deadline));
   }
   auto connection = RpcConnection::start(loop, std::move(stream));
-  std::erase_if(open, [](const auto& row) { return row.second.expired(); });
-  open.emplace(connection.get(), connection);
+  std::erase_if(open, [](const auto& held) { return held.expired(); });
+  open.push_back(connection);
   v1::HelloRequest request;
   request.set_client(options.name);
   request.set_version(1);
@@ -156,7 +156,7 @@ Client::Client(Loop& loop, ClientOptions options) : core_(std::make_shared<Core>
 
 Client::~Client() {
   core_->closed = true;
-  for (auto& [at, connection] : core_->open)
+  for (auto& connection : core_->open)
     if (auto held = connection.lock()) held->close();
 }
 
@@ -164,7 +164,7 @@ Task<void> Client::close() {
   auto core = core_;
   core->closed = true;
   std::vector<std::shared_ptr<RpcConnection>> connections;
-  for (auto& [at, connection] : core->open)
+  for (auto& connection : core->open)
     if (auto held = connection.lock()) connections.push_back(std::move(held));
   for (auto& connection : connections) connection->close();
   for (auto& connection : connections) co_await connection->wait_closed();
