@@ -40,7 +40,9 @@ Accounts::Accounts(LogEnvironment environment, SettingsFiles& files, AccountsOpt
       capacity_(*environment_.loop, *environment_.store, options.capacity),
       options_(with_capacity(options, capacity_)),
       domains_(std::make_shared<DomainTable>()),
-      background_(*environment_.loop) {}
+      background_(*environment_.loop) {
+  environment_.options = options_.log;
+}
 
 Accounts::~Accounts() = default;
 

@@ -21,6 +21,7 @@ struct AccountsOptions {
   Nanos idle_close = 300 * kSecond;
   CapacityOptions capacity;
   AccountOptions account;
+  AccountLogOptions log;
 };
 
 inline constexpr size_t kSweptAtOnceMax = 1024;  // accounts that one sweep looks at
