@@ -1,0 +1,94 @@
+// SimClient: one client process: the real wire client, and a program of random operations on a few accounts.
+// It asks again with the same request id until it gets an answer, or gives up for good; what it learns goes
+// into the facts.
+#pragma once
+
+#include "daemon/wire/client/stubs.h"
+#include "tests/sim/backend.h"
+#include "tests/sim/facts.h"
+
+namespace canopy::sim {
+
+template <class Resp>
+struct Answer {
+  enum class Is { kDone, kRefused, kUnknown } is = Is::kUnknown;
+  Resp response;
+  std::optional<Error> error;
+  uint64_t epoch = 0;  // of the process that gave it
+  bool done() const { return is == Is::kDone; }
+};
+
+class SimClient {
+ public:
+  SimClient(Site& site, uint32_t number, std::vector<Address> backends,
+            std::vector<std::shared_ptr<AccountFacts>> accounts);
+
+  Task<void> set_up();  // the domain and the accounts
+  Task<void> live();    // the program
+  bool ended() const { return ended_; }
+  SimLoop& loop() { return loop_; }
+  const std::string& name() const { return loop_.name(); }
+
+  // Reads all of an account from a process that owns it, whole; empty when that did not work out.
+  Task<std::optional<Seen>> look(size_t account);
+  ClientFacts& facts(size_t account) { return facts_[account]; }
+
+ private:
+  using Is = RowFact::Is;
+  AccountFacts& account(size_t index) { return *accounts_[index]; }
+  v1::AccountRef ref(size_t index) const;
+
+  // Asks until there is an answer. A refusal counts when the rightful owner of the account gave it twice.
+  template <class Req, class Resp>
+  Task<Answer<Resp>> ask(size_t account, wire::MethodInfo method, Req request, std::string what,
+                         bool may_give_up = true);
+  template <class Resp>
+  bool expect_done(const Answer<Resp>& answer, const std::string& what);
+  void reconnect();
+  uint64_t connected_epoch() const { return client_->hello().epoch(); }
+  std::string new_id() { return client_->new_request_id(); }
+  // A change that the process which answers must own the account for.
+  Task<uint64_t> barrier(size_t account);
+
+  Task<void> one_operation();
+  Task<void> deliver(size_t account);
+  Task<void> deliver_one(size_t account, std::shared_ptr<RowFact> row);
+  Task<void> append(size_t account);
+  Task<void> store_flags(size_t account);
+  Task<void> expunge(size_t account);
+  Task<void> copy(size_t account, bool move);
+  Task<void> create_mailbox(size_t account);
+  Task<void> rename_mailbox(size_t account);
+  Task<void> delete_mailbox(size_t account);
+  Task<void> count_up(size_t account, bool settings);
+  Task<void> compact(size_t account);
+  Task<void> close(size_t account);
+  Task<void> check(size_t account);
+
+  Task<Result<void>> see_mailboxes(size_t account, Seen& seen);
+  Task<Result<void>> see_contents(size_t account, SeenMailbox& box);
+  Task<Result<void>> see_dict(size_t account, v1::InfoKind kind, SeenDict& dict);
+
+  std::shared_ptr<RowFact> new_row(size_t account, std::shared_ptr<BoxFact> box);
+  // A message or mailbox of its own that nothing is known against, marked busy; null: there is none.
+  std::shared_ptr<RowFact> pick_row(size_t account);
+  std::shared_ptr<BoxFact> pick_box(size_t account, bool or_inbox);
+  // What was given up may still happen to a mailbox of that name.
+  void leave_alone(size_t account, BoxFact& box);
+  std::string new_box_name();
+  RowFact::Flags draw_flags();
+
+  Site& site_;
+  SimLoop& loop_;
+  SimRandom random_;
+  std::vector<Address> backends_;
+  std::vector<std::shared_ptr<AccountFacts>> accounts_;
+  std::vector<ClientFacts> facts_;
+  std::shared_ptr<wire::Client> client_;
+  uint32_t number_;
+  uint32_t next_token_ = 1, next_box_ = 1;
+  std::vector<bool> subscribed_;
+  bool ended_ = false;
+};
+
+}  // namespace canopy::sim

@@ -1,0 +1,285 @@
+#include "tests/sim/simulation.h"
+
+#include <algorithm>
+
+namespace canopy::sim {
+namespace {
+
+constexpr Nanos kChaosMax = 120 * kSecond;
+constexpr Nanos kCalmMax = 600 * kSecond;
+
+}  // namespace
+
+Simulation::Simulation(const Plan& plan, const SimulationOptions& options)
+    : plan_(plan),
+      world_(plan.seed, plan.network),
+      trace_(world_, options.trace),
+      chance_(world_.random().next()),
+      workers_("sim", 0, 0),
+      site_{world_,      world_.add_loop("disk"), disk_, plan_, trace_, workers_,
+            options.bug, options.trace_store},
+      addresses_{Address{Address::Kind::kUnix, "/sim/a", 0}, Address{Address::Kind::kUnix, "/sim/b", 0}} {
+  if (options.hash) trace_.hash_events();
+  for (uint32_t i = 0; i < plan_.shared_accounts; ++i) {
+    accounts_.push_back(std::make_shared<AccountFacts>(fmt::format("user{}@company.com", i), trace_));
+  }
+}
+
+Simulation::~Simulation() {
+  // First everything that runs, then what it ran on.
+  for (auto& client : clients_) world_.kill(client->loop());
+  if (admin_) world_.kill(admin_->loop());
+  for (auto& backend : backends_) world_.kill(backend->loop());
+  world_.kill(site_.outside);
+  clients_.clear();
+  admin_.reset();
+  backends_.clear();
+}
+
+Verdict Simulation::run() {
+  trace_.event("seed {}: {}", plan_.seed, plan_.to_string());
+  set_up();
+  if (trace_.violation().empty()) chaos();
+  if (trace_.violation().empty()) calm();
+  return {trace_.violation(), world_.steps(), trace_.hash(), world_.now()};
+}
+
+void Simulation::set_up() {
+  site_.calm = true;
+  start_backend();
+  admin_ = std::make_unique<SimClient>(site_, 0, addresses_, accounts_);
+  admin_->loop().spawn(admin_->set_up());
+  if (!run_until([this] { return admin_->ended(); }, 100 * kSecond))
+    trace_.violation("the tree cannot be set up");
+  site_.calm = false;
+  for (auto& backend : backends_) backend->calm_down();
+  for (uint32_t i = 1; i <= plan_.clients; ++i) {
+    clients_.push_back(std::make_unique<SimClient>(site_, i, addresses_, accounts_));
+    clients_.back()->loop().spawn(clients_.back()->live());
+  }
+}
+
+bool Simulation::all_ended() const {
+  return std::ranges::all_of(clients_, [](const auto& client) { return client->ended(); });
+}
+
+bool Simulation::run_until(const std::function<bool()>& condition, Nanos time_max) {
+  while (trace_.violation().empty()) {
+    keep_one_alive();
+    const Nanos until =
+        std::min({time_max, next_event_at_ == 0 ? kNever : next_event_at_, restart_at_, resume_at_});
+    world_.run_until(
+        [&] {
+          return condition() || !trace_.violation().empty() || power_cut_due_ ||
+                 (lacks_backend() && restart_at_ == kNever);
+        },
+        until);
+    if (power_cut_due_) power_cut();
+    if (condition()) return true;
+    if (world_.now() >= time_max) return false;
+    if (world_.now() >= resume_at_) {
+      trace_.event("{} goes on", paused_->name());
+      world_.resume(*std::exchange(paused_, nullptr));
+      resume_at_ = kNever;
+    }
+    if (next_event_at_ != 0 && world_.now() >= next_event_at_) next_event();
+  }
+  return false;
+}
+
+// ---- what happens to the processes
+
+void Simulation::chaos() {
+  next_event_at_ = world_.now() + chance_.between(0, plan_.calm_max);
+  run_until([this] { return all_ended(); }, world_.now() + kChaosMax);
+  next_event_at_ = 0;
+}
+
+std::vector<Backend*> Simulation::alive() {
+  std::vector<Backend*> out;
+  for (auto& backend : backends_)
+    if (backend->alive()) out.push_back(backend.get());
+  return out;
+}
+
+Backend* Simulation::newest() {
+  auto all = alive();
+  return all.empty() ? nullptr : all.back();
+}
+
+void Simulation::start_backend() {
+  restart_at_ = kNever;
+  Address free = addresses_[chance_.below(2)];
+  auto all = alive();
+  for (Backend* other : all) {
+    if (other->address() == free && all.size() == 1) free = addresses_[free == addresses_[0] ? 1 : 0];
+  }
+  // Two is enough: the oldest makes room.
+  if (all.size() >= 2) {
+    free = all.front()->address();
+    if (paused_ == &all.front()->loop()) {
+      paused_ = nullptr;
+      resume_at_ = kNever;
+    }
+    all.front()->kill();
+  }
+  backends_.push_back(std::make_unique<Backend>(site_, free));
+}
+
+bool Simulation::lacks_backend() {
+  Backend* now = newest();
+  if (now == nullptr) return true;
+  return paused_ == &now->loop() && plan_.shared;  // on a local store its lock keeps others out
+}
+
+void Simulation::keep_one_alive() {
+  if (!lacks_backend()) {
+    restart_at_ = kNever;
+    return;
+  }
+  if (restart_at_ == kNever) restart_at_ = world_.now() + chance_.between(0, kSecond);
+  if (world_.now() >= restart_at_) start_backend();
+}
+
+Simulation::Event Simulation::draw_event() {
+  const uint32_t weights[] = {plan_.kills,     plan_.kills,  plan_.power_cuts, plan_.power_cuts,
+                              plan_.takeovers, plan_.pauses, plan_.cuts};
+  uint64_t total = 1;
+  for (uint32_t weight : weights) total += weight;
+  uint64_t dice = chance_.below(total);
+  for (size_t i = 0; i < std::size(weights); ++i) {
+    if (dice < weights[i]) return static_cast<Event>(i);
+    dice -= weights[i];
+  }
+  return Event::kCut;
+}
+
+void Simulation::next_event() {
+  next_event_at_ = world_.now() + chance_.between(0, plan_.calm_max);
+  Backend* one = newest();
+  if (one == nullptr) return;
+  if (auto all = alive(); all.size() > 1 && chance_.one_in(2)) one = all.front();
+  switch (draw_event()) {
+    case Event::kKill: one->kill(); break;
+    case Event::kKillAtOperation: one->die_before_operation(1 + chance_.below(60), nullptr); break;
+    case Event::kPowerCut: power_cut(); break;
+    case Event::kPowerCutAtOperation: {
+      one->die_before_operation(1 + chance_.below(60), [this] {
+        for (Backend* each : alive()) each->halt_store();
+        power_cut_due_ = true;
+      });
+      break;
+    }
+    case Event::kTakeover: start_backend(); break;
+    case Event::kPause:
+      if (paused_ != nullptr) break;
+      paused_ = &one->loop();
+      trace_.event("{} is paused", one->name());
+      world_.pause(*paused_);
+      resume_at_ = world_.now() + chance_.between(50 * kMillisecond, 10 * kSecond);
+      break;
+    case Event::kCut:
+      for (auto& client : clients_) world_.cut(client->loop(), one->loop());
+      trace_.event("connections of {} are cut", one->name());
+      break;
+  }
+}
+
+void Simulation::power_cut() {
+  power_cut_due_ = false;
+  for (auto& backend : backends_) {
+    backend->halt_store();
+    backend->kill();
+  }
+  paused_ = nullptr;
+  resume_at_ = kNever;
+  const uint64_t lost = disk_.unsynced_changes();
+  disk_.crash(chance_.next());
+  trace_.event("the power failed with {} unsynced changes", lost);
+}
+
+// ---- the end: no more faults; everybody gets answers; what is read twice, with a power cut between, is the
+// same
+
+void Simulation::calm() {
+  trace_.event("calm");
+  site_.calm = true;
+  if (paused_ != nullptr) resume_at_ = world_.now();
+  for (auto& backend : backends_) backend->calm_down();
+  if (!run_until([this] { return all_ended(); }, world_.now() + kCalmMax)) {
+    trace_.violation("clients get no answers although nothing fails any more");
+  }
+  // What was given up may still be on its way.
+  run_until([] { return false; }, world_.now() + plan_.faults.late_max + 30 * kSecond);
+  std::map<size_t, Seen> first, second;
+  read_all(first);
+  if (!trace_.violation().empty()) return;
+  verify(first);
+  power_cut();
+  read_all(second);
+  if (!trace_.violation().empty()) return;
+  verify(second);
+  compare(first, second);
+}
+
+namespace {
+Task<void> look_into(SimClient& client, size_t account, std::map<size_t, Seen>& into, bool& ended) {
+  auto seen = co_await client.look(account);
+  if (seen) into[account] = std::move(*seen);
+  ended = true;
+}
+}  // namespace
+
+void Simulation::read_all(std::map<size_t, Seen>& seen) {
+  for (size_t i = 0; i < accounts_.size(); ++i) {
+    bool ended = false;
+    admin_->loop().spawn(look_into(*admin_, i, seen, ended));
+    run_until([&] { return ended; }, world_.now() + kCalmMax);
+    if (!seen.contains(i))
+      trace_.violation("{} cannot be read although nothing fails any more", accounts_[i]->name);
+  }
+}
+
+void Simulation::verify(const std::map<size_t, Seen>& seen) {
+  for (const auto& [index, account] : seen) {
+    Explained explained;
+    std::set<uint32_t> boxes{accounts_[index]->inbox->id};
+    const std::string& name = accounts_[index]->name;
+    for (auto& client : clients_) check_facts(client->facts(index), name, account, trace_, explained, boxes);
+    for (const auto& [id, box] : account.mailboxes) {
+      if (!boxes.contains(id))
+        trace_.violation("{}: nobody asked for mailbox {} (id {})", name, box.name, id);
+      for (const auto& [uid, message] : box.messages) {
+        if (!explained.contains({id, uid})) {
+          trace_.violation("{}: {} is once too often there (UID {} of {})", name, message.token, uid,
+                           box.name);
+        }
+      }
+    }
+  }
+}
+
+void Simulation::compare(const std::map<size_t, Seen>& before, const std::map<size_t, Seen>& after) {
+  for (const auto& [index, was] : before) {
+    const Seen& is = after.at(index);
+    const std::string& name = accounts_[index]->name;
+    if (was.settings != is.settings || was.info != is.info) {
+      trace_.violation("{}: settings or info changed through a power cut", name);
+    }
+    if (was.mailboxes == is.mailboxes) continue;
+    for (const auto& [id, box] : was.mailboxes) {
+      auto at = is.mailboxes.find(id);
+      if (at != is.mailboxes.end() && at->second == box) continue;
+      trace_.violation("{}: mailbox {} changed through a power cut", name, box.name);
+    }
+    trace_.violation("{}: there are other mailboxes after a power cut", name);
+  }
+}
+
+Verdict simulate(uint64_t seed, const SimulationOptions& options) {
+  const Plan plan = Plan::draw(seed);
+  Simulation simulation(plan, options);
+  return simulation.run();
+}
+
+}  // namespace canopy::sim

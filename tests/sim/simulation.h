@@ -1,0 +1,71 @@
+// Simulation: one seed: a site, its processes and clients, what happens to them, and the checks at the end.
+#pragma once
+
+#include "tests/sim/client.h"
+
+namespace canopy::sim {
+
+struct SimulationOptions {
+  Bug bug = Bug::kNone;
+  bool trace = false;
+  bool trace_store = false;
+  bool hash = false;  // of all events, for comparing runs
+};
+
+struct Verdict {
+  std::string violation;  // empty: nothing was wrong
+  uint64_t steps = 0;
+  uint64_t hash = 0;
+  Nanos took = 0;  // virtual
+};
+
+class Simulation {
+ public:
+  Simulation(const Plan& plan, const SimulationOptions& options);
+  ~Simulation();
+  Simulation(const Simulation&) = delete;
+  Verdict run();
+
+ private:
+  enum class Event { kKill, kKillAtOperation, kPowerCut, kPowerCutAtOperation, kTakeover, kPause, kCut };
+  void set_up();
+  void chaos();
+  void calm();
+  bool all_ended() const;
+  bool run_until(const std::function<bool()>& condition, Nanos time_max);
+
+  void next_event();
+  Event draw_event();
+  bool lacks_backend();
+  void keep_one_alive();
+  void start_backend();
+  void power_cut();
+  Backend* newest();  // alive; null: none is
+  std::vector<Backend*> alive();
+
+  void read_all(std::map<size_t, Seen>& seen);
+  void verify(const std::map<size_t, Seen>& seen);
+  void compare(const std::map<size_t, Seen>& before, const std::map<size_t, Seen>& after);
+
+  const Plan plan_;
+  MemoryDisk disk_;
+  SimWorld world_;
+  Trace trace_;
+  SimRandom chance_;  // of what happens to the processes
+  WorkerPool workers_;
+  Site site_;
+  std::vector<Address> addresses_;
+  std::vector<std::shared_ptr<AccountFacts>> accounts_;
+  std::vector<std::unique_ptr<Backend>> backends_;
+  std::unique_ptr<SimClient> admin_;
+  std::vector<std::unique_ptr<SimClient>> clients_;
+  Nanos next_event_at_ = 0;
+  Nanos restart_at_ = kNever;
+  Nanos resume_at_ = kNever;
+  SimLoop* paused_ = nullptr;
+  bool power_cut_due_ = false;
+};
+
+Verdict simulate(uint64_t seed, const SimulationOptions& options);
+
+}  // namespace canopy::sim
