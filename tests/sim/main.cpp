@@ -18,8 +18,8 @@ struct Options {
   uint64_t first = 1, last = 1;
   uint32_t jobs = 0;
   std::string bug;
-  uint64_t within = 0;  // with a bug: it must be found by then
   bool keep_going = false;
+  bool twice = false;
   SimulationOptions simulation;
 };
 
@@ -45,7 +45,11 @@ struct Worker {
 
 [[noreturn]] void work(const Options& options, uint64_t from, int to) {
   for (uint64_t seed = from; seed <= options.last; seed += options.jobs) {
-    const Verdict verdict = simulate(seed, options.simulation);
+    Verdict verdict = simulate(seed, options.simulation);
+    if (options.twice && verdict.violation.empty() &&
+        simulate(seed, options.simulation).hash != verdict.hash) {
+      verdict.violation = "it went another way the second time";
+    }
     Report report{seed, verdict.steps, verdict.took, {}};
     snprintf(report.violation, sizeof report.violation, "%s", verdict.violation.c_str());
     if (write(to, &report, sizeof report) != sizeof report) _exit(3);
@@ -189,6 +193,7 @@ int main(int argc, char** argv) {
   app.add_option("--bug", options.bug, "Put in a deliberate bug and succeed when it is found");
   app.add_option("--jobs", options.jobs, "Processes for --seeds; 0: one a core")->capture_default_str();
   app.add_flag("--keep-going", options.keep_going, "Go on after a failure");
+  app.add_flag("--twice", options.twice, "Run each seed twice and compare all events");
   app.add_flag("--trace", options.simulation.trace, "Print every event, and the daemon's log");
   app.add_flag("--trace-store", options.simulation.trace_store,
                "With --trace: every operation of the store, too");
@@ -221,6 +226,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "canopy-sim: --seeds is FROM-TO or a number, not %s\n", seeds.c_str());
     return 2;
   }
+  options.simulation.hash = options.twice;
   if (options.jobs == 0) options.jobs = std::max(1u, std::thread::hardware_concurrency());
   options.simulation.trace = false;
   return run_many(options);
