@@ -93,8 +93,8 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
   std::string directory = domain->layout.account_directory(address);
   auto staged = co_await files_.stage_path(slot_of(address));
   if (!staged) co_return fail(std::move(staged).error());
-  std::string trash = fmt::format("{}/{}", kTrashRoot, staged->substr(kStageRoot.size() + 1));
-  CANOPY_CO_TRY(co_await make_directories(store(), parent_of(trash), 0700, Durable::kNo));
+  // Into the stage, where a successor removes it: a late rename must not take an account that came since.
+  std::string trash = *staged;
   auto renamed = co_await store().rename(directory, trash, RenameMode::kReplace, Durable::kYes);
   if (!renamed) {
     if (renamed.error().code() == Code::kNotFound) {

@@ -6,17 +6,51 @@
 
 namespace canopy {
 
+static std::string stage_of(uint64_t epoch) { return fmt::format("{}/{}", kStageRoot, hex64(epoch)); }
+
+std::string SettingsFiles::root() const { return stage_of(epoch_); }
+
 Task<Result<dict::VersionedDict>> SettingsFiles::read(std::string path) {
+  CANOPY_CO_TRY(co_await settle(path));
   auto text = co_await read_file(store_, path, kDictBytesMax);
   if (!text) co_return fail(std::move(text).error());
   co_return dict::parse_versioned(*text, path);
 }
 
+// Create, then list: a successor makes its stage before it removes the older ones, so either it finds ours,
+// or we find its.
+Task<Result<void>> SettingsFiles::begin_stage() {
+  if (begun_) co_return Result<void>();
+  // Its name need not survive a crash: what is staged counts only once it has been renamed.
+  CANOPY_CO_TRY(co_await make_directories(store_, root(), 0700, Durable::kNo));
+  if (store_.shared()) {
+    CANOPY_CO_ASSIGN(auto stages, co_await list_all(store_, std::string(kStageRoot), kSlots * 64));
+    for (const DirectoryEntry& stage : stages) {
+      if (parse_hex64(stage.name).value_or(0) <= epoch_) continue;
+      (void)co_await store_.remove_directory(root(), Durable::kNo);
+      co_return fail(Code::kFenced, root(), "a later process has begun to serve");
+    }
+  }
+  begun_ = true;
+  co_return Result<void>();
+}
+
+// "Not found" about something staged means that a successor has removed our stage, when that is so.
+Task<Error> SettingsFiles::fenced_if_gone(Error error) {
+  if (error.code() != Code::kNotFound) co_return error;
+  auto stage = co_await store_.attributes(root());
+  if (stage || stage.error().code() != Code::kNotFound) co_return error;
+  co_return Error(Code::kFenced, root(), "a later process has begun to serve and removed it");
+}
+
 Task<Result<std::string>> SettingsFiles::stage_path(uint32_t slot) {
-  std::string directory = fmt::format("{}/{}.{}", kStageRoot, slot, hex64(epoch_));
+  CANOPY_CO_TRY(co_await begin_stage());
+  std::string directory = fmt::format("{}/{}", root(), slot);
   if (!stages_.contains(slot)) {
-    // Its name need not survive a crash: what is staged counts only once it has been renamed.
-    CANOPY_CO_TRY(co_await make_directories(store_, directory, 0700, Durable::kNo));
+    auto made = co_await store_.make_directory(directory, 0700, Durable::kNo);
+    if (!made && made.error().code() != Code::kAlreadyExists) {
+      co_return fail(co_await fenced_if_gone(std::move(made).error()));
+    }
     stages_.insert(slot);
   }
   co_return fmt::format("{}/{}.{}", directory, writer_, next_++);
@@ -28,22 +62,41 @@ Task<Result<std::string>> SettingsFiles::stage_file(uint32_t slot, std::string t
   OpenOptions options;
   options.write = options.create = options.exclusive = true;
   auto file = co_await store_.open(*path, options);
-  if (!file) co_return fail(std::move(file).error());
+  if (!file) co_return fail(co_await fenced_if_gone(std::move(file).error()));
   std::string_view piece = text;
   auto written = co_await (*file)->write(0, std::span(&piece, 1), Durable::kYes);
   if (!written) co_return fail(std::move(written).error());
   co_return *path;
 }
 
+// A rename that was not answered may have happened, or happen yet, after newer ones. Without what it renames
+// it cannot; and when it did happen, it is made durable before anybody is shown it.
+Task<Result<void>> SettingsFiles::settle(std::string path) {
+  auto undecided = undecided_.find(path);
+  if (undecided == undecided_.end()) co_return Result<void>();
+  auto gone = co_await store_.remove(std::string(undecided->second), Durable::kYes);
+  if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
+  CANOPY_CO_TRY(co_await store_.sync_directory(path.substr(0, path.rfind('/'))));
+  undecided_.erase(path);
+  co_return Result<void>();
+}
+
 Task<Result<dict::Version>> SettingsFiles::replace(uint32_t slot, std::string path, dict::Dict dict,
                                                    dict::Version before) {
+  CANOPY_CO_TRY(co_await settle(path));
   dict::VersionedDict file;
   CANOPY_CO_ASSIGN(file.version, before.next(epoch_));
   file.dict = std::move(dict);
   CANOPY_CO_ASSIGN(std::string text, dict::print_versioned(file, path));
   auto staged = co_await stage_file(slot, std::move(text));
   if (!staged) co_return fail(std::move(staged).error());
-  CANOPY_CO_TRY(co_await store_.rename(*staged, path, RenameMode::kReplace, Durable::kYes));
+  undecided_[path] = *staged;
+  auto renamed = co_await store_.rename(*staged, path, RenameMode::kReplace, Durable::kYes);
+  if (!renamed) {
+    (void)co_await settle(path);  // again before the next use when it fails
+    co_return fail(co_await fenced_if_gone(std::move(renamed).error()));
+  }
+  undecided_.erase(path);
   if (lease_held_ && !lease_held_()) {
     co_return fail(Code::kFenced, path, "the lease ended before the replacement was answered");
   }
@@ -74,19 +127,27 @@ Task<Result<void>> remove_tree(Store& store, std::string path) {
   co_return Result<void>();
 }
 
-Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch) {
-  uint32_t removed = 0;
-  auto listed = co_await list_all(store, std::string(kStageRoot), kSlots * 64);
-  if (!listed) {
-    if (listed.error().code() == Code::kNotFound) co_return removed;
-    co_return fail(std::move(listed).error());
+// Until nobody puts anything into it any more: its process may not know yet that it is over.
+static Task<Result<void>> remove_stage(Store& store, std::string path) {
+  constexpr int kAttemptsMax = 100;
+  Result<void> gone;
+  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    gone = co_await remove_tree(store, path);
+    if (gone || gone.error().code() != Code::kNotEmpty) co_return gone;
   }
-  for (const DirectoryEntry& entry : *listed) {
-    size_t dot = entry.name.find('.');
-    auto of =
-        dot == std::string::npos ? std::nullopt : parse_hex64(std::string_view(entry.name).substr(dot + 1));
-    if (of && *of >= epoch) continue;
-    CANOPY_CO_TRY(co_await remove_tree(store, fmt::format("{}/{}", kStageRoot, entry.name)));
+  co_return gone;
+}
+
+Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch) {
+  CANOPY_CO_TRY(co_await make_directories(store, stage_of(epoch), 0700, Durable::kYes));
+  uint32_t removed = 0;
+  CANOPY_CO_ASSIGN(auto listed, co_await list_all(store, std::string(kStageRoot), kSlots * 64));
+  for (const DirectoryEntry& entry : listed) {
+    auto of = parse_hex64(entry.name);
+    if (of && *of > epoch)
+      co_return fail(Code::kFenced, stage_of(epoch), "a later process has begun to serve");
+    if (of && *of == epoch) continue;
+    CANOPY_CO_TRY(co_await remove_stage(store, fmt::format("{}/{}", kStageRoot, entry.name)));
     ++removed;
   }
   co_return removed;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 
@@ -31,11 +32,13 @@ class SettingsFiles {
   // kNotFound when it is absent, kDamaged when it does not parse.
   Task<Result<dict::VersionedDict>> read(std::string path);
   // Replaces (or makes) the file by `dict` under the next version after `before`; durable. Answers the new
-  // version. The directory must exist.
+  // version. The directory must exist. kFenced: a process with a higher epoch has removed our stage. After
+  // another error either file may be there; before it is read or replaced again it is made sure that the
+  // rename, should it still be on its way, finds nothing to rename.
   Task<Result<dict::Version>> replace(uint32_t slot, std::string path, dict::Dict dict, dict::Version before);
 
   // A name in the slot's stage directory that nobody has used: for things that are made ready before they
-  // appear.
+  // appear, or that disappear. kFenced as above.
   Task<Result<std::string>> stage_path(uint32_t slot);
   // Writes a durable file in the stage and answers its path.
   Task<Result<std::string>> stage_file(uint32_t slot, std::string text);
@@ -45,12 +48,20 @@ class SettingsFiles {
   const uint64_t epoch_;
   const uint32_t writer_;
   const std::function<bool()> lease_held_;
+  std::string root() const;
+  Task<Result<void>> begin_stage();
+  Task<Error> fenced_if_gone(Error error);
+  Task<Result<void>> settle(std::string path);
+
   uint64_t next_ = 1;
+  bool begun_ = false;         // our stage was made; never again, as a successor removes it
   std::set<uint32_t> stages_;  // slots whose directory is there
+  std::map<std::string, std::string> undecided_;  // by target: what was staged for a rename without an answer
 };
 
-// At start: removes what processes with a lower epoch staged, so that a late rename of theirs finds nothing.
-// Answers how many directories went.
+// At start, on a shared store: removes what processes with a lower epoch staged, so that a late rename of
+// theirs finds nothing; our own stage, made first, tells them of our epoch. Answers how many directories
+// went.
 Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch);
 // Removes a directory with all that is in it; absent is fine.
 Task<Result<void>> remove_tree(Store& store, std::string path);

@@ -160,7 +160,7 @@ Task<Result<StoreMarker>> check_marker(Store& store, std::string id, std::string
 }
 
 std::string stage_path(uint32_t slot, uint64_t epoch) {
-  return fmt::format("{}/{}.{}", kStoreStagePath, slot, hex64(epoch));
+  return fmt::format("{}/{}/{}", kStoreStagePath, hex64(epoch), slot);
 }
 
 }  // namespace canopy

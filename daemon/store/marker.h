@@ -42,7 +42,7 @@ Task<Result<StoreMarker>> create_marker(Store& store, Loop& loop, std::string na
 // store's own error. Creates nothing.
 Task<Result<StoreMarker>> check_marker(Store& store, std::string id, std::string name);
 
-// ".canopy/stage/SLOT.EPOCH" (decimal, 16 hexadecimal digits): where the slot's owner prepares replacements.
+// ".canopy/stage/EPOCH/SLOT" (16 hexadecimal digits, decimal): where the slot's owner prepares replacements.
 std::string stage_path(uint32_t slot, uint64_t epoch);
 
 }  // namespace canopy

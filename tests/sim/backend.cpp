@@ -1,5 +1,6 @@
 #include "tests/sim/backend.h"
 
+#include "daemon/account/older_stages.h"
 #include "daemon/store/marker.h"
 #include "daemon/tree/layout.h"
 
@@ -28,7 +29,7 @@ Backend::Backend(Site& site, Address address)
       inner_(&site.outside, site.disk, {.name = std::string(kStore), .shared = site.plan.shared}),
       store_(std::make_unique<FaultyStore>(inner_, loop_, faults_of(site), site.world.random().next(),
                                            &site.outside)),
-      heartbeat_(loop_, *store_, loop_.name()) {
+      heartbeat_(loop_, *store_, loop_.name(), lease_) {
   faulty_ = static_cast<FaultyStore*>(store_.get());
   faulty_->on_operation([this](uint64_t index, StoreOperation operation, std::string_view object) {
     before_operation(index, operation, object);
@@ -93,8 +94,7 @@ Task<Result<void>> Backend::start() {
   epoch_ = epoch_of(*generation);
   site_.highest_epoch = std::max(site_.highest_epoch, epoch_);
   store_ = with_bug(site_.bug, std::move(store_), epoch_);
-  auto stale = co_await remove_older_stages(*store_, epoch_);
-  if (!stale) co_return fail(std::move(stale).error());
+  CANOPY_CO_ASSIGN(auto trash, co_await retire_older_stages(*store_, epoch_));
   build_node();
   CANOPY_CO_TRY(co_await node_->start());
   auto listener = loop_.listen(address_, {});
@@ -102,6 +102,7 @@ Task<Result<void>> Backend::start() {
   server_->serve(std::move(*listener));
   loop_.spawn(beat_on(*this));
   loop_.spawn(sweep_on(*this));
+  loop_.spawn(empty_trash(*node_->shards().front()->store, std::move(trash)));
   co_return Result<void>();
 }
 

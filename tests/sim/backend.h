@@ -71,6 +71,7 @@ class Backend {
   MemoryStore inner_;  // outlives the process: what it asked for may still happen
   FaultyStore* faulty_ = nullptr;
   std::unique_ptr<Store> store_;  // until the node takes it
+  Lease lease_;                   // renewed by the heartbeat and asked by nobody: see simulator.md
   Heartbeat heartbeat_;
   uint64_t epoch_ = 0;
   bool serving_ = false;

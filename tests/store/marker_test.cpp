@@ -157,7 +157,7 @@ TEST_F(Marker, ACrashWhileAStoreIsMadeLeavesNoMarkerOrAWholeOne) {
 }
 
 TEST(StagePath, NamesSlotAndEpoch) {
-  EXPECT_EQ(stage_path(7, 0x100000005), ".canopy/stage/7.0000000100000005");
+  EXPECT_EQ(stage_path(7, 0x100000005), ".canopy/stage/0000000100000005/7");
 }
 
 }  // namespace

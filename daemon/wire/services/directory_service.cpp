@@ -173,9 +173,7 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
       co_await on.loop.switch_to();
       auto staged = co_await on.files.stage_path(domain->slot);
       if (!staged) co_return fail(std::move(staged).error());
-      std::string trash = fmt::format("{}/{}", kTrashRoot, staged->substr(kStageRoot.size() + 1));
-      CANOPY_CO_TRY(
-          co_await make_directories(*on.store, trash.substr(0, trash.rfind('/')), 0700, Durable::kNo));
+      std::string trash = *staged;
       CANOPY_CO_TRY(
           co_await on.store->rename(domain->directory(), trash, RenameMode::kReplace, Durable::kYes));
       into.domains.erase(domain_name);
