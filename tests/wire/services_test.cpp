@@ -550,6 +550,8 @@ TEST_F(ServicesTest, ACheckNamesDamageByFileAndOffsetAndARepairSaysWhatItMended)
   check.set_repair(false);
   EXPECT_EQ(run(StoresStub(*admin).check(check))->damages_size(), 0);
   EXPECT_EQ(list(*admin, named(kUser))->messages_size(), 2);
+  // Files move once nobody reads them any more; a close waits for that.
+  ASSERT_TRUE(run(ClusterStub(*admin).close_account(named(kUser))));
   EXPECT_TRUE(std::filesystem::exists(account + "damaged/" + slice));
 }
 
