@@ -45,8 +45,16 @@ TEST_F(RepairTest, AMessageThatIsDamagedIsNamedLostAndExpungedAndAllOthersStay) 
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kDamaged);
 
+  // Moving the slice takes its time: it must not be taken for one that a crash left.
+  FaultPlan slow = Backend::quiet();
+  slow.delay = 1;
+  slow.delay_max = 200 * kMillisecond;
+  slow.operations =
+      FaultPlan::only(StoreOperation::kRename) | FaultPlan::only(StoreOperation::kMakeDirectory);
+  backend.store.set_plan(slow);
   auto repaired = backend.run(backend.account->repair());
   ASSERT_TRUE(repaired) << repaired.error().to_string();
+  backend.store.set_plan(Backend::quiet());
   EXPECT_THAT(repaired->lost, testing::ElementsAre(LostMessage{1, 3}));
   world.run_for(kSecond);
   EXPECT_THAT(names(std::string(kDirectory) + "/damaged"), testing::ElementsAre(slice));
