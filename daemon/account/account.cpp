@@ -261,9 +261,7 @@ Task<Result<void>> Account::write_checkpoint() {
   co_return co_await log_->write_checkpoint(std::move(covered), std::move(payload));
 }
 
-Task<Result<void>> Account::compact() {
-  Operation operation(*this);
-  if (log_ == nullptr) co_return Result<void>();
+Task<Result<CompactionReport>> Account::compact_with(CompactionRequest request) {
   auto hold = co_await enter_alone();
   if (!hold) co_return fail(std::move(hold).error());
   if (compaction_ != nullptr) co_return fail(Code::kBusy, name_, "a compaction is under way");
@@ -271,15 +269,42 @@ Task<Result<void>> Account::compact() {
   // point.
   if (uploads_open_ > 0) co_return fail(Code::kBusy, name_, "an upload is under way");
   AccountCompaction source(*this, std::move(*hold));
-  auto report = co_await log_->compact(source, CompactionRequest{});
-  if (!report) co_return fail(std::move(report).error());
+  auto report = co_await log_->compact(source, std::move(request));
+  if (!report) co_return report;
   log_event(
       LogLevel::kInfo, "compacted", name_,
       {{"slices", report->slices_dropped}, {"before", report->bytes_before}, {"after", report->bytes_after}});
+  co_return report;
+}
+
+Task<Result<void>> Account::compact() {
+  Operation operation(*this);
+  if (log_ == nullptr) co_return Result<void>();
+  auto report = co_await compact_with(CompactionRequest{});
+  if (!report) co_return fail(std::move(report).error());
   // What crashes left goes as well. It harms nobody but takes room.
   auto orphans = co_await log_->remove_orphans();
   if (!orphans) co_return fail(std::move(orphans).error());
   co_return co_await write_checkpoint();
+}
+
+Task<Result<Account::Repair>> Account::repair() {
+  Operation operation(*this);
+  Repair repair;
+  if (log_ == nullptr) co_return repair;
+  CompactionRequest request;
+  request.set_damaged_aside = true;
+  auto report = co_await compact_with(std::move(request));
+  if (!report) co_return fail(std::move(report).error());
+  repair.lost = std::move(report->lost);
+  for (const LostMessage& lost : repair.lost) {
+    auto gone = co_await expunge(lost.mailbox_id, {{lost.uid, lost.uid}}, false, RequestId{});
+    if (!gone && gone.error().code() != Code::kNotFound) co_return fail(std::move(gone).error());
+  }
+  CANOPY_CO_ASSIGN(repair.files_removed, co_await log_->remove_orphans());
+  auto saved = co_await write_checkpoint();
+  if (!saved) co_return fail(std::move(saved).error());
+  co_return repair;
 }
 
 Task<Result<CheckReport>> Account::check() {

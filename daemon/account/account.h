@@ -17,6 +17,7 @@
 #include "daemon/account/account_state.h"
 #include "daemon/account/lane.h"
 #include "daemon/log/account_log.h"
+#include "daemon/log/compaction.h"
 #include "daemon/runtime/sync.h"
 #include "daemon/store/capacity.h"
 
@@ -119,6 +120,14 @@ class Account : public std::enable_shared_from_this<Account> {
 
   Task<Result<void>> compact();
   Task<Result<CheckReport>> check();
+  // After check() has found damage: writes what is sound anew, sets damaged slices apart in `damaged/` of the
+  // account's directory, expunges messages whose content is lost, and removes what crashes left. kBusy while
+  // an upload or a compaction is under way.
+  struct Repair {
+    std::vector<LostMessage> lost;
+    uint32_t files_removed = 0;  // left by crashes
+  };
+  Task<Result<Repair>> repair();
   std::vector<SliceInfo> slices() const;
   const std::vector<Damage>& damages() const;
 
@@ -159,6 +168,7 @@ class Account : public std::enable_shared_from_this<Account> {
   bool garbage_is_due() const;
   static Task<void> maintain_later(std::shared_ptr<Account> self);
   Task<Result<void>> write_checkpoint();
+  Task<Result<CompactionReport>> compact_with(CompactionRequest request);
 
   LogEnvironment environment_;
   const std::string name_;

@@ -67,6 +67,13 @@ class Accounts {
   Task<Result<dict::VersionedDict>> info(AccountAddress address);
   Task<Result<dict::Version>> change_info(AccountAddress address, uint64_t expected_version, Change change);
 
+  // Repair of a settings or info file that does not parse: it stays under another name in `damaged/` of the
+  // account's directory. Settings begin anew with the account disabled and its sessions ended (an
+  // administrator sets a password and resumes it; mail is taken meanwhile), info begins empty.
+  // kInvalidArgument when the file is sound.
+  Task<Result<void>> replace_damaged_settings(AccountAddress address);
+  Task<Result<void>> replace_damaged_info(AccountAddress address);
+
   // Waits until something changes in the account (true), or the deadline. Holds no open account meanwhile,
   // and does not count as using it.
   Task<bool> wait_for_change(AccountAddress address, Nanos deadline);
@@ -118,6 +125,7 @@ class Accounts {
   Result<std::shared_ptr<const Domain>> domain_of(const AccountAddress& address) const;
   Task<Result<std::shared_ptr<const AccountSettings>>> load_settings(EntryRef entry, AccountAddress address);
   Task<Result<dict::VersionedDict>> load_info(EntryRef entry, AccountAddress address);
+  Task<Result<void>> set_aside(const std::string& path, const std::string& directory);
   Task<Result<void>> check_absent(const std::string& directory, const AccountAddress& address);
   Task<Result<void>> copy_apart(const Domain& from_domain, const AccountAddress& from,
                                 const Domain& to_domain, const AccountAddress& to);

@@ -97,6 +97,7 @@ Task<Result<std::vector<std::string>>> AccountLog::State::list_orphans() {
 Task<Result<uint32_t>> AccountLog::State::remove_orphans() {
   if (!owner)
     co_return fail(Code::kInvalidArgument, directory, "only who took the account over removes files");
+  co_await graveyard->wait();  // what is on its way to `damaged/` is no orphan
   auto guard = co_await lane.lock();
   if (compacting) co_return fail(Code::kBusy, directory, "the account is being compacted");
   if (is_broken || is_fenced)

@@ -1,6 +1,7 @@
 // A server and its clients for tests, in the simulator (two processes, virtual time) or on a real loop.
 #pragma once
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 

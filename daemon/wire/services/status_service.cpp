@@ -56,47 +56,88 @@ Task<Result<v1::ListStoresResponse>> StatusService::list_stores(CallContext&, co
   co_return out;
 }
 
-Task<Result<void>> StatusService::check_account(AccountAddress address, v1::CheckResponse& out) {
+namespace {
+
+v1::Damage* add_damage(v1::CheckResponse& out, const AccountAddress& address, std::string file,
+                       uint64_t offset, uint64_t length, std::string what) {
+  v1::Damage* damage = out.add_damages();
+  damage->set_file(std::move(file));
+  damage->set_offset(offset);
+  damage->set_length(length);
+  damage->set_what(std::move(what));
+  damage->set_account(address.to_string());
+  return damage;
+}
+
+}  // namespace
+
+Task<Result<void>> StatusService::check_account(AccountAddress address, bool repair, v1::CheckResponse& out) {
   Shard& shard = node_.shard_of(address);
   co_await shard.loop.switch_to();
-  auto report_damage = [&](std::string file, uint64_t offset, uint64_t length, std::string what) {
-    v1::Damage* damage = out.add_damages();
-    damage->set_file(std::move(file));
-    damage->set_offset(offset);
-    damage->set_length(length);
-    damage->set_what(std::move(what));
-    damage->set_account(address.to_string());
-  };
-  const Domain* domain = shard.accounts.domains().find(address.domain);
-  if (domain == nullptr) co_return Result<void>();
-  std::string directory = domain->layout.account_directory(address);
-  std::string settings_file = domain->layout.settings_file(address);
+  const Domain* found = shard.accounts.domains().find(address.domain);
+  if (found == nullptr) co_return Result<void>();
+  const TreeLayout layout = found->layout;
   out.set_accounts(out.accounts() + 1);
   auto settings = co_await shard.accounts.settings(address);
   if (!settings) {
-    if (settings.error().code() == Code::kNotFound) co_return Result<void>();  // removed meanwhile
-    if (settings.error().code() != Code::kDamaged && settings.error().code() != Code::kInvalidArgument) {
-      co_return fail(std::move(settings).error());
-    }
-    report_damage(settings_file, 0, 0, settings.error().message());
-    co_return Result<void>();
+    const Code code = settings.error().code();
+    if (code == Code::kNotFound) co_return Result<void>();  // removed meanwhile
+    if (code != Code::kDamaged && code != Code::kInvalidArgument) co_return fail(std::move(settings).error());
+    v1::Damage* damage =
+        add_damage(out, address, layout.settings_file(address), 0, 0, settings.error().message());
+    // A value that breaks a rule is for its administrator to mend; what does not parse cannot be.
+    if (!repair || code != Code::kDamaged) co_return Result<void>();
+    CANOPY_CO_TRY(co_await shard.accounts.replace_damaged_settings(address));
+    damage->set_repaired(true);
   }
   auto info = co_await shard.accounts.info(address);
-  if (!info) report_damage(domain->layout.info_file(address), 0, 0, info.error().message());
+  if (!info) {
+    if (info.error().code() != Code::kDamaged) co_return fail(std::move(info).error());
+    v1::Damage* damage = add_damage(out, address, layout.info_file(address), 0, 0, info.error().message());
+    if (repair) {
+      CANOPY_CO_TRY(co_await shard.accounts.replace_damaged_info(address));
+      damage->set_repaired(true);
+    }
+  }
+  co_return co_await check_log(shard, address, repair, out);
+}
+
+Task<Result<void>> StatusService::check_log(Shard& shard, AccountAddress address, bool repair,
+                                            v1::CheckResponse& out) {
+  auto settings = co_await shard.accounts.settings(address);
+  if (!settings) co_return fail(std::move(settings).error());
   auto account = co_await shard.accounts.open(address, Accounts::For::kRecord);
   if (!account) {
     if (account.error().code() != Code::kDamaged) co_return fail(std::move(account).error());
-    report_damage(directory, 0, 0, account.error().message());
+    add_damage(out, address, account.error().object(), 0, 0, account.error().message());
     co_return Result<void>();
   }
   auto report = co_await (*account)->check();
   if (!report) co_return fail(std::move(report).error());
+  const std::string directory = (*account)->directory();
+  std::vector<v1::Damage*> found;
   for (const Damage& damage : report->damages) {
-    report_damage(directory + "/" + damage.file, damage.offset, damage.length, damage.what);
+    found.push_back(
+        add_damage(out, address, directory + "/" + damage.file, damage.offset, damage.length, damage.what));
   }
   CANOPY_CO_TRY(co_await check_catalog_summaries(node_, shard, *account, out));
   out.set_files(out.files() + (*account)->slices().size() + 1);
   out.set_bytes(out.bytes() + report->bytes_verified);
+  // The files of a suspended account are in other hands.
+  const bool mend = repair && (*settings)->use != AccountUse::kSuspended;
+  if (!mend || (found.empty() && report->orphans.empty())) co_return Result<void>();
+  auto repaired = co_await (*account)->repair();
+  if (!repaired) {
+    if (repaired.error().code() == Code::kBusy)
+      co_return Result<void>();  // not repaired this time: the answer says so
+    co_return fail(std::move(repaired).error());
+  }
+  for (v1::Damage* damage : found) damage->set_repaired(true);
+  for (const LostMessage& lost : repaired->lost) {
+    add_damage(out, address, directory, 0, 0,
+               fmt::format("message UID {} of mailbox {} lay in it and is lost", lost.uid, lost.mailbox_id))
+        ->set_repaired(true);
+  }
   co_return Result<void>();
 }
 
@@ -107,7 +148,7 @@ Task<Result<v1::CheckResponse>> StatusService::check(CallContext& call, const v1
     CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.scope()));
     auto found = co_await node_.find(address);
     if (!found && found.error().code() == Code::kNotFound) co_return fail(std::move(found).error());
-    CANOPY_CO_TRY(co_await check_account(found ? found->address : address, out));
+    CANOPY_CO_TRY(co_await check_account(found ? found->address : address, request.repair(), out));
     out.set_end(true);
     co_return out;
   }
@@ -126,7 +167,7 @@ Task<Result<v1::CheckResponse>> StatusService::check(CallContext& call, const v1
     auto page = co_await node_.list_accounts(at->first, after, "", kCheckedAtOnce);
     if (!page) co_return fail(std::move(page).error());
     for (const std::string& name : page->names) {
-      CANOPY_CO_TRY(co_await check_account(AccountAddress{name, at->first}, out));
+      CANOPY_CO_TRY(co_await check_account(AccountAddress{name, at->first}, request.repair(), out));
       out.set_cursor(at->first + "/" + name);
     }
     if (!page->names.empty()) co_return out;

@@ -1,0 +1,54 @@
+// Settings and info files that do not parse: kept under another name, and begun anew.
+#include "daemon/account/accounts.h"
+#include "daemon/base/bytes.h"
+#include "daemon/base/log.h"
+
+namespace canopy {
+
+// A second name in `damaged/`; the file's own name stays until it is replaced.
+Task<Result<void>> Accounts::set_aside(const std::string& path, const std::string& directory) {
+  std::string aside = directory + "/damaged";
+  CANOPY_CO_TRY(co_await make_directories(store(), aside, 0700, Durable::kYes));
+  std::string name = fmt::format("{}.{}", path.substr(path.rfind('/') + 1), hex64(loop().random()));
+  CANOPY_CO_TRY(co_await store().link(path, aside + "/" + name, Durable::kYes));
+  log_event(LogLevel::kWarning, "damaged-file-set-aside", path, {{"kept", aside + "/" + name}});
+  co_return Result<void>();
+}
+
+Task<Result<void>> Accounts::replace_damaged_settings(AccountAddress address) {
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  EntryRef held = entry(address);
+  auto gate = co_await held->gate.lock();
+  auto guard = co_await held->settings_gate.lock();
+  std::string path = domain->layout.settings_file(address);
+  auto read = co_await files_.read(path);
+  if (read) co_return fail(Code::kInvalidArgument, path, "the file is sound");
+  if (read.error().code() != Code::kDamaged) co_return fail(std::move(read).error());
+  CANOPY_CO_TRY(co_await set_aside(path, domain->layout.account_directory(address)));
+  dict::Dict fresh;
+  fresh.set(kStateKey, account_use_name(AccountUse::kDisabled));
+  fresh.set(kSessionGenerationKey, loop().wall_clock_ns() / kSecond);  // above any that was counted up
+  auto version = co_await files_.replace(slot_of(address), path, std::move(fresh), dict::Version{});
+  held->settings = nullptr;
+  co_await close_entry(held);
+  held->changed.wake_all();
+  if (!version) co_return fail(std::move(version).error());
+  co_return Result<void>();
+}
+
+Task<Result<void>> Accounts::replace_damaged_info(AccountAddress address) {
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  EntryRef held = entry(address);
+  auto guard = co_await held->settings_gate.lock();
+  std::string path = domain->layout.info_file(address);
+  auto read = co_await files_.read(path);
+  if (read) co_return fail(Code::kInvalidArgument, path, "the file is sound");
+  if (read.error().code() != Code::kDamaged) co_return fail(std::move(read).error());
+  CANOPY_CO_TRY(co_await set_aside(path, domain->layout.account_directory(address)));
+  held->info.reset();
+  auto version = co_await files_.replace(slot_of(address), path, dict::Dict{}, dict::Version{});
+  if (!version) co_return fail(std::move(version).error());
+  co_return Result<void>();
+}
+
+}  // namespace canopy
