@@ -106,7 +106,7 @@ TEST_F(AccountsTest, SettingsAreReplacedWholeUnderRisingVersionsFromAStage) {
   EXPECT_EQ(code_of(change("a@company.com", "State", "asleep")), Code::kInvalidArgument);
   // The stage holds nothing that was renamed away, and is this slot's and epoch's.
   std::string stage =
-      fmt::format(".canopy/stage/{}.{:016x}", slot_of(*parse_address("a@company.com")), kEpoch);
+      fmt::format(".canopy/stage/{:016x}/{}", kEpoch, slot_of(*parse_address("a@company.com")));
   ASSERT_TRUE(exists(stage));
   EXPECT_TRUE(disk.list(stage, 0)->entries.empty());
   start({});
