@@ -31,7 +31,7 @@ std::string without_nul(std::string_view raw) {
   return out;
 }
 
-std::string lower(std::string text) {
+std::string lowered_text(std::string text) {
   for (char& c : text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
@@ -43,7 +43,7 @@ MimeParameters parameters_of(GMimeParamList* list) {
   int count = list == nullptr ? 0 : g_mime_param_list_length(list);
   for (int i = 0; i < count; ++i) {
     GMimeParam* parameter = g_mime_param_list_get_parameter_at(list, i);
-    std::string name = lower(text_of(g_mime_param_get_name(parameter)));
+    std::string name = lowered_text(text_of(g_mime_param_get_name(parameter)));
     if (!name.empty()) out.emplace_back(std::move(name), text_of(g_mime_param_get_value(parameter)));
   }
   return out;
@@ -120,7 +120,7 @@ MimeValue decode_content_type(std::string_view raw) {
   std::string top = text_of(g_mime_content_type_get_media_type(type.get()));
   std::string sub = text_of(g_mime_content_type_get_media_subtype(type.get()));
   if (top.empty() || sub.empty()) return out;
-  out.value = lower(top + "/" + sub);
+  out.value = lowered_text(top + "/" + sub);
   out.parameters = parameters_of(g_mime_content_type_get_parameters(type.get()));
   return out;
 }
@@ -132,7 +132,7 @@ MimeValue decode_disposition(std::string_view raw) {
   if (clean_text(text).empty()) return out;
   Owned<GMimeContentDisposition> disposition(g_mime_content_disposition_parse(nullptr, text.c_str()));
   if (!disposition) return out;
-  out.value = lower(text_of(g_mime_content_disposition_get_disposition(disposition.get())));
+  out.value = lowered_text(text_of(g_mime_content_disposition_get_disposition(disposition.get())));
   out.parameters = parameters_of(g_mime_content_disposition_get_parameters(disposition.get()));
   return out;
 }
