@@ -154,7 +154,8 @@ class AccountLog {
   // Frames that nobody had seen are applied to the sink first; when another manifest than the loaded one
   // turns out to count, the sink is reset and loaded anew. Answers true when the sink changed: whatever was
   // planned before must be planned again. kFenced: a higher epoch was here; for good. Other errors leave the
-  // log readable; the next call tries again.
+  // log readable, and the next call tries again, except that one while the sink was being brought up to date
+  // leaves a part in it: broken() holds then.
   Task<Result<bool>> take_over();
 
   // Makes the frame durable. Takes the account over first when that was not done; should that change the

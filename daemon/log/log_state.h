@@ -155,6 +155,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   // log_take_over.cpp
   Task<Result<bool>> take_over();
   Task<Result<bool>> take_over_in_lane();
+  Task<Result<bool>> catch_up(Directory found, Chosen chosen);
   Task<Result<bool>> resume_own_slice();
   // Creates a slice of our own and looks for a higher epoch. Answers its id and open file.
   struct Created {

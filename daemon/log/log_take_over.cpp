@@ -49,6 +49,22 @@ Task<Result<bool>> AccountLog::State::resume_own_slice() {
   co_return true;
 }
 
+// Brings the sink up to the manifest that counts. Answers whether it changed.
+Task<Result<bool>> AccountLog::State::catch_up(Directory found, Chosen chosen) {
+  if (chosen.id != set->slices.back()->id) {
+    CANOPY_CO_TRY(co_await load(std::move(found), std::move(chosen)));
+    co_return true;
+  }
+  LiveSlice& newest = *set->slices.back();
+  const uint64_t seen = newest.end;
+  const auto known = damages.size();
+  CANOPY_CO_TRY(co_await replay_slice(newest, true, seen, seen));
+  const bool changed = newest.end != seen || damages.size() != known;
+  if (changed) CANOPY_CO_TRY(co_await show_safely(newest));
+  answered_end = newest.end;
+  co_return changed;
+}
+
 // DESIGN.md "Fenced by the store": the order of these steps is what makes it hold.
 Task<Result<bool>> AccountLog::State::take_over_in_lane() {
   if (set->slices.back()->id.epoch > environment.epoch)
@@ -60,20 +76,12 @@ Task<Result<bool>> AccountLog::State::take_over_in_lane() {
   CANOPY_CO_TRY(co_await seal_others(created.found, created.id));
   CANOPY_CO_ASSIGN(Chosen chosen, co_await choose_manifest(created.found, created.id));
 
-  bool changed = false;
-  const SliceId loaded = set->slices.back()->id;
-  if (chosen.id != loaded) {
-    changed = true;
-    CANOPY_CO_TRY(co_await load(created.found, std::move(chosen)));
-  } else {
-    LiveSlice& newest = *set->slices.back();
-    const uint64_t seen = newest.end;
-    const auto known = damages.size();
-    CANOPY_CO_TRY(co_await replay_slice(newest, true, seen, seen));
-    changed = newest.end != seen || damages.size() != known;
-    if (changed) CANOPY_CO_TRY(co_await show_safely(newest));
-    answered_end = newest.end;
+  auto caught_up = co_await catch_up(created.found, std::move(chosen));
+  if (!caught_up) {
+    is_broken = true;  // the sink holds a part of what the log says: nothing may be planned against it
+    co_return fail(std::move(caught_up).error());
   }
+  const bool changed = *caught_up;
   if (changed) ++loads;
   CANOPY_CO_TRY(co_await take_free_number(created));
   begin_slice(created, set->slices);
