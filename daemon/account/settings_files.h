@@ -1,7 +1,6 @@
 // Settings and info files: dictionaries that are replaced whole (DESIGN "Settings and info"). A replacement
-// is staged in
-// `.canopy/stage/SLOT.EPOCH/` on the same store under a name that is never used again, made durable, then
-// renamed over. For one loop's thread; the Store outlives it.
+// is staged in `.canopy/stage/EPOCH/SLOT/` on the same store under a name that is never used again, made
+// durable, then renamed over (docs/formats/store.md). For one loop's thread; the Store outlives it.
 #pragma once
 
 #include <functional>

@@ -7,6 +7,14 @@ namespace {
 
 class RequestsTest : public AccountTest {
  protected:
+  // So that the next opening has the log alone.
+  void remove_checkpoints() {
+    for (const DirectoryEntry& entry : disk.list(kDirectory, 0)->entries) {
+      if (entry.name.ends_with(".checkpoint")) {
+        ASSERT_TRUE(disk.remove(std::string(kDirectory) + "/" + entry.name, Durable::kYes));
+      }
+    }
+  }
   static void expect_same(const Result<RequestResult>& a, const Result<RequestResult>& b) {
     ASSERT_TRUE(a) << a.error().to_string();
     ASSERT_TRUE(b) << b.error().to_string();
@@ -72,11 +80,7 @@ TEST_F(RequestsTest, CompactionKeepsThemAlsoWithoutItsCheckpoint) {
   auto first = all_of_them(backend);
   ASSERT_TRUE(backend.run(backend.account->compact()));
   backend.close();
-  for (const DirectoryEntry& entry : disk.list(kDirectory, 0)->entries) {
-    if (entry.name.ends_with(".checkpoint")) {
-      ASSERT_TRUE(disk.remove(std::string(kDirectory) + "/" + entry.name, Durable::kYes));
-    }
-  }
+  remove_checkpoints();
   ASSERT_TRUE(backend.open());
   expect_all_same(first, backend);
 }
@@ -144,11 +148,7 @@ TEST_F(RequestsTest, TheyAreForgottenInTheirOrderAlsoAfterACompaction) {
   }
   ASSERT_TRUE(backend.run(backend.account->compact()));
   backend.close();
-  for (const DirectoryEntry& entry : disk.list(kDirectory, 0)->entries) {
-    if (entry.name.ends_with(".checkpoint")) {
-      ASSERT_TRUE(disk.remove(std::string(kDirectory) + "/" + entry.name, Durable::kYes));
-    }
-  }
+  remove_checkpoints();
   ASSERT_TRUE(backend.open());
   world.run_for(1800 * kSecond);  // the first 40 or so are over an hour old
   ASSERT_TRUE(backend.append("x", "INBOX", 0, {}, request(100)));

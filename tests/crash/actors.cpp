@@ -8,6 +8,11 @@ namespace {
 constexpr const char* kKeywords[] = {"$Junk", "$Forwarded", "crash", "a-longer-keyword"};
 constexpr uint64_t kFirstDate = 1'600'000'000;
 
+void add_uid(v1::UidRange& range, uint32_t uid) {
+  range.set_first(uid);
+  range.set_last(uid);
+}
+
 bool is_whole(const Result<void>& delivered) { return delivered.has_value(); }
 
 }  // namespace
@@ -170,9 +175,7 @@ Task<void> Load::change_flags(uint32_t account, std::string box, uint32_t uid) {
   request.mutable_account()->set_name(accounts_[account].name);
   request.set_mailbox(box);
   request.set_request_id(client_of(account).new_request_id());
-  v1::UidRange& range = *request.add_uids();
-  range.set_first(uid);
-  range.set_last(uid);
+  add_uid(*request.add_uids(), uid);
   uint32_t flags = random_.below(32);
   std::set<std::string> keywords;
   if (chance(50)) keywords.insert(kKeywords[random_.below(std::size(kKeywords))]);
@@ -204,9 +207,7 @@ Task<void> Load::expunge(uint32_t account, std::string box, uint32_t uid) {
   request.mutable_account()->set_name(accounts_[account].name);
   request.set_mailbox(box);
   request.set_request_id(client_of(account).new_request_id());
-  v1::UidRange& range = *request.add_uids();
-  range.set_first(uid);
-  range.set_last(uid);
+  add_uid(*request.add_uids(), uid);
   auto answer = co_await insist(client_of(account), &wire::MailboxesStub::expunge, request);
   if (!answer) co_return complain("Expunge: " + answer.error().to_string());
   if (answer->expunged_size() != 1)
@@ -224,9 +225,7 @@ Task<void> Load::copy(uint32_t account, std::string from, uint32_t uid) {
   request.set_to(to);
   request.set_move(chance(50));
   request.set_request_id(client_of(account).new_request_id());
-  v1::UidRange& range = *request.add_uids();
-  range.set_first(uid);
-  range.set_last(uid);
+  add_uid(*request.add_uids(), uid);
   auto answer = co_await insist(client_of(account), &wire::MailboxesStub::copy, request);
   if (!answer) co_return complain("Copy: " + answer.error().to_string());
   Account& known = accounts_[account];

@@ -243,6 +243,50 @@ TEST_F(AccountLogTest, ASliceOfASuccessorTakesANumberThatNoSliceOfItsPredecessor
   next.close();
 }
 
+// A sink that holds a part must not be taken for the account: a compaction would write the loss down for
+// good.
+TEST_F(AccountLogTest, ATakeOverThatFailsWhileItLoadsAnewBreaksTheLog) {
+  Process first(world, disk, kEpoch, true);
+  ASSERT_TRUE(first.create());
+  ASSERT_TRUE(first.append(delivery(1)));
+  Process third(world, disk, kEpoch + 2, true);
+  ASSERT_TRUE(third.open());
+  Process second(world, disk, kEpoch + 1, true);
+  ASSERT_TRUE(second.open());
+  ASSERT_TRUE(second.append(delivery(2)));  // another manifest than the third's counts now
+
+  third.account.refused_from = third.account.frames_applied + 1;
+  EXPECT_EQ(code_of(third.run(third.log->take_over())), Code::kStoreUnavailable);
+  third.account.refused_from = -1;
+  EXPECT_TRUE(third.log->broken());
+  EXPECT_EQ(code_of(third.run(third.log->take_over())), Code::kTryAgain);
+  EXPECT_EQ(code_of(third.append(delivery(3))), Code::kTryAgain);
+  third.close();
+  ASSERT_TRUE(third.open());
+  ASSERT_TRUE(third.append(delivery(3)));
+  EXPECT_EQ(third.account.uids(), (std::set<uint32_t>{1, 2, 3}));
+  for (Process* process : {&first, &second, &third}) process->close();
+}
+
+TEST_F(AccountLogTest, ATakeOverThatFailsWithinTheTailBreaksTheLog) {
+  Process first(world, disk, kEpoch, true);
+  ASSERT_TRUE(first.create());
+  Process second(world, disk, kEpoch + 1, true);
+  ASSERT_TRUE(second.open());
+  ASSERT_TRUE(first.append(delivery(1)));
+  ASSERT_TRUE(first.append(delivery(2)));
+
+  second.account.refused_from = second.account.frames_applied + 1;
+  EXPECT_EQ(code_of(second.run(second.log->take_over())), Code::kStoreUnavailable);
+  second.account.refused_from = -1;
+  EXPECT_TRUE(second.log->broken());
+  second.close();
+  ASSERT_TRUE(second.open());
+  ASSERT_TRUE(second.append(delivery(3)));
+  EXPECT_EQ(second.account.uids(), (std::set<uint32_t>{1, 2, 3}));
+  for (Process* process : {&first, &second}) process->close();
+}
+
 TEST_F(AccountLogTest, AppendsRollToANewSliceWhenOneIsFull) {
   Process process(world, disk, kEpoch);
   process.options.slice_bytes_max = 600;

@@ -76,6 +76,7 @@ class ModelAccount : public LogReplay {
     return out;
   }
   Result<void> apply(const FrameView& frame) override {
+    if (frames_applied == refused_from) return fail(Code::kStoreUnavailable, "model", "no more frames now");
     ++frames_applied;
     if (!is_none(frame.request_id)) requests.insert(frame.request_id);
     for (const RecordView& record : frame.records) CANOPY_TRY(apply_record(frame.slice.number, record));
@@ -111,6 +112,7 @@ class ModelAccount : public LogReplay {
   std::map<uint32_t, std::string> mailboxes;
   std::set<RequestId> requests;
   int resets = 0, checkpoints_loaded = 0, frames_applied = 0;
+  int refused_from = -1;  // no frame is taken once so many were applied
 };
 
 inline Frame first_frame() {

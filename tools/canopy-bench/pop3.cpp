@@ -173,24 +173,22 @@ Result<Report> run(const Options& options) {
   CANOPY_ASSIGN(auto loop, UringLoop::create());
   CANOPY_ASSIGN(auto tls, TlsSettings::create());
   Mail mail = Mail::generate(sizes);
+  const auto new_row = [&] {
+    return Row{.loop = *loop,
+               .options = options,
+               .to = to,
+               .tls = *tls,
+               .accounts = accounts,
+               .passwords = passwords};
+  };
   if (options.fill) {
     CANOPY_ASSIGN(Address lmtp, Address::parse(options.lmtp));
-    Row row{.loop = *loop,
-            .options = options,
-            .to = to,
-            .tls = *tls,
-            .accounts = accounts,
-            .passwords = passwords};
+    Row row = new_row();
     CANOPY_TRY(loop->run_until_done(fill(row, lmtp, mail)));
   }
   Report report("pop3");
   for (uint32_t connections : options.connections) {
-    Row row{.loop = *loop,
-            .options = options,
-            .to = to,
-            .tls = *tls,
-            .accounts = accounts,
-            .passwords = passwords};
+    Row row = new_row();
     row.busy.resize(accounts.size());
     report.add_row(measure(row, connections));
     if (row.sessions.count() == 0 && row.errors > 0)
