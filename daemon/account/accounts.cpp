@@ -27,6 +27,10 @@ uint64_t bytes_of(const dict::Dict& dict) {
   return bytes;
 }
 
+uint64_t bytes_of(const dict::VersionedDict& file) {
+  return bytes_of(file.dict) + file.requests.capacity() * sizeof(dict::AnsweredRequest);
+}
+
 AccountsOptions with_capacity(AccountsOptions options, StoreCapacity& capacity) {
   options.account.capacity = &capacity;
   return options;
@@ -80,8 +84,8 @@ void Accounts::count(Entry& held) {
   auto at = entries_.find(held.name);
   if (at == entries_.end() || at->second.get() != &held) return;  // forgotten: its user's alone
   uint64_t bytes = kEntryBytes;
-  if (held.settings) bytes += bytes_of(held.settings->own.dict) + bytes_of(held.settings->effective);
-  if (held.info) bytes += bytes_of(held.info->dict);
+  if (held.settings) bytes += bytes_of(held.settings->own) + bytes_of(held.settings->effective);
+  if (held.info) bytes += bytes_of(*held.info);
   if (held.account) bytes += held.account->memory_bytes();
   memory_bytes_ += bytes - held.counted_bytes;
   held.counted_bytes = bytes;

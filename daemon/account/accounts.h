@@ -53,19 +53,22 @@ class Accounts {
   // Closes and forgets all accounts of a domain, before its directory moves or goes.
   Task<void> forget_domain(std::string domain);
 
-  // Creates the account with these settings (without reserved keys). kAlreadyExists.
-  Task<Result<void>> create(AccountAddress address, dict::Dict settings);
+  // Creates the account with these settings (without reserved keys). kAlreadyExists, but not when the same
+  // request created it.
+  Task<Result<void>> create(AccountAddress address, dict::Dict settings, RequestId id = {});
   // Moves it to the trash at once and removes it from there. kNotFound.
   Task<Result<void>> remove(AccountAddress address);
   // Renames within the same loop's reach; both addresses on this loop's store, `from` on this loop.
   // kAlreadyExists, kNotFound.
   Task<Result<void>> rename(AccountAddress from, AccountAddress to);
-  // Replaces settings: `change` is applied to the current dictionary. Answers the new version.
+  // Replaces settings: `change` is applied to the current dictionary. Answers the new version; that of the
+  // first time, and nothing happens, when the request was answered within the hour.
   using Change = std::move_only_function<Result<void>(dict::Dict&)>;
   Task<Result<dict::Version>> change_settings(AccountAddress address, uint64_t expected_version,
-                                              Change change);
+                                              Change change, RequestId id = {});
   Task<Result<dict::VersionedDict>> info(AccountAddress address);
-  Task<Result<dict::Version>> change_info(AccountAddress address, uint64_t expected_version, Change change);
+  Task<Result<dict::Version>> change_info(AccountAddress address, uint64_t expected_version, Change change,
+                                          RequestId id = {});
 
   // Repair of a settings or info file that does not parse: it stays under another name in `damaged/` of the
   // account's directory. Settings begin anew with the account disabled and its sessions ended (an
@@ -126,6 +129,8 @@ class Accounts {
   Task<Result<std::shared_ptr<const AccountSettings>>> load_settings(EntryRef entry, AccountAddress address);
   Task<Result<dict::VersionedDict>> load_info(EntryRef entry, AccountAddress address);
   Task<Result<void>> set_aside(const std::string& path, const std::string& directory);
+  Task<Result<void>> exists_already(EntryRef entry, AccountAddress address, RequestId id);
+  ChangeRequest change_request(RequestId id) const { return {id, loop().wall_clock_ns() / kSecond}; }
   Task<Result<void>> check_absent(const std::string& directory, const AccountAddress& address);
   Task<Result<void>> copy_apart(const Domain& from_domain, const AccountAddress& from,
                                 const Domain& to_domain, const AccountAddress& to);

@@ -14,14 +14,22 @@ Task<Result<void>> Accounts::check_absent(const std::string& directory, const Ac
   co_return Result<void>();
 }
 
-Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings) {
+// With the settings gate held.
+Task<Result<void>> Accounts::exists_already(EntryRef held, AccountAddress address, RequestId id) {
+  if (!is_none(id)) {
+    auto known = co_await load_settings(held, address);
+    if (known && (*known)->own.created == mark_of(id, address.to_string(), loop())) co_return Result<void>();
+  }
+  co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
+}
+
+Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings, RequestId id) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   uint32_t slot = slot_of(address);
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
   std::string directory = domain->layout.account_directory(address);
-  if (held->settings)
-    co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
+  if (held->settings) co_return co_await exists_already(held, address, id);
   if (!capacity_.known()) co_await capacity_.look();
   CANOPY_CO_TRY(capacity_.take(0));
 
@@ -31,6 +39,7 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings)
   dict::VersionedDict file;
   CANOPY_CO_ASSIGN(file.version, dict::Version{}.next(files_.epoch()));
   file.dict = settings;
+  file.created = mark_of(id, address.to_string(), loop());
   CANOPY_CO_ASSIGN(std::string text, dict::print_versioned(file, address.to_string()));
   auto checked = AccountSettings::make(file, *domain, domains_->tree);
   if (!checked) co_return fail(std::move(checked).error());
@@ -52,7 +61,10 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings)
   } else {
     // Settings apart from the directory count only with it, so they may come first; info that was left there
     // goes.
-    CANOPY_CO_TRY(co_await check_absent(directory, address));
+    auto absent = co_await check_absent(directory, address);
+    if (!absent && absent.error().code() == Code::kAlreadyExists)
+      co_return co_await exists_already(held, address, id);
+    if (!absent) co_return absent;
     CANOPY_CO_TRY(co_await make_directories(store(), parent_of(settings_path), 0700, Durable::kYes));
     auto left = co_await store().remove(domain->layout.info_file(address), Durable::kYes);
     if (!left && left.error().code() != Code::kNotFound) co_return left;
@@ -66,7 +78,7 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings)
     Error error = renamed.error();
     if (error.code() == Code::kAlreadyExists || error.code() == Code::kNotEmpty) {
       (void)co_await remove_tree(store(), *staged);
-      co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
+      co_return co_await exists_already(held, address, id);
     }
     names_changed_(address, std::nullopt);
     co_return fail(std::move(error));
@@ -201,28 +213,30 @@ static Result<void> expect(const dict::Version& is, uint64_t expected, const Acc
 }
 
 Task<Result<dict::Version>> Accounts::change_settings(AccountAddress address, uint64_t expected_version,
-                                                      Change change) {
+                                                      Change change, RequestId id) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
   auto known = co_await load_settings(held, address);
   if (!known) co_return fail(std::move(known).error());
   dict::VersionedDict file = (*known)->own;
+  const ChangeRequest request = change_request(id);
+  if (const dict::AnsweredRequest* before = file.answered(request.key())) co_return before->version;
   CANOPY_CO_TRY(expect(file.version, expected_version, address));
   CANOPY_CO_TRY(change(file.dict));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(file.dict, address.to_string()));
   auto checked = AccountSettings::make(file, *domain, domains_->tree);
   if (!checked) co_return fail(std::move(checked).error());
-  auto version = co_await files_.replace(slot_of(address), domain->layout.settings_file(address), file.dict,
-                                         file.version);
+  auto replaced = co_await files_.replace(slot_of(address), domain->layout.settings_file(address),
+                                          std::move(file), request);
   held->settings = nullptr;  // after an error nobody knows which of the two is there
-  if (!version) co_return fail(std::move(version).error());
-  file.version = *version;
-  CANOPY_CO_ASSIGN(held->settings, AccountSettings::make(std::move(file), *domain, domains_->tree));
+  if (!replaced) co_return fail(std::move(replaced).error());
+  const dict::Version version = replaced->version;
+  CANOPY_CO_ASSIGN(held->settings, AccountSettings::make(std::move(*replaced), *domain, domains_->tree));
   held->settings_under = domains_;
   if (held->account) held->account->set_limits(held->settings->limits);
   held->changed.wake_all();
-  co_return *version;
+  co_return version;
 }
 
 Task<Result<dict::VersionedDict>> Accounts::info(AccountAddress address) {
@@ -243,7 +257,7 @@ Task<Result<dict::VersionedDict>> Accounts::load_info(EntryRef held, AccountAddr
 }
 
 Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64_t expected_version,
-                                                  Change change) {
+                                                  Change change, RequestId id) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
@@ -253,17 +267,18 @@ Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64
   auto before = co_await load_info(held, address);
   if (!before) co_return fail(std::move(before).error());
   dict::VersionedDict file = std::move(*before);
+  const ChangeRequest request = change_request(id);
+  if (const dict::AnsweredRequest* answered = file.answered(request.key())) co_return answered->version;
   CANOPY_CO_TRY(expect(file.version, expected_version, address));
   CANOPY_CO_TRY(change(file.dict));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(file.dict, address.to_string()));
-  auto version =
-      co_await files_.replace(slot_of(address), domain->layout.info_file(address), file.dict, file.version);
+  auto replaced =
+      co_await files_.replace(slot_of(address), domain->layout.info_file(address), std::move(file), request);
   held->info.reset();
-  if (!version) co_return fail(std::move(version).error());
-  file.version = *version;
-  held->info = std::move(file);
+  if (!replaced) co_return fail(std::move(replaced).error());
+  held->info = std::move(*replaced);
   count(*held);
-  co_return *version;
+  co_return held->info->version;
 }
 
 }  // namespace canopy

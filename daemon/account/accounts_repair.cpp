@@ -25,10 +25,10 @@ Task<Result<void>> Accounts::replace_damaged_settings(AccountAddress address) {
   if (read) co_return fail(Code::kInvalidArgument, path, "the file is sound");
   if (read.error().code() != Code::kDamaged) co_return fail(std::move(read).error());
   CANOPY_CO_TRY(co_await set_aside(path, domain->layout.account_directory(address)));
-  dict::Dict fresh;
-  fresh.set(kStateKey, account_use_name(AccountUse::kDisabled));
-  fresh.set(kSessionGenerationKey, loop().wall_clock_ns() / kSecond);  // above any that was counted up
-  auto version = co_await files_.replace(slot_of(address), path, std::move(fresh), dict::Version{});
+  dict::VersionedDict fresh;
+  fresh.dict.set(kStateKey, account_use_name(AccountUse::kDisabled));
+  fresh.dict.set(kSessionGenerationKey, loop().wall_clock_ns() / kSecond);  // above any that was counted up
+  auto version = co_await files_.replace(slot_of(address), path, std::move(fresh));
   held->settings = nullptr;
   co_await close_entry(held);
   held->changed.wake_all();
@@ -46,7 +46,7 @@ Task<Result<void>> Accounts::replace_damaged_info(AccountAddress address) {
   if (read.error().code() != Code::kDamaged) co_return fail(std::move(read).error());
   CANOPY_CO_TRY(co_await set_aside(path, domain->layout.account_directory(address)));
   held->info.reset();
-  auto version = co_await files_.replace(slot_of(address), path, dict::Dict{}, dict::Version{});
+  auto version = co_await files_.replace(slot_of(address), path, dict::VersionedDict{});
   if (!version) co_return fail(std::move(version).error());
   co_return Result<void>();
 }

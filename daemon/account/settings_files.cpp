@@ -1,5 +1,7 @@
 #include "daemon/account/settings_files.h"
 
+#include <xxhash.h>
+
 #include "daemon/base/bytes.h"
 #include "daemon/base/limits.h"
 #include "daemon/dict/dict.h"
@@ -81,12 +83,28 @@ Task<Result<void>> SettingsFiles::settle(std::string path) {
   co_return Result<void>();
 }
 
-Task<Result<dict::Version>> SettingsFiles::replace(uint32_t slot, std::string path, dict::Dict dict,
-                                                   dict::Version before) {
+std::string ChangeRequest::key() const {
+  return is_none(id) ? std::string() : std::string(reinterpret_cast<const char*>(id.data()), id.size());
+}
+
+// One request creates up to a thousand accounts: the name tells them apart.
+std::string mark_of(const RequestId& id, std::string_view name, Loop& loop) {
+  std::string mark;
+  if (!is_none(id)) {
+    std::string of = ChangeRequest{id}.key().append(name);
+    XXH128_canonical_t bytes;
+    XXH128_canonicalFromHash(&bytes, XXH3_128bits(of.data(), of.size()));
+    return mark.assign(reinterpret_cast<const char*>(bytes.digest), sizeof bytes.digest);
+  }
+  while (mark.size() < kRequestIdBytes) put_le(mark, loop.random());
+  return mark;
+}
+
+Task<Result<dict::VersionedDict>> SettingsFiles::replace(uint32_t slot, std::string path,
+                                                         dict::VersionedDict file, ChangeRequest request) {
   CANOPY_CO_TRY(co_await settle(path));
-  dict::VersionedDict file;
-  CANOPY_CO_ASSIGN(file.version, before.next(epoch_));
-  file.dict = std::move(dict);
+  CANOPY_CO_ASSIGN(file.version, file.version.next(epoch_));
+  file.remember(request.key(), request.unix_seconds);
   CANOPY_CO_ASSIGN(std::string text, dict::print_versioned(file, path));
   auto staged = co_await stage_file(slot, std::move(text));
   if (!staged) co_return fail(std::move(staged).error());
@@ -100,7 +118,7 @@ Task<Result<dict::Version>> SettingsFiles::replace(uint32_t slot, std::string pa
   if (lease_held_ && !lease_held_()) {
     co_return fail(Code::kFenced, path, "the lease ended before the replacement was answered");
   }
-  co_return file.version;
+  co_return file;
 }
 
 Task<Result<void>> remove_tree(Store& store, std::string path) {

@@ -10,6 +10,8 @@
 
 #include "daemon/base/error.h"
 #include "daemon/dict/versioned.h"
+#include "daemon/log/records.h"
+#include "daemon/runtime/loop.h"
 #include "daemon/runtime/task.h"
 #include "daemon/store/store.h"
 
@@ -17,6 +19,18 @@ namespace canopy {
 
 inline constexpr std::string_view kStageRoot = ".canopy/stage";
 inline constexpr std::string_view kTrashRoot = ".canopy/trash";
+
+// The request that a change answers, kept with it so that a resend finds it.
+struct ChangeRequest {
+  RequestId id{};
+  int64_t unix_seconds = 0;
+
+  std::string key() const;  // as the files hold it; empty: none
+};
+
+// The mark of the account or domain of this name (as `jsmith@company.com`) that this request creates
+// (VersionedDict::created). A random one without a request.
+std::string mark_of(const RequestId& id, std::string_view name, Loop& loop);
 
 class SettingsFiles {
  public:
@@ -30,11 +44,12 @@ class SettingsFiles {
 
   // kNotFound when it is absent, kDamaged when it does not parse.
   Task<Result<dict::VersionedDict>> read(std::string path);
-  // Replaces (or makes) the file by `dict` under the next version after `before`; durable. Answers the new
-  // version. The directory must exist. kFenced: a process with a higher epoch has removed our stage. After
-  // another error either file may be there; before it is read or replaced again it is made sure that the
-  // rename, should it still be on its way, finds nothing to rename.
-  Task<Result<dict::Version>> replace(uint32_t slot, std::string path, dict::Dict dict, dict::Version before);
+  // Replaces (or makes) the file by `file` under the next version after the one in it, remembering the
+  // request; durable. Answers the file as it is now. The directory must exist. kFenced: a process with a
+  // higher epoch has removed our stage. After another error either file may be there; before it is read or
+  // replaced again it is made sure that the rename, should it still be on its way, finds nothing to rename.
+  Task<Result<dict::VersionedDict>> replace(uint32_t slot, std::string path, dict::VersionedDict file,
+                                            ChangeRequest request = {});
 
   // A name in the slot's stage directory that nobody has used: for things that are made ready before they
   // appear, or that disappear. kFenced as above.

@@ -32,6 +32,7 @@ inline constexpr uint32_t kWireAnswerBytesQueuedMax = 8u << 20;  // likewise
 inline constexpr uint32_t kWireConnectionsPerLoopMax = 65'536;
 inline constexpr uint32_t kRequestIdBytes = 16;
 inline constexpr int64_t kRequestIdRememberedSeconds = 3600;
+inline constexpr uint32_t kRequestsRememberedPerFileMax = 256;  // of a settings, info or alias file
 
 // Ownership
 inline constexpr uint32_t kSlots = 4096;

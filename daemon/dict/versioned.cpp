@@ -1,9 +1,11 @@
 #include "daemon/dict/versioned.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "daemon/base/bytes.h"
 #include "daemon/base/check.h"
+#include "daemon/base/limits.h"
 #include "daemon/dict/dict.h"
 
 namespace canopy::dict {
@@ -41,15 +43,73 @@ Result<Version> version_of(const Dict& dict, std::string_view name) {
   return Version{*parsed, static_cast<uint64_t>(*count)};
 }
 
+static Result<std::string> created_of(const Dict& dict, std::string_view name) {
+  const Value* value = dict.find(kCreatedKey);
+  if (value == nullptr) return std::string();
+  if (value->data() != nullptr && value->data()->bytes.size() == kRequestIdBytes) return value->data()->bytes;
+  return fail(Code::kDamaged, std::string(name),
+              fmt::format("{} is not a data block of {} bytes", kCreatedKey, kRequestIdBytes));
+}
+
+static std::optional<AnsweredRequest> request_of(const Value& value) {
+  const Array* parts = value.array();
+  if (parts == nullptr || parts->size() != 4) return std::nullopt;
+  const Data* id = (*parts)[0].data();
+  const int64_t* seconds = (*parts)[1].number();
+  const std::string* epoch = (*parts)[2].string();
+  const int64_t* number = (*parts)[3].number();
+  if (id == nullptr || id->bytes.size() != kRequestIdBytes || seconds == nullptr) return std::nullopt;
+  std::optional<uint64_t> parsed = epoch ? parse_hex64(*epoch) : std::nullopt;
+  if (!parsed || number == nullptr || *number < 1) return std::nullopt;
+  return AnsweredRequest{id->bytes, *seconds, {*parsed, static_cast<uint64_t>(*number)}};
+}
+
+static Result<std::vector<AnsweredRequest>> requests_of(const Dict& dict, std::string_view name) {
+  std::vector<AnsweredRequest> requests;
+  const Value* value = dict.find(kRequestsKey);
+  if (value == nullptr) return requests;
+  for (const Value& each : value->array() ? *value->array() : Array{Value()}) {
+    std::optional<AnsweredRequest> request = request_of(each);
+    if (!request) {
+      return fail(Code::kDamaged, std::string(name),
+                  fmt::format("{} is not an array of (ID, #SECONDS, EPOCH, #VERSION)", kRequestsKey));
+    }
+    requests.push_back(*std::move(request));
+  }
+  return requests;
+}
+
+static Array print_requests(const std::vector<AnsweredRequest>& requests) {
+  Array printed;
+  for (const AnsweredRequest& each : requests) {
+    printed.push_back(Array{Data{each.id}, each.unix_seconds, hex64(each.version.epoch),
+                            static_cast<int64_t>(each.version.number)});
+  }
+  return printed;
+}
+
 void put_version(Dict& dict, Version version) {
   CANOPY_CHECK(version.number >= 1 && version.number <= kNumberMax);
   dict.set(kEpochKey, hex64(version.epoch));
   dict.set(kVersionKey, static_cast<int64_t>(version.number));
 }
 
-void strip_version(Dict& dict) {
-  dict.erase(kEpochKey);
-  dict.erase(kVersionKey);
+void strip_reserved(Dict& dict) {
+  for (std::string_view key : {kEpochKey, kVersionKey, kCreatedKey, kRequestsKey}) dict.erase(key);
+}
+
+const AnsweredRequest* VersionedDict::answered(std::string_view id) const {
+  auto at = std::ranges::find(requests, id, &AnsweredRequest::id);
+  return id.empty() || at == requests.end() ? nullptr : &*at;
+}
+
+void VersionedDict::remember(std::string_view id, int64_t unix_seconds) {
+  std::erase_if(requests, [unix_seconds](const AnsweredRequest& each) {
+    return each.unix_seconds < unix_seconds - kRequestIdRememberedSeconds;
+  });
+  if (id.empty()) return;
+  if (requests.size() >= kRequestsRememberedPerFileMax) requests.erase(requests.begin());
+  requests.push_back({std::string(id), unix_seconds, version});
 }
 
 Result<> refuse_reserved_keys(const Dict& dict, std::string_view name) {
@@ -65,13 +125,17 @@ Result<VersionedDict> parse_versioned(std::string_view text, std::string_view na
   Result<Dict> dict = parse_dict(text, name);
   if (!dict) return fail(Code::kDamaged, dict.error().object(), dict.error().message());
   CANOPY_ASSIGN(Version version, version_of(*dict, name));
-  strip_version(*dict);
-  return VersionedDict{version, *std::move(dict)};
+  CANOPY_ASSIGN(std::string created, created_of(*dict, name));
+  CANOPY_ASSIGN(std::vector<AnsweredRequest> requests, requests_of(*dict, name));
+  strip_reserved(*dict);
+  return VersionedDict{version, *std::move(dict), std::move(created), std::move(requests)};
 }
 
 Result<std::string> print_versioned(const VersionedDict& file, std::string_view name) {
   Dict whole = file.dict;
   put_version(whole, file.version);
+  if (!file.created.empty()) whole.set(kCreatedKey, Data{file.created});
+  if (!file.requests.empty()) whole.set(kRequestsKey, print_requests(file.requests));
   return print_file(whole, name);
 }
 

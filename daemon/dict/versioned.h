@@ -1,20 +1,23 @@
-// The envelope of settings and info files: the writer's epoch and a version (docs/formats/dictionary.md,
-// "Versioned files"; DESIGN "Settings and info"). Of two files the one with the higher Version counts. Pure;
-// any thread.
+// The envelope of settings and info files: the writer's epoch and a version, the request that made the file,
+// and the requests that changed it lately (docs/formats/dictionary.md, "Versioned files"; DESIGN "Settings
+// and info"). Of two files the one with the higher Version counts. Pure; any thread.
 #pragma once
 
 #include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/base/error.h"
 #include "daemon/dict/value.h"
 
 namespace canopy::dict {
 
-inline constexpr std::string_view kEpochKey = ".epoch";      // 16 hex digits
-inline constexpr std::string_view kVersionKey = ".version";  // #n, from 1
+inline constexpr std::string_view kEpochKey = ".epoch";        // 16 hex digits
+inline constexpr std::string_view kVersionKey = ".version";    // #n, from 1
+inline constexpr std::string_view kCreatedKey = ".created";    // data of 16 bytes
+inline constexpr std::string_view kRequestsKey = ".requests";  // array of ("id", #seconds, epoch, #version)
 
 struct Version {
   uint64_t epoch = 0;   // of the process that wrote the file
@@ -28,9 +31,25 @@ struct Version {
   Result<Version> next(uint64_t own_epoch) const;
 };
 
+// A request that changed the file, and the version that it made.
+struct AnsweredRequest {
+  std::string id;  // kRequestIdBytes
+  int64_t unix_seconds = 0;
+  Version version;
+  bool operator==(const AnsweredRequest&) const = default;
+};
+
 struct VersionedDict {
   Version version;
-  Dict dict;  // without the reserved keys
+  Dict dict;                                   // without the reserved keys
+  std::string created = {};                    // by this request; kRequestIdBytes, or empty: not known
+  std::vector<AnsweredRequest> requests = {};  // the oldest first
+
+  // Null when it is not remembered, or `id` is empty. Valid until the next change.
+  const AnsweredRequest* answered(std::string_view id) const;
+  // That `id` made the present version; forgets what is older than an hour, or too much. An empty id is none.
+  void remember(std::string_view id, int64_t unix_seconds);
+
   bool operator==(const VersionedDict&) const = default;
 };
 
@@ -38,7 +57,7 @@ struct VersionedDict {
 // missing or malformed.
 Result<Version> version_of(const Dict& dict, std::string_view name = "dictionary");
 void put_version(Dict& dict, Version version);  // not a none
-void strip_version(Dict& dict);
+void strip_reserved(Dict& dict);                // the keys above
 // Keys that begin with '.' at the top level are Canopy's: kInvalidArgument names the first one. For
 // dictionaries that come from clients.
 Result<> refuse_reserved_keys(const Dict& dict, std::string_view name = "dictionary");

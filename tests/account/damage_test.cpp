@@ -389,7 +389,7 @@ class SettingsDamageTest : public AccountDamageTest {
     settings.set("Password", inner);
     for (int i = 0; i < 2; ++i) {
       const dict::Version before{i == 0 ? 0 : kFirstEpoch, static_cast<uint64_t>(i)};
-      ASSERT_TRUE(process.run(files.replace(7, kPath, settings, before)));
+      ASSERT_TRUE(process.run(files.replace(7, kPath, {before, settings})));
     }
     text = file_bytes(disk, "account.settings");
   }

@@ -241,10 +241,11 @@ TEST_F(LeaseTest, ClaimsOfStartsThatWereKilledGoWithTheNext) {
 TEST_F(LeaseTest, ASettingsFileThatIsReplacedWithoutALeaseIsNotAcknowledged) {
   bool held = true;
   SettingsFiles files(first->backend.store, 7, 0, [&held] { return held; });
-  auto one = first->backend.run(files.replace(5, "SharedDomains/x.settings", {{"A", 1}}, {}));
+  auto one = first->backend.run(files.replace(5, "SharedDomains/x.settings", {{}, dict::Dict{{"A", 1}}}));
   ASSERT_TRUE(one) << one.error().to_string();
   held = false;
-  EXPECT_EQ(code_of(first->backend.run(files.replace(5, "SharedDomains/x.settings", {{"A", 2}}, *one))),
+  EXPECT_EQ(code_of(first->backend.run(
+                files.replace(5, "SharedDomains/x.settings", {one->version, dict::Dict{{"A", 2}}}))),
             Code::kFenced);
 }
 

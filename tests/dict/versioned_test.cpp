@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "daemon/base/limits.h"
 #include "daemon/dict/dict.h"
 
 namespace canopy::dict {
@@ -40,13 +41,48 @@ TEST(Versioned, AFileMadeByHandHasNoVersionAndOneWithHalfIsDamaged) {
   }
 }
 
+TEST(Versioned, AFileRemembersWhichRequestsMadeItForAnHour) {
+  VersionedDict file{{5, 7}, Dict{{"Quota", 5}}, std::string(16, 'c')};
+  file.remember(std::string(16, 'a'), 1000);
+  file.version = {5, 8};
+  file.remember(std::string(16, 'b'), 1000 + kRequestIdRememberedSeconds);
+  VersionedDict read = *parse_versioned(*print_versioned(file, "f"), "f");
+  EXPECT_EQ(read, file);
+  EXPECT_EQ(read.answered(std::string(16, 'a'))->version, (Version{5, 7}));
+  EXPECT_EQ(read.answered(std::string(16, 'b'))->version, (Version{5, 8}));
+  EXPECT_EQ(read.answered(""), nullptr);
+  read.remember("", 1001 + kRequestIdRememberedSeconds);
+  EXPECT_EQ(read.answered(std::string(16, 'a')), nullptr);
+  EXPECT_NE(read.answered(std::string(16, 'b')), nullptr);
+  for (uint32_t i = 0; i < kRequestsRememberedPerFileMax; ++i)
+    read.remember(fmt::format("{:016}", i), 1001 + kRequestIdRememberedSeconds);
+  EXPECT_EQ(read.requests.size(), kRequestsRememberedPerFileMax);
+  EXPECT_EQ(read.answered(std::string(16, 'b')), nullptr);
+}
+
+TEST(Versioned, ADamagedMemoryOfRequestsIsDamage) {
+  const std::string head = "{.epoch=0000000000000001;.version=#1;";
+  const std::string id = "[MDEyMzQ1Njc4OWFiY2RlZg==]";
+  EXPECT_TRUE(
+      parse_versioned(head + ".created=" + id + ";.requests=((" + id + ",#5,0000000000000001,#1));}", "f"));
+  for (std::string_view rest :
+       {".created=x;", ".created=[AAAA];", ".requests=x;", ".requests=(x);",
+        ".requests=(([AAAA],#5,0000000000000001,#1));", ".requests=(([MDEyMzQ1Njc4OWFiY2RlZg==],#5,1,#1));",
+        ".requests=(([MDEyMzQ1Njc4OWFiY2RlZg==],#5));",
+        ".requests=(([MDEyMzQ1Njc4OWFiY2RlZg==],#5,0000000000000001,#0));"}) {
+    Result<VersionedDict> file = parse_versioned(head + std::string(rest) + "}", "f");
+    ASSERT_FALSE(file.has_value()) << rest;
+    EXPECT_EQ(file.error().code(), Code::kDamaged) << rest;
+  }
+}
+
 TEST(Versioned, ReservedKeysComeOnlyFromCanopy) {
   EXPECT_TRUE(refuse_reserved_keys(Dict{{"Quota", 5}, {"Deep", Dict{{".fine", 1}}}}).has_value());
   EXPECT_EQ(refuse_reserved_keys(Dict{{".epoch", "x"}}).error().code(), Code::kInvalidArgument);
   Dict dict{{"A", 1}};
   put_version(dict, {1, 2});
   EXPECT_EQ(*version_of(dict), (Version{1, 2}));
-  strip_version(dict);
+  strip_reserved(dict);
   EXPECT_EQ(dict, (Dict{{"A", 1}}));
 }
 

@@ -189,6 +189,20 @@ def parse(raw, name):
     return Reader(text, name).file()
 
 
+def is_id(value):
+    return isinstance(value, Data) and len(value) == 16
+
+
+def is_request(value):
+    """One of `.requests`: it says which version it made."""
+    if not isinstance(value, list) or len(value) != 4 or not is_id(value[0]) or not isinstance(value[1], int):
+        return False
+    try:
+        return version_of({".epoch": value[2], ".version": value[3]}, "") > (0, 0)
+    except DictionaryError:
+        return False
+
+
 def version_of(entries, name):
     """(epoch, version) of a file, by "Versioned files"; (0, 0) of one that was made by hand."""
     epoch, version = entries.get(".epoch"), entries.get(".version")
@@ -198,6 +212,11 @@ def version_of(entries, name):
         raise DictionaryError(f"{name}: .epoch is a string of 16 lower-case hex digits")
     if not isinstance(version, int) or version < 1:
         raise DictionaryError(f"{name}: .version is a number from 1 up")
+    created, requests = entries.get(".created"), entries.get(".requests", [])
+    if created is not None and not is_id(created):
+        raise DictionaryError(f"{name}: .created is data of 16 bytes")
+    if not isinstance(requests, list) or not all(map(is_request, requests)):
+        raise DictionaryError(f"{name}: .requests is an array of (ID, #SECONDS, EPOCH, #VERSION)")
     return int(epoch, 16), version
 
 

@@ -9,7 +9,49 @@ namespace canopy::wire {
 
 static constexpr size_t kCreatedAtOnce = 64;  // of one call
 
-Task<Result<void>> DirectoryService::create_account(const v1::NewAccount& row) {
+// Settings that cannot be read leave the mark unknown: then an earlier attempt decides nothing.
+Task<Result<DirectoryService::Attempt>> DirectoryService::look_at(AccountAddress address, RequestId id) {
+  Attempt attempt;
+  CANOPY_CO_ASSIGN(auto domain, domain_named(address.domain));
+  Shard& owner = node_.shard_of(domain->slot);
+  co_await owner.loop.switch_to();
+  auto before = co_await owner.requests.find(DirectoryRequests::of_account(*domain, address.account), id);
+  if (!before) co_return fail(std::move(before).error());
+  attempt.before = std::move(*before);
+  Shard& shard = node_.shard_of(address);
+  co_await shard.loop.switch_to();
+  auto settings = co_await shard.accounts.settings(address);
+  if (settings) {
+    const dict::VersionedDict& own = (*settings)->own;
+    attempt.now = own.created;
+    const dict::Value* created = own.dict.find(kCreatedKey);
+    if (created != nullptr && created->date() != nullptr)
+      attempt.created_seconds = created->date()->unix_seconds;
+    co_return attempt;
+  }
+  const Code code = settings.error().code();
+  if (code == Code::kNotFound) co_return attempt;
+  bool unreadable = code == Code::kDamaged || code == Code::kInvalidArgument;
+  if (!unreadable || !attempt.before.value_or("").empty()) co_return fail(std::move(settings).error());
+  attempt.now = std::string();
+  co_return attempt;
+}
+
+// Written down before it goes. Only a creation within the hour can still be asked for again.
+Task<Result<void>> DirectoryService::begin(AccountAddress address, RequestId id, const Attempt& attempt) {
+  CANOPY_CO_ASSIGN(auto domain, domain_named(address.domain));
+  Shard& owner = node_.shard_of(domain->slot);
+  const int64_t hour_ago = owner.loop.wall_clock_ns() / kSecond - kRequestIdRememberedSeconds;
+  bool young = attempt.created_seconds.value_or(0) >= hour_ago;
+  if (is_none(id) && !young) co_return Result<void>();
+  co_await owner.loop.switch_to();
+  CANOPY_CO_TRY(co_await owner.requests.add(DirectoryRequests::of_account(*domain, address.account), id,
+                                            attempt.now.value_or("")));
+  co_await node_.shard_of(address).loop.switch_to();
+  co_return Result<void>();
+}
+
+Task<Result<void>> DirectoryService::create_account(const v1::NewAccount& row, RequestId id) {
   Loop& home = node_.here().loop;
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address(row.name()));
   dict::Dict settings;
@@ -32,17 +74,23 @@ Task<Result<void>> DirectoryService::create_account(const v1::NewAccount& row) {
   std::shared_ptr<const Domain> domain = at->second;
   Shard& owner = node_.shard_of(domain->slot);
   co_await owner.loop.switch_to();
+  if (!is_none(id)) {
+    auto gone = co_await owner.requests.has_gone(DirectoryRequests::of_account(*domain, address.account),
+                                                 mark_of(id, address.to_string(), owner.loop));
+    if (!gone) co_return fail(std::move(gone).error());
+    if (*gone) co_return Result<void>();  // it was made, and has been removed or renamed since
+  }
   auto alias = co_await owner.aliases.find(domain, address.account);
   if (alias)
     co_return fail(Code::kAlreadyExists, address.to_string(), fmt::format("it is an alias of {}", *alias));
   if (alias.error().code() != Code::kNotFound) co_return fail(std::move(alias).error());
   co_await shard.loop.switch_to();
-  co_return co_await shard.accounts.create(address, std::move(settings));
+  co_return co_await shard.accounts.create(address, std::move(settings), id);
 }
 
 Task<void> DirectoryService::create_one(Loop& home, Semaphore::Permit, const v1::NewAccount& row,
-                                        bool exist_ok, v1::CreateAccountResult* out) {
-  auto made = co_await create_account(row);
+                                        bool exist_ok, RequestId id, v1::CreateAccountResult* out) {
+  auto made = co_await create_account(row, id);
   co_await home.switch_to();
   auto prepared = parse_address(row.name());
   out->set_name(prepared ? prepared->to_string() : row.name());
@@ -56,13 +104,14 @@ Task<Result<v1::CreateAccountsResponse>> DirectoryService::create_accounts(
   if (request.accounts_size() > static_cast<int>(kPageEntriesMax)) {
     co_return fail(Code::kTooLarge, "accounts", fmt::format("at most {} at once", kPageEntriesMax));
   }
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   v1::CreateAccountsResponse response;
   for (int i = 0; i < request.accounts_size(); ++i) response.add_results();
   Semaphore at_once(call.loop(), kCreatedAtOnce);
   TaskGroup group(call.loop());
   for (int i = 0; i < request.accounts_size(); ++i) {
     auto permit = co_await at_once.acquire(1);
-    group.spawn(create_one(call.loop(), std::move(permit), request.accounts(i), request.exist_ok(),
+    group.spawn(create_one(call.loop(), std::move(permit), request.accounts(i), request.exist_ok(), id,
                            response.mutable_results(i)));
   }
   co_await group.join();
@@ -107,24 +156,47 @@ Task<Result<v1::Account>> DirectoryService::get_account(CallContext& call, const
   co_return co_await describe(found->address);
 }
 
+// Whether the account that `attempt` meant has come to `to`.
+static bool arrived(const DirectoryService::Attempt& attempt,
+                    const std::optional<std::string>& mark_at_target) {
+  return attempt.before && mark_at_target == attempt.before;
+}
+
 Task<Result<v1::Account>> DirectoryService::rename_account(CallContext&, const v1::RenameRequest& request) {
   CANOPY_CO_ASSIGN(AccountAddress from, parse_address(request.from()));
   CANOPY_CO_ASSIGN(AccountAddress to, parse_address(request.to()));
-  auto taken = co_await node_.find(to);
-  if (taken)
-    co_return fail(Code::kAlreadyExists, to.to_string(), "there is such an account or alias already");
-  if (taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
-  Shard& shard = node_.shard_of(from);
-  co_await shard.loop.switch_to();
-  CANOPY_CO_TRY(co_await shard.accounts.rename(from, to));
-  shard.credentials.forget(from.to_string());
-  auto at = shard.accounts.domains().domains.find(from.domain);
-  if (at != shard.accounts.domains().domains.end()) {
-    std::shared_ptr<const Domain> domain = at->second;
-    Shard& owner = node_.shard_of(domain->slot);
-    co_await owner.loop.switch_to();
-    CANOPY_CO_TRY(co_await owner.aliases.retarget(domain, from.to_string(), to.to_string()));
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
+  auto attempt = co_await look_at(from, id);
+  if (!attempt) co_return fail(std::move(attempt).error());
+  auto target_now = co_await look_at(to, {});
+  if (!target_now) co_return fail(std::move(target_now).error());
+  if (!arrived(*attempt, target_now->now)) {
+    if (attempt->done()) {  // it came to the new name, and has gone from there since
+      v1::Account out;
+      out.set_name(to.account);
+      out.set_domain(to.domain);
+      co_return out;
+    }
+    auto taken = co_await node_.find(to);
+    if (taken)
+      co_return fail(Code::kAlreadyExists, to.to_string(), "there is such an account or alias already");
+    if (taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
+    if (!attempt->now) co_return fail(Code::kNotFound, from.to_string(), "there is no such account");
+    CANOPY_CO_TRY(co_await begin(from, id, *attempt));
+    Shard& shard = node_.shard_of(from);
+    co_await shard.loop.switch_to();
+    auto renamed = co_await shard.accounts.rename(from, to);
+    if (!renamed) {
+      // Two attempts at the same time: was the other one quicker?
+      auto again = co_await look_at(to, {});
+      if (!attempt->before || !again || !arrived(*attempt, again->now)) co_return fail(renamed.error());
+    }
+    shard.credentials.forget(from.to_string());
   }
+  CANOPY_CO_ASSIGN(auto domain, domain_named(from.domain));
+  Shard& owner = node_.shard_of(domain->slot);
+  co_await owner.loop.switch_to();
+  CANOPY_CO_TRY(co_await owner.aliases.retarget(domain, from.to_string(), to.to_string()));
   Shard& target = node_.shard_of(to);
   co_await target.loop.switch_to();
   co_return co_await describe(to);
@@ -132,9 +204,18 @@ Task<Result<v1::Account>> DirectoryService::rename_account(CallContext&, const v
 
 Task<Result<v1::Empty>> DirectoryService::delete_account(CallContext&, const v1::DeleteRequest& request) {
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.name()));
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
+  auto attempt = co_await look_at(address, id);
+  if (!attempt) co_return fail(std::move(attempt).error());
+  if (attempt->done()) co_return v1::Empty();
+  if (!attempt->now) co_return fail(Code::kNotFound, address.to_string(), "there is no such account");
+  CANOPY_CO_TRY(co_await begin(address, id, *attempt));
   Shard& shard = node_.shard_of(address);
   co_await shard.loop.switch_to();
-  CANOPY_CO_TRY(co_await shard.accounts.remove(address));
+  auto removed = co_await shard.accounts.remove(address);
+  // Two attempts at the same time: the other one was quicker.
+  bool gone = attempt->before && !removed && removed.error().code() == Code::kNotFound;
+  if (!removed && !gone) co_return fail(std::move(removed).error());
   shard.credentials.forget(address.to_string());
   co_return v1::Empty();
 }
@@ -142,6 +223,7 @@ Task<Result<v1::Empty>> DirectoryService::delete_account(CallContext&, const v1:
 // An admin may take the password away with an empty one: nobody can log in then.
 Task<Result<v1::Empty>> DirectoryService::set_password(CallContext& call,
                                                        const v1::SetPasswordRequest& request) {
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   std::optional<dict::Dict> password;
   if (!request.password().empty() || call.role() == Role::kFrontend) {
     auto record =
@@ -152,7 +234,8 @@ Task<Result<v1::Empty>> DirectoryService::set_password(CallContext& call,
   auto found = co_await enter(node_, call, request.account(), Need::kRecord);
   if (!found) co_return fail(std::move(found).error());
   auto changed = co_await found->shard->accounts.change_settings(
-      found->address, 0, [&password](dict::Dict& settings) -> Result<void> {
+      found->address, 0,
+      [&password](dict::Dict& settings) -> Result<void> {
         if (password) {
           settings.set(kPasswordKey, std::move(*password));
         } else {
@@ -160,7 +243,8 @@ Task<Result<v1::Empty>> DirectoryService::set_password(CallContext& call,
         }
         settings.set(kSessionGenerationKey, settings.number_or(kSessionGenerationKey, 0) + 1);
         return {};
-      });
+      },
+      id);
   if (!changed) co_return fail(std::move(changed).error());
   found->shard->credentials.forget(found->address.to_string());
   co_return v1::Empty();
@@ -169,17 +253,20 @@ Task<Result<v1::Empty>> DirectoryService::set_password(CallContext& call,
 Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::SetStateRequest& request) {
   CANOPY_CO_ASSIGN(AccountUse use, parse_account_use(request.state()));
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.name()));
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   auto found = co_await node_.find(address);
   if (!found) co_return fail(std::move(found).error());
   auto changed = co_await found->shard->accounts.change_settings(
-      found->address, 0, [use](dict::Dict& settings) -> Result<void> {
+      found->address, 0,
+      [use](dict::Dict& settings) -> Result<void> {
         if (use == AccountUse::kActive) {
           settings.erase(kStateKey);
         } else {
           settings.set(kStateKey, account_use_name(use));
         }
         return {};
-      });
+      },
+      id);
   if (!changed) co_return fail(std::move(changed).error());
   // A suspended account's files are for other hands now, and a resumed one's may have been changed by them.
   co_await found->shard->accounts.close(found->address);
@@ -189,6 +276,13 @@ Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::Se
 
 Task<Result<v1::Empty>> DirectoryService::set_alias(CallContext&, const v1::SetAliasRequest& request) {
   CANOPY_CO_ASSIGN(AccountAddress alias, parse_address(request.alias()));
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
+  CANOPY_CO_ASSIGN(auto domain, domain_named(alias.domain));
+  Shard& owner = node_.shard_of(domain->slot);
+  co_await owner.loop.switch_to();
+  auto answered = co_await owner.aliases.answered(domain, alias.account, id);
+  if (!answered) co_return fail(std::move(answered).error());
+  if (*answered) co_return v1::Empty();  // whatever became of the account since
   std::string target;
   if (!request.account().empty()) {
     CANOPY_CO_ASSIGN(AccountAddress account, parse_address(request.account()));
@@ -201,10 +295,8 @@ Task<Result<v1::Empty>> DirectoryService::set_alias(CallContext&, const v1::SetA
     if (taken) co_return fail(Code::kAlreadyExists, alias.to_string(), "an account has that name");
     if (taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
   }
-  CANOPY_CO_ASSIGN(auto domain, domain_named(alias.domain));
-  Shard& owner = node_.shard_of(domain->slot);
   co_await owner.loop.switch_to();
-  CANOPY_CO_TRY(co_await owner.aliases.set(domain, alias.account, target));
+  CANOPY_CO_TRY(co_await owner.aliases.set(domain, alias.account, target, id));
   co_return v1::Empty();
 }
 

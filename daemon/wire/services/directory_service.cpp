@@ -55,24 +55,33 @@ Task<Result<v1::Domain>> DirectoryService::create_domain(CallContext&,
   settings.set(kAccountFolderingKey,
                request.account_foldering().empty() ? "flat" : request.account_foldering());
   settings.set(kFastIndexKey, request.fast_index());
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   std::shared_ptr<const Domain> made;
   auto create = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
-    return [](Shard& on, DomainTable& into, std::string domain_name, dict::Dict with,
+    return [](Shard& on, DomainTable& into, std::string domain_name, dict::Dict with, RequestId of,
               std::shared_ptr<const Domain>& out) -> Task<Result<void>> {
-      if (into.domains.contains(domain_name)) {
+      if (auto at = into.domains.find(domain_name); at != into.domains.end()) {
+        out = at->second;
+        if (!is_none(of) && out->settings.created == mark_of(of, domain_name, on.loop))
+          co_return Result<void>();
         co_return fail(Code::kAlreadyExists, domain_name, "there is such a domain already");
       }
       dict::VersionedDict file;
       file.dict = std::move(with);
+      file.created = mark_of(of, domain_name, on.loop);
       CANOPY_CO_ASSIGN(out, make_domain(into.tree, domain_name, file));
+      if (!is_none(of)) {
+        auto gone = co_await on.requests.has_gone(DirectoryRequests::of_domain(domain_name), file.created);
+        if (!gone) co_return fail(std::move(gone).error());
+        if (*gone) co_return Result<void>();  // it was made, and has been removed or renamed since
+      }
       CANOPY_CO_TRY(co_await make_directories(*on.store, out->directory(), 0700, Durable::kYes));
-      auto version = co_await on.files.replace(out->slot, out->settings_file(), file.dict, file.version);
-      if (!version) co_return fail(std::move(version).error());
-      file.version = *version;
-      CANOPY_CO_ASSIGN(out, make_domain(into.tree, domain_name, file));
+      auto written = co_await on.files.replace(out->slot, out->settings_file(), std::move(file));
+      if (!written) co_return fail(std::move(written).error());
+      CANOPY_CO_ASSIGN(out, make_domain(into.tree, domain_name, std::move(*written)));
       into.domains[domain_name] = out;
       co_return Result<void>();
-    }(shard, table, name, settings, made);
+    }(shard, table, name, settings, id, made);
   };
   CANOPY_CO_TRY(co_await node_.change_domains(create));
   co_return describe_domain(*made);
@@ -119,14 +128,29 @@ static Task<Result<void>> move_domain(Store& store, const Domain& from, const Do
   co_return co_await store.rename(from.directory(), to.directory(), RenameMode::kNoReplace, Durable::kYes);
 }
 
+// Whether the domain that an earlier attempt meant has left its name.
+static bool is_done(const std::optional<std::string>& before, const Domain* now) {
+  return before && (now == nullptr || now->settings.created != *before);
+}
+
 Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1::RenameRequest& request) {
   CANOPY_CO_ASSIGN(std::string from, prepare_domain(request.from()));
   CANOPY_CO_ASSIGN(std::string to, prepare_domain(request.to()));
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   std::shared_ptr<const Domain> made;
   auto rename = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
-    return [](Node& node, Shard& on, DomainTable& into, std::string before, std::string after,
+    return [](Node& node, Shard& on, DomainTable& into, std::string before, std::string after, RequestId of,
               std::shared_ptr<const Domain>& out) -> Task<Result<void>> {
+      auto earlier = co_await on.requests.find(DirectoryRequests::of_domain(before), of);
+      if (!earlier) co_return fail(std::move(earlier).error());
       auto at = into.domains.find(before);
+      if (is_done(*earlier, into.find(before))) {
+        CANOPY_CO_ASSIGN(out, make_domain(into.tree, after, {}));  // its name, when it has gone since
+        auto arrived = into.domains.find(after);
+        if (arrived != into.domains.end() && arrived->second->settings.created == *earlier)
+          out = arrived->second;
+        co_return Result<void>();
+      }
       if (at == into.domains.end()) co_return fail(Code::kNotFound, before, "there is no such domain");
       if (into.domains.contains(after)) {
         co_return fail(Code::kAlreadyExists, after, "there is such a domain already");
@@ -138,13 +162,16 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
         co_await shard_held->loop.switch_to();
         co_await shard_held->accounts.forget_domain(before);
         shard_held->aliases.forget_domain(domain->directory());
+        shard_held->requests.forget_domain(domain->directory());
       }
       co_await on.loop.switch_to();
+      CANOPY_CO_TRY(
+          co_await on.requests.add(DirectoryRequests::of_domain(before), of, domain->settings.created));
       CANOPY_CO_TRY(co_await move_domain(*on.store, *domain, *out));
       into.domains.erase(before);
       into.domains[after] = out;
       co_return Result<void>();
-    }(node_, shard, table, from, to, made);
+    }(node_, shard, table, from, to, id, made);
   };
   CANOPY_CO_TRY(co_await node_.change_domains(rename));
   co_return describe_domain(*made);
@@ -152,10 +179,14 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
 
 Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::DeleteRequest& request) {
   CANOPY_CO_ASSIGN(std::string name, prepare_domain(request.name()));
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   bool recursive = request.recursive();
   auto remove = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
-    return [](Node& node, Shard& on, DomainTable& into, std::string domain_name,
-              bool all) -> Task<Result<void>> {
+    return [](Node& node, Shard& on, DomainTable& into, std::string domain_name, bool all,
+              RequestId of) -> Task<Result<void>> {
+      auto earlier = co_await on.requests.find(DirectoryRequests::of_domain(domain_name), of);
+      if (!earlier) co_return fail(std::move(earlier).error());
+      if (is_done(*earlier, into.find(domain_name))) co_return Result<void>();
       auto at = into.domains.find(domain_name);
       if (at == into.domains.end()) co_return fail(Code::kNotFound, domain_name, "there is no such domain");
       std::shared_ptr<const Domain> domain = at->second;
@@ -169,8 +200,11 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
         co_await held->loop.switch_to();
         co_await held->accounts.forget_domain(domain_name);
         held->aliases.forget_domain(domain->directory());
+        held->requests.forget_domain(domain->directory());
       }
       co_await on.loop.switch_to();
+      CANOPY_CO_TRY(
+          co_await on.requests.add(DirectoryRequests::of_domain(domain_name), of, domain->settings.created));
       auto staged = co_await on.files.stage_path(domain->slot);
       if (!staged) co_return fail(std::move(staged).error());
       std::string trash = *staged;
@@ -181,7 +215,7 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
       if (!fast.empty()) CANOPY_CO_TRY(co_await remove_tree(*on.store, fast));
       CANOPY_CO_TRY(co_await remove_tree(*on.store, trash));
       co_return Result<void>();
-    }(node_, shard, table, name, recursive);
+    }(node_, shard, table, name, recursive, id);
   };
   CANOPY_CO_TRY(co_await node_.change_domains(remove));
   co_return v1::Empty();

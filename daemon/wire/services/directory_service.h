@@ -11,6 +11,15 @@ inline constexpr uint32_t kPageEntriesMax = 1000;
 
 class DirectoryService {
  public:
+  // Of a request that takes an account away from its name.
+  struct Attempt {
+    std::optional<std::string> before;  // the mark of the account that an earlier attempt meant
+    std::optional<std::string> now;     // of the one that has the name; none: there is no such account
+    std::optional<int64_t> created_seconds;
+    // The one that was meant is not there any more.
+    bool done() const { return before && before != now; }
+  };
+
   explicit DirectoryService(Node& node) : node_(node) {}
   void add_to(MethodTable& table);  // this must outlive the server
 
@@ -36,8 +45,12 @@ class DirectoryService {
 
   Task<Result<v1::Account>> describe(AccountAddress address);
   Task<void> create_one(Loop& home, Semaphore::Permit until_it_ends, const v1::NewAccount& row, bool exist_ok,
-                        v1::CreateAccountResult* out);
-  Task<Result<void>> create_account(const v1::NewAccount& row);
+                        RequestId id, v1::CreateAccountResult* out);
+  Task<Result<void>> create_account(const v1::NewAccount& row, RequestId id);
+  // What is known of an earlier attempt, and of the account that has the name now. Ends on the account's
+  // loop.
+  Task<Result<Attempt>> look_at(AccountAddress address, RequestId id);
+  Task<Result<void>> begin(AccountAddress address, RequestId id, const Attempt& attempt);
   Task<void> resolve_one(Loop& home, std::string address, uint64_t bytes, v1::ResolveResult* out);
   Result<std::shared_ptr<const Domain>> domain_named(const std::string& name);
 

@@ -31,6 +31,8 @@ void change(dict::Dict& onto, const dict::Dict& with, bool replace) {
   }
 }
 
+ChangeRequest request_of(const Loop& loop, RequestId id) { return {id, loop.wall_clock_ns() / kSecond}; }
+
 Result<void> expect(const dict::Version& is, uint64_t expected, const std::string& object) {
   if (expected == 0 || is.number == expected) return {};
   return fail(Code::kConflict, object,
@@ -78,13 +80,19 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address_or_domain(name));
   CANOPY_CO_ASSIGN(dict::Dict with, dict::parse_dict(request.text(), "text"));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(with, "text"));
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   v1::InfoResponse out;
   auto set = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
-    return [](Shard& on, DomainTable& into, std::string domain_name, const dict::Dict& given,
+    return [](Shard& on, DomainTable& into, std::string domain_name, const dict::Dict& given, RequestId of,
               const v1::SetInfoRequest& asked, v1::InfoResponse& response) -> Task<Result<void>> {
       const Domain* domain = into.find(domain_name);
       if (domain == nullptr) co_return fail(Code::kNotFound, domain_name, "there is no such domain");
       dict::VersionedDict file = domain->settings;
+      const ChangeRequest changing = request_of(on.loop, of);
+      if (const dict::AnsweredRequest* before = file.answered(changing.key())) {
+        response = respond(file.dict, before->version);
+        co_return Result<void>();
+      }
       CANOPY_CO_TRY(expect(file.version, asked.expected_version(), domain_name));
       change(file.dict, given, asked.replace());
       CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, domain_name, file));
@@ -96,13 +104,12 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
             "changing the foldering or fast index of a domain that exists needs relocation, which this "
             "version lacks; create the domain with it");
       }
-      auto version = co_await on.files.replace(made->slot, made->settings_file(), file.dict, file.version);
-      if (!version) co_return fail(std::move(version).error());
-      file.version = *version;
-      response = respond(file.dict, file.version);
-      CANOPY_CO_ASSIGN(into.domains[domain_name], make_domain(into.tree, domain_name, std::move(file)));
+      auto now = co_await on.files.replace(made->slot, made->settings_file(), std::move(file), changing);
+      if (!now) co_return fail(std::move(now).error());
+      response = respond(now->dict, now->version);
+      CANOPY_CO_ASSIGN(into.domains[domain_name], make_domain(into.tree, domain_name, std::move(*now)));
       co_return Result<void>();
-    }(shard, table, address.domain, with, request, out);
+    }(shard, table, address.domain, with, id, request, out);
   };
   CANOPY_CO_TRY(co_await node_.change_domains(set));
   co_return out;
@@ -111,21 +118,26 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
 Task<Result<v1::InfoResponse>> InfoService::set_defaults(const v1::SetInfoRequest& request) {
   CANOPY_CO_ASSIGN(dict::Dict with, dict::parse_dict(request.text(), "text"));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(with, "text"));
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   v1::InfoResponse out;
   auto set = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
-    return [](Shard& on, DomainTable& into, const dict::Dict& given, const v1::SetInfoRequest& asked,
-              v1::InfoResponse& response) -> Task<Result<void>> {
+    return [](Shard& on, DomainTable& into, const dict::Dict& given, RequestId of,
+              const v1::SetInfoRequest& asked, v1::InfoResponse& response) -> Task<Result<void>> {
       dict::VersionedDict file = into.tree.defaults;
+      const ChangeRequest changing = request_of(on.loop, of);
+      if (const dict::AnsweredRequest* before = file.answered(changing.key())) {
+        response = respond(file.dict, before->version);
+        co_return Result<void>();
+      }
       CANOPY_CO_TRY(expect(file.version, asked.expected_version(), "defaults"));
       change(file.dict, given, asked.replace());
       CANOPY_CO_TRY(check_account_defaults(file.dict));
-      auto version = co_await on.files.replace(0, std::string(kDefaultsFile), file.dict, file.version);
-      if (!version) co_return fail(std::move(version).error());
-      file.version = *version;
-      response = respond(file.dict, file.version);
-      into.tree.defaults = std::move(file);
+      auto now = co_await on.files.replace(0, std::string(kDefaultsFile), std::move(file), changing);
+      if (!now) co_return fail(std::move(now).error());
+      response = respond(now->dict, now->version);
+      into.tree.defaults = std::move(*now);
       co_return Result<void>();
-    }(shard, table, with, request, out);
+    }(shard, table, with, id, request, out);
   };
   CANOPY_CO_TRY(co_await node_.change_domains(set));
   co_return out;
@@ -147,19 +159,22 @@ Task<Result<v1::InfoResponse>> InfoService::set(CallContext& call, const v1::Set
   if (request.kind() == v1::SETTINGS && call.role() == Role::kFrontend) {
     co_return fail(Code::kPermissionDenied, name, "a frontend may set an account's info, not its settings");
   }
+  CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   auto found = co_await enter(node_, call, request.account(), Need::kRecord);
   if (!found) co_return fail(std::move(found).error());
   Accounts& accounts = found->shard->accounts;
   if (request.kind() == v1::INFO) {
-    auto version = co_await accounts.change_info(found->address, request.expected_version(),
-                                                 [&](dict::Dict& dict) -> Result<void> {
-                                                   change(dict, with, request.replace());
-                                                   return {};
-                                                 });
+    auto version = co_await accounts.change_info(
+        found->address, request.expected_version(),
+        [&](dict::Dict& dict) -> Result<void> {
+          change(dict, with, request.replace());
+          return {};
+        },
+        id);
     if (!version) co_return fail(std::move(version).error());
     auto now = co_await accounts.info(found->address);
     if (!now) co_return fail(std::move(now).error());
-    co_return respond(now->dict, now->version);
+    co_return respond(now->dict, *version);
   }
   for (std::string_view key : kGuardedKeys) {
     if (with.contains(key)) {
@@ -167,20 +182,21 @@ Task<Result<v1::InfoResponse>> InfoService::set(CallContext& call, const v1::Set
                      "this setting is changed by its own command only");
     }
   }
-  auto version = co_await accounts.change_settings(found->address, request.expected_version(),
-                                                   [&](dict::Dict& dict) -> Result<void> {
-                                                     dict::Dict before = dict;
-                                                     change(dict, with, request.replace());
-                                                     for (std::string_view key : kGuardedKeys) {
-                                                       if (const dict::Value* value = before.find(key))
-                                                         dict.set(key, *value);
-                                                     }
-                                                     return {};
-                                                   });
+  auto version = co_await accounts.change_settings(
+      found->address, request.expected_version(),
+      [&](dict::Dict& dict) -> Result<void> {
+        dict::Dict before = dict;
+        change(dict, with, request.replace());
+        for (std::string_view key : kGuardedKeys) {
+          if (const dict::Value* value = before.find(key)) dict.set(key, *value);
+        }
+        return {};
+      },
+      id);
   if (!version) co_return fail(std::move(version).error());
   auto now = co_await accounts.settings(found->address);
   if (!now) co_return fail(std::move(now).error());
-  co_return respond(without_secrets((*now)->own.dict), (*now)->own.version);
+  co_return respond(without_secrets((*now)->own.dict), *version);
 }
 
 void EventsService::add_to(MethodTable& table) {

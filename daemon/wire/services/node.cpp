@@ -29,6 +29,7 @@ Shard::Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t
       files(*store, epoch, index, lease_held),
       accounts(environment_of(*store, on, slices, epoch, std::move(lease_held)), files, options),
       aliases(on, files),
+      requests(on, files),
       credentials(kCredentialsCachedMax, kCredentialsCachedSeconds),
       names(on, *store, catalog) {}
 
@@ -72,7 +73,7 @@ Task<Result<void>> Node::load_key(Shard& shard) {
     ticket_key_.append(reinterpret_cast<const char*>(&word), sizeof word);
   }
   file.dict.set("TicketKey", dict::Data{ticket_key_});
-  auto written = co_await shard.files.replace(0, std::string(kClusterSettingsFile), file.dict, file.version);
+  auto written = co_await shard.files.replace(0, std::string(kClusterSettingsFile), std::move(file));
   if (!written) co_return fail(std::move(written).error());
   co_return Result<void>();
 }

@@ -11,6 +11,7 @@
 #include "daemon/account/accounts.h"
 #include "daemon/account/aliases.h"
 #include "daemon/account/credential_cache.h"
+#include "daemon/account/directory_requests.h"
 #include "daemon/account/tickets.h"
 #include "daemon/catalog/account_names.h"
 #include "daemon/log/slice_files.h"
@@ -34,6 +35,7 @@ struct Shard {
   SettingsFiles files;
   Accounts accounts;
   Aliases aliases;
+  DirectoryRequests requests;
   CredentialCache credentials;
   AccountNames names;  // of the domains whose slot falls to this shard
 };

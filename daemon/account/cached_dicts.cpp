@@ -1,0 +1,48 @@
+#include "daemon/account/cached_dicts.h"
+
+namespace canopy {
+
+Task<Result<CachedDicts::Held>> CachedDicts::hold(std::string path) {
+  Held held;
+  auto at = entries_.find(path);
+  if (at != entries_.end()) {
+    held.entry_ = at->second;
+  } else {
+    if (entries_.size() >= kCachedDictsMax) {
+      std::erase_if(entries_, [](const auto& each) { return each.second.use_count() == 1; });
+    }
+    held.entry_ = entries_[path] = std::make_shared<Entry>(loop_);
+  }
+  held.guard_.emplace(co_await held.entry_->gate.lock());
+  if (!held.entry_->loaded) {
+    auto read = co_await files_.read(path);
+    if (!read && read.error().code() != Code::kNotFound) co_return fail(std::move(read).error());
+    held.entry_->file = read ? std::move(*read) : dict::VersionedDict{};
+    held.entry_->loaded = true;
+  }
+  held.path_ = std::move(path);
+  co_return held;
+}
+
+Task<Result<void>> CachedDicts::replace(Held& held, uint32_t slot, dict::Dict changed,
+                                        ChangeRequest request) {
+  dict::VersionedDict file = held.entry_->file;
+  if (file.version.none()) {
+    std::string directory = held.path_.substr(0, held.path_.rfind('/'));
+    CANOPY_CO_TRY(co_await make_directories(files_.store(), std::move(directory), 0700, Durable::kYes));
+  }
+  file.dict = std::move(changed);
+  auto replaced = co_await files_.replace(slot, held.path_, std::move(file), request);
+  if (!replaced) {
+    held.entry_->loaded = false;  // which of the two is there has to be read
+    co_return fail(std::move(replaced).error());
+  }
+  held.entry_->file = std::move(*replaced);
+  co_return Result<void>();
+}
+
+void CachedDicts::forget_below(const std::string& directory) {
+  std::erase_if(entries_, [&](const auto& held) { return held.first.starts_with(directory + "/"); });
+}
+
+}  // namespace canopy

@@ -1,0 +1,51 @@
+// CachedDicts: small versioned dictionaries of a domain that are kept in memory after their first use, each
+// behind a gate, so that one is read and replaced by one task at a time. For one loop's thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "daemon/account/settings_files.h"
+#include "daemon/runtime/sync.h"
+
+namespace canopy {
+
+inline constexpr size_t kCachedDictsMax = 4096;
+
+class CachedDicts {
+  struct Entry {
+    explicit Entry(Loop& loop) : gate(loop) {}
+    Mutex gate;
+    bool loaded = false;
+    dict::VersionedDict file;
+  };
+
+ public:
+  CachedDicts(Loop& loop, SettingsFiles& files) : loop_(loop), files_(files) {}
+
+  // A dictionary with its gate held; an absent file is an empty one.
+  class Held {
+   public:
+    const dict::VersionedDict& file() const { return entry_->file; }
+
+   private:
+    friend class CachedDicts;
+    std::string path_;
+    std::shared_ptr<Entry> entry_;
+    std::optional<Mutex::Guard> guard_;
+  };
+  Task<Result<Held>> hold(std::string path);
+  // Makes its directory when that is not there.
+  Task<Result<void>> replace(Held& held, uint32_t slot, dict::Dict changed, ChangeRequest request = {});
+  void forget_below(const std::string& directory);
+
+  Loop& loop() const { return loop_; }
+
+ private:
+  Loop& loop_;
+  SettingsFiles& files_;
+  std::unordered_map<std::string, std::shared_ptr<Entry>> entries_;  // by path
+};
+
+}  // namespace canopy
