@@ -163,8 +163,9 @@ struct Check {
     }
   }
 
-  // The row's message, when it is there. Rows of the same token whose UID is known explain theirs first.
-  const SeenMessage* message_of(RowFact& row) {
+  // The row's message, when it is there. One whose UID is not known is told by what it must look like, among
+  // those that no other row explains.
+  const SeenMessage* message_of(const RowFact& row) const {
     const SeenMailbox* box = mailbox_of(*row.box);
     if (box == nullptr) return nullptr;
     if (row.uid != 0) {
@@ -172,8 +173,31 @@ struct Check {
       return at == box->messages.end() ? nullptr : &at->second;
     }
     for (const auto& [uid, message] : box->messages)
-      if (message.token == row.token && !explained.contains({box->id, uid})) return &message;
+      if (message.token == row.token && message.flags == row.flags && !explained.contains({box->id, uid}))
+        return &message;
     return nullptr;
+  }
+
+  // Copies of a message look alike, so that the order counts: first those whose UID is known, then what must
+  // be there because it was moved away from where it was. The target of a move that has not happened explains
+  // nothing: what looks like it is another copy.
+  void all_rows(const std::list<std::shared_ptr<RowFact>>& rows) {
+    std::map<const RowFact*, const RowFact*> moved_from;
+    for (const auto& fact : rows)
+      if (fact->instead) moved_from[fact->instead.get()] = fact.get();
+    std::vector<RowFact*> with_uid, moved, others;
+    for (const auto& fact : rows) {
+      auto source = moved_from.find(fact.get());
+      if (fact->uid != 0) {
+        with_uid.push_back(fact.get());
+      } else if (source == moved_from.end()) {
+        others.push_back(fact.get());
+      } else if (message_of(*source->second) == nullptr) {
+        moved.push_back(fact.get());
+      }
+    }
+    for (const auto& group : {with_uid, moved, others})
+      for (RowFact* fact : group) row(*fact);
   }
 
   void row(RowFact& fact) {
@@ -229,10 +253,7 @@ void check_facts(ClientFacts& facts, const std::string& account, const Seen& see
                  Explained& explained, std::set<uint32_t>& explained_boxes) {
   Check check{account, seen, trace, explained};
   for (auto& box : facts.boxes) check.box(*box, explained_boxes);
-  for (auto& row : facts.rows)
-    if (row->uid != 0) check.row(*row);
-  for (auto& row : facts.rows)
-    if (row->uid == 0) check.row(*row);
+  check.all_rows(facts.rows);
   for (auto& row : facts.rows) {
     if (row->instead == nullptr) continue;
     const bool here = check.message_of(*row) != nullptr;

@@ -215,6 +215,7 @@ void Simulation::calm() {
   read_all(first);
   if (!trace_.violation().empty()) return;
   verify(first);
+  if (!trace_.violation().empty()) return;  // or what follows from it would be told as well
   power_cut();
   read_all(second);
   if (!trace_.violation().empty()) return;
