@@ -77,6 +77,8 @@ class AccountState final : public LogReplay {
   void reset() override;
   Result<void> load_checkpoint(std::string_view payload) override;
   Result<void> apply(const FrameView& frame) override;
+  std::unique_ptr<LogReplay> another() const override { return std::make_unique<AccountState>(); }
+  void replace_with(LogReplay& loaded) override { *this = std::move(static_cast<AccountState&>(loaded)); }
   std::string save_checkpoint() const;
 
   // One record, durable at `place`.

@@ -87,6 +87,10 @@ class LogReplay {
   virtual Result<void> load_checkpoint(std::string_view payload) = 0;
   // An error here ends open() or take_over() with it.
   virtual Result<void> apply(const FrameView& frame) = 0;
+  // An empty one of the same kind. What take_over() loads anew goes into it, since others read this one
+  // meanwhile, and takes this one's place at once when it is whole.
+  virtual std::unique_ptr<LogReplay> another() const = 0;
+  virtual void replace_with(LogReplay& loaded) = 0;  // what another() made
 };
 
 struct Appended {
@@ -151,11 +155,12 @@ class AccountLog {
   Task<void> close();
 
   // Makes this process the one that appends: see DESIGN.md "Fenced by the store". Free when it already is.
-  // Frames that nobody had seen are applied to the sink first; when another manifest than the loaded one
-  // turns out to count, the sink is reset and loaded anew. Answers true when the sink changed: whatever was
-  // planned before must be planned again. kFenced: a higher epoch was here; for good. Other errors leave the
-  // log readable, and the next call tries again, except that one while the sink was being brought up to date
-  // leaves a part in it: broken() holds then.
+  // When there are frames that were not loaded, or another manifest than the loaded one turns out to count,
+  // everything is loaded into another() sink, which replaces the first when it is whole: who reads meanwhile
+  // sees all of the old or all of the new. Answers true when the sink changed: whatever was planned before
+  // must be planned again. kFenced: a higher epoch was here; for good. Other errors leave the log readable,
+  // and the next call tries again, except that one while something newer was being loaded leaves what is
+  // known to be old: broken() holds then.
   Task<Result<bool>> take_over();
 
   // Makes the frame durable. Takes the account over first when that was not done; should that change the
@@ -165,7 +170,8 @@ class AccountLog {
   // (kAppendsWaitingMax), kTooLarge, kInvalidArgument (empty): nothing was written and the log is not broken.
   // The frame is not applied to the sink: the caller's own.
   Task<Result<Appended>> append(Frame frame);
-  // True after a failed write: appends are refused with kTryAgain, reads of acknowledged records go on.
+  // True after a failed write, or a failed take-over: appends are refused with kTryAgain, reads of
+  // acknowledged records go on.
   bool broken() const;
   bool fenced() const;
   // No append waits or is under way.

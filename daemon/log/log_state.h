@@ -156,6 +156,8 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   Task<Result<bool>> take_over();
   Task<Result<bool>> take_over_in_lane();
   Task<Result<bool>> catch_up(Directory found, Chosen chosen);
+  Task<Result<bool>> has_grown();  // the newest slice, since it was loaded
+  Task<Result<void>> load_anew(Directory found, Chosen chosen);
   Task<Result<bool>> resume_own_slice();
   // Creates a slice of our own and looks for a higher epoch. Answers its id and open file.
   struct Created {

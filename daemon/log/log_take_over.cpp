@@ -9,6 +9,16 @@ namespace {
 constexpr int kCreateAttemptsMax = 16;
 constexpr uint32_t kSealedMode = 0400;
 
+// For a look at frames that leaves what is loaded alone.
+class NoSink final : public LogReplay {
+ public:
+  void reset() override {}
+  Result<void> load_checkpoint(std::string_view) override { return {}; }
+  Result<void> apply(const FrameView&) override { return {}; }
+  std::unique_ptr<LogReplay> another() const override { return std::make_unique<NoSink>(); }
+  void replace_with(LogReplay&) override {}
+};
+
 }  // namespace
 
 std::unexpected<Error> AccountLog::State::fenced(std::string why) {
@@ -49,20 +59,45 @@ Task<Result<bool>> AccountLog::State::resume_own_slice() {
   co_return true;
 }
 
-// Brings the sink up to the manifest that counts. Answers whether it changed.
+// Brings log and sink up to the manifest that counts. Answers whether they changed.
 Task<Result<bool>> AccountLog::State::catch_up(Directory found, Chosen chosen) {
-  if (chosen.id != set->slices.back()->id) {
-    CANOPY_CO_TRY(co_await load(std::move(found), std::move(chosen)));
-    co_return true;
+  if (chosen.id == set->slices.back()->id) {
+    CANOPY_CO_ASSIGN(const bool grown, co_await has_grown());
+    if (!grown) co_return false;
   }
-  LiveSlice& newest = *set->slices.back();
+  CANOPY_CO_TRY(co_await load_anew(std::move(found), std::move(chosen)));
+  co_return true;
+}
+
+Task<Result<bool>> AccountLog::State::has_grown() {
+  const LiveSlice& newest = *set->slices.back();
   const uint64_t seen = newest.end;
-  const auto known = damages.size();
-  CANOPY_CO_TRY(co_await replay_slice(newest, true, seen, seen));
-  const bool changed = newest.end != seen || damages.size() != known;
-  if (changed) CANOPY_CO_TRY(co_await show_safely(newest));
-  answered_end = newest.end;
-  co_return changed;
+  NoSink nobody;
+  State look(environment, directory, nobody);
+  look.secret = secret;
+  const auto slice = look.make_slice({newest.id, newest.kind, newest.replayed, kOpenEnded});
+  CANOPY_CO_TRY(co_await look.replay_slice(*slice, true, seen, seen));
+  if (slice->damaged && slice->end <= seen)
+    co_return fail(Code::kTryAgain, newest.path, "the slice went while the account was being taken over");
+  co_return slice->end > seen;
+}
+
+// All or nothing, and at once: readers go on with what was loaded until the new is whole.
+Task<Result<void>> AccountLog::State::load_anew(Directory found, Chosen chosen) {
+  const std::unique_ptr<LogReplay> loaded = sink->another();
+  State anew(environment, directory, *loaded);
+  anew.graveyard = graveyard;
+  CANOPY_CO_TRY(co_await anew.load(std::move(found), std::move(chosen)));
+  set = std::move(anew.set);
+  secret = std::move(anew.secret);
+  damages = std::move(anew.damages);
+  torn_bytes = anew.torn_bytes;
+  checkpoint = anew.checkpoint;
+  checkpoint_covers = std::move(anew.checkpoint_covers);
+  answered_slice = anew.answered_slice;
+  answered_end = anew.answered_end;
+  sink->replace_with(*loaded);
+  co_return Result<void>();
 }
 
 // DESIGN.md "Fenced by the store": the order of these steps is what makes it hold.
@@ -78,7 +113,7 @@ Task<Result<bool>> AccountLog::State::take_over_in_lane() {
 
   auto caught_up = co_await catch_up(created.found, std::move(chosen));
   if (!caught_up) {
-    is_broken = true;  // the sink holds a part of what the log says: nothing may be planned against it
+    is_broken = true;  // what is loaded is old, and its files may go: the account must be opened anew
     co_return fail(std::move(caught_up).error());
   }
   const bool changed = *caught_up;

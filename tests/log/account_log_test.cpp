@@ -243,6 +243,60 @@ TEST_F(AccountLogTest, ASliceOfASuccessorTakesANumberThatNoSliceOfItsPredecessor
   next.close();
 }
 
+// How many messages the sink holds, each time the loop of `process` runs something else.
+Task<void> watch(Process& process, std::set<size_t>& seen, const bool& over) {
+  while (!over) {
+    seen.insert(process.account.rows.size());
+    co_await process.loop.sleep(kMicrosecond);
+  }
+}
+
+class TakeOverTest : public AccountLogTest {
+ protected:
+  TakeOverTest() {
+    predecessor.options.slice_bytes_max = 1000;
+    EXPECT_TRUE(predecessor.create());
+    for (uint32_t uid = 1; uid <= 20; ++uid) EXPECT_TRUE(predecessor.append(delivery(uid)));
+    process.options.copy_chunk_bytes = 200;  // many reads
+    EXPECT_TRUE(process.open());
+  }
+  std::set<size_t> seen_while_taken_over() {
+    std::set<size_t> seen;
+    bool over = false;
+    process.loop.spawn(watch(process, seen, over));
+    auto changed = process.run(process.log->take_over());
+    over = true;
+    EXPECT_TRUE(changed && *changed);
+    world.run_for(kMillisecond);
+    return seen;
+  }
+  static FaultPlan slow() {
+    FaultPlan plan;
+    plan.delay = 1;
+    plan.delay_max = kMillisecond;
+    return plan;
+  }
+
+  Process predecessor{world, disk, kEpoch, true};
+  Process process{world, disk, kEpoch + 2, true, slow()};
+};
+
+TEST_F(TakeOverTest, WhoReadsWhileTheTailGrewSeesAllOfTheOldOrAllOfTheNew) {
+  for (uint32_t uid = 21; uid <= 22; ++uid) ASSERT_TRUE(predecessor.append(delivery(uid)));
+  EXPECT_THAT(seen_while_taken_over(), ElementsAre(20u, 22u));
+  expect_contents(process);
+  for (Process* each : {&predecessor, &process}) each->close();
+}
+
+TEST_F(TakeOverTest, WhoReadsWhileAnotherManifestIsLoadedSeesAllOfTheOldOrAllOfTheNew) {
+  Process between(world, disk, kEpoch + 1, true);
+  ASSERT_TRUE(between.open());
+  for (uint32_t uid = 21; uid <= 40; ++uid) ASSERT_TRUE(between.append(delivery(uid)));
+  EXPECT_THAT(seen_while_taken_over(), ElementsAre(20u, 40u));
+  expect_contents(process);
+  for (Process* each : {&predecessor, &between, &process}) each->close();
+}
+
 // A sink that holds a part must not be taken for the account: a compaction would write the loss down for
 // good.
 TEST_F(AccountLogTest, ATakeOverThatFailsWhileItLoadsAnewBreaksTheLog) {
@@ -259,6 +313,8 @@ TEST_F(AccountLogTest, ATakeOverThatFailsWhileItLoadsAnewBreaksTheLog) {
   EXPECT_EQ(code_of(third.run(third.log->take_over())), Code::kStoreUnavailable);
   third.account.refused_from = -1;
   EXPECT_TRUE(third.log->broken());
+  EXPECT_THAT(third.account.uids(), ElementsAre(1));  // who reads it still has what was there before
+  expect_contents(third);
   EXPECT_EQ(code_of(third.run(third.log->take_over())), Code::kTryAgain);
   EXPECT_EQ(code_of(third.append(delivery(3))), Code::kTryAgain);
   third.close();
@@ -280,6 +336,7 @@ TEST_F(AccountLogTest, ATakeOverThatFailsWithinTheTailBreaksTheLog) {
   EXPECT_EQ(code_of(second.run(second.log->take_over())), Code::kStoreUnavailable);
   second.account.refused_from = -1;
   EXPECT_TRUE(second.log->broken());
+  EXPECT_THAT(second.account.uids(), testing::IsEmpty());
   second.close();
   ASSERT_TRUE(second.open());
   ASSERT_TRUE(second.append(delivery(3)));

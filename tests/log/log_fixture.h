@@ -82,6 +82,15 @@ class ModelAccount : public LogReplay {
     for (const RecordView& record : frame.records) CANOPY_TRY(apply_record(frame.slice.number, record));
     return {};
   }
+  std::unique_ptr<LogReplay> another() const override {
+    auto made = std::make_unique<ModelAccount>();
+    made->resets = resets;
+    made->checkpoints_loaded = checkpoints_loaded;
+    made->frames_applied = frames_applied;
+    made->refused_from = refused_from;
+    return made;
+  }
+  void replace_with(LogReplay& loaded) override { *this = std::move(static_cast<ModelAccount&>(loaded)); }
   Result<void> apply_record(uint32_t slice, const RecordView& record) {
     if (record.type == RecordType::kMessage) {
       CANOPY_ASSIGN(Message message, decode_message(record));
