@@ -122,15 +122,11 @@ void Backend::build_node() {
   info_ = std::make_unique<wire::InfoService>(*node_);
   status_ = std::make_unique<wire::StatusService>(*node_);
   session_->add_to(table_);
-  directory_->add_to(table_);
   info_->add_to(table_);
   status_->add_to(table_);
-  if (site_.bug == Bug::kRequestForgotten) {
-    mailboxes_->add_to(remembering_);
-    forgetful_ = forget_request_ids(remembering_, table_);
-  } else {
-    mailboxes_->add_to(table_);
-  }
+  mailboxes_->add_to(site_.bug == Bug::kRequestForgotten ? remembering_ : table_);
+  directory_->add_to(site_.bug == Bug::kAccountRequestForgotten ? remembering_ : table_);
+  forgetful_ = forget_request_ids(site_.bug, remembering_, table_);
   server_ = std::make_unique<wire::RpcServer>(loop_, table_, wire::RpcServerOptions{});
   status_->watch({server_.get()});
 }

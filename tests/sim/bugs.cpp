@@ -3,6 +3,7 @@
 #include "daemon/account/settings_files.h"
 #include "daemon/log/format.h"
 #include "daemon/wire/client/methods.h"
+#include "daemon/wire/services/directory_service.h"
 #include "daemon/wire/services/mailboxes_service.h"
 
 namespace canopy::sim {
@@ -12,10 +13,13 @@ struct Named {
   Bug bug;
   std::string_view name;
 };
-constexpr Named kNames[] = {
-    {Bug::kSyncLeftOut, "sync-left-out"},          {Bug::kDirectorySyncLeftOut, "directory-sync-left-out"},
-    {Bug::kSealLeftOut, "seal-left-out"},          {Bug::kListingLeftOut, "listing-left-out"},
-    {Bug::kRequestForgotten, "request-forgotten"}, {Bug::kStageKept, "stage-kept"}};
+constexpr Named kNames[] = {{Bug::kSyncLeftOut, "sync-left-out"},
+                            {Bug::kDirectorySyncLeftOut, "directory-sync-left-out"},
+                            {Bug::kSealLeftOut, "seal-left-out"},
+                            {Bug::kListingLeftOut, "listing-left-out"},
+                            {Bug::kRequestForgotten, "request-forgotten"},
+                            {Bug::kAccountRequestForgotten, "account-request-forgotten"},
+                            {Bug::kStageKept, "stage-kept"}};
 
 constexpr uint32_t kSealedMode = 0400;
 
@@ -117,7 +121,7 @@ class BuggyStore final : public Store {
 };
 
 // One method without its request ids.
-template <class Req, class Resp>
+template <class Service, class Req, class Resp>
 struct Forgetful {
   const wire::MethodTable::Method* method;
 
@@ -127,20 +131,19 @@ struct Forgetful {
     if constexpr (requires { stripped.mutable_recipients(0)->clear_request_id(); }) {
       for (auto& recipient : *stripped.mutable_recipients()) recipient.clear_request_id();
     }
-    using Service = wire::MailboxesService;
     using Function = Task<Result<Resp>> (Service::*)(wire::CallContext&, const Req&);
     auto [object, function] = method->template target<Service, Function>();
     co_return co_await (object->*function)(context, stripped);
   }
 };
 
-template <class Req, class Resp>
-void forget_in(const wire::MethodTable& inner, wire::MethodTable& outer, std::string_view name,
-               std::vector<std::shared_ptr<void>>& kept) {
-  const wire::MethodTable::Method* method = inner.find("canopy.v1.Mailboxes", name);
+template <class Service, class Req, class Resp>
+void forget_in(const wire::MethodTable& inner, wire::MethodTable& outer, std::string_view service,
+               std::string_view name, std::vector<std::shared_ptr<void>>& kept) {
+  const wire::MethodTable::Method* method = inner.find(service, name);
   if (method == nullptr) return;
-  auto wrapper = std::make_shared<Forgetful<Req, Resp>>(method);
-  outer.add("canopy.v1.Mailboxes", name, wrapper.get(), &Forgetful<Req, Resp>::call);
+  auto wrapper = std::make_shared<Forgetful<Service, Req, Resp>>(method);
+  outer.add(service, name, wrapper.get(), &Forgetful<Service, Req, Resp>::call);
   kept.push_back(std::move(wrapper));
 }
 
@@ -159,15 +162,26 @@ std::optional<Bug> parse_bug(std::string_view name) {
 }
 
 std::unique_ptr<Store> with_bug(Bug bug, std::unique_ptr<Store> inner, uint64_t own_epoch) {
-  if (bug == Bug::kNone || bug == Bug::kRequestForgotten) return inner;
+  if (bug == Bug::kNone || bug == Bug::kRequestForgotten || bug == Bug::kAccountRequestForgotten)
+    return inner;
   return std::make_unique<BuggyStore>(bug, std::move(inner), own_epoch);
 }
 
-std::shared_ptr<void> forget_request_ids(const wire::MethodTable& inner, wire::MethodTable& outer) {
+std::shared_ptr<void> forget_request_ids(Bug bug, const wire::MethodTable& inner, wire::MethodTable& outer) {
   auto kept = std::make_shared<std::vector<std::shared_ptr<void>>>();
-#define CANOPY_FORGET(function, Method, Request, Response, repeat) \
-  forget_in<v1::Request, v1::Response>(inner, outer, #Method, *kept);
-  CANOPY_MAILBOXES_METHODS(CANOPY_FORGET)
+#define CANOPY_FORGET(function, Method, Request, Response, repeat)                                           \
+  forget_in<wire::MailboxesService, v1::Request, v1::Response>(inner, outer, "canopy.v1.Mailboxes", #Method, \
+                                                               *kept);
+  if (bug == Bug::kRequestForgotten) {
+    CANOPY_MAILBOXES_METHODS(CANOPY_FORGET)
+  }
+#undef CANOPY_FORGET
+#define CANOPY_FORGET(function, Method, Request, Response, repeat)                                           \
+  forget_in<wire::DirectoryService, v1::Request, v1::Response>(inner, outer, "canopy.v1.Directory", #Method, \
+                                                               *kept);
+  if (bug == Bug::kAccountRequestForgotten) {
+    CANOPY_DIRECTORY_METHODS(CANOPY_FORGET)
+  }
 #undef CANOPY_FORGET
   return kept;
 }

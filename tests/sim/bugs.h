@@ -14,23 +14,25 @@ namespace canopy::sim {
 
 enum class Bug {
   kNone,
-  kSyncLeftOut,           // writes of slices are answered before they are durable
-  kDirectorySyncLeftOut,  // names are not made durable
-  kSealLeftOut,           // a successor does not set the older slices' modes
-  kListingLeftOut,        // after creating a slice nobody looks for a higher epoch
-  kRequestForgotten,      // the server does not know request ids
-  kStageKept,             // a successor leaves older stages where they are
+  kSyncLeftOut,              // writes of slices are answered before they are durable
+  kDirectorySyncLeftOut,     // names are not made durable
+  kSealLeftOut,              // a successor does not set the older slices' modes
+  kListingLeftOut,           // after creating a slice nobody looks for a higher epoch
+  kRequestForgotten,         // the server does not know request ids of changes of mailboxes
+  kAccountRequestForgotten,  // nor of accounts and domains
+  kStageKept,                // a successor leaves older stages where they are
 };
-inline constexpr Bug kBugs[] = {Bug::kSyncLeftOut,    Bug::kDirectorySyncLeftOut, Bug::kSealLeftOut,
-                                Bug::kListingLeftOut, Bug::kRequestForgotten,     Bug::kStageKept};
+inline constexpr Bug kBugs[] = {
+    Bug::kSyncLeftOut,      Bug::kDirectorySyncLeftOut,    Bug::kSealLeftOut, Bug::kListingLeftOut,
+    Bug::kRequestForgotten, Bug::kAccountRequestForgotten, Bug::kStageKept};
 std::string_view bug_name(Bug bug);
 std::optional<Bug> parse_bug(std::string_view name);
 
 // `own_epoch` of the process that uses the store. Answers `inner` itself for kNone.
 std::unique_ptr<Store> with_bug(Bug bug, std::unique_ptr<Store> inner, uint64_t own_epoch);
 
-// The methods of Mailboxes in `inner` under the same names in `outer`, with every request id taken out of the
-// request. `inner` must outlive `outer`. Answers what holds the wrappers.
-std::shared_ptr<void> forget_request_ids(const wire::MethodTable& inner, wire::MethodTable& outer);
+// Adds to `outer` the methods of the services in `inner` that `bug` is about, under the same names, with
+// every request id taken out of the request. `inner` must outlive `outer`. Answers what holds the wrappers.
+std::shared_ptr<void> forget_request_ids(Bug bug, const wire::MethodTable& inner, wire::MethodTable& outer);
 
 }  // namespace canopy::sim

@@ -4,11 +4,6 @@
 #include "tests/sim/client_ask.h"
 
 namespace canopy::sim {
-namespace {
-
-constexpr std::string_view kDomain = "company.com";
-
-}  // namespace
 
 SimClient::SimClient(Site& site, uint32_t number, std::vector<Address> backends,
                      std::vector<std::shared_ptr<AccountFacts>> accounts)
@@ -42,7 +37,7 @@ v1::AccountRef SimClient::ref(size_t index) const {
 Task<void> SimClient::set_up() {
   // Nothing fails yet, but connections may break: asked for again, a domain that is there is no failure.
   v1::CreateDomainRequest domain;
-  domain.set_name(std::string(kDomain));
+  domain.set_name(std::string(kSimDomain));
   domain.set_account_foldering("1");
   auto made = co_await wire::DirectoryStub(*client_).create_domain(domain);
   while (!made && made.error().code() == Code::kConnectionLost) {
@@ -85,7 +80,7 @@ Task<void> SimClient::live() {
 
 Task<void> SimClient::one_operation() {
   const auto on = static_cast<size_t>(random_.below(accounts_.size()));
-  const uint64_t dice = random_.below(100);
+  const uint64_t dice = random_.below(110);
   if (dice < 28) return deliver(on);
   if (dice < 36) return append(on);
   if (dice < 50) return store_flags(on);
@@ -98,6 +93,7 @@ Task<void> SimClient::one_operation() {
   if (dice < 87) return count_up(on, random_.one_in(2));
   if (dice < 90) return compact(on);
   if (dice < 93) return close(on);
+  if (dice < 103) return one_own_account();
   return check(on);
 }
 

@@ -6,8 +6,12 @@
 #include "daemon/wire/client/stubs.h"
 #include "tests/sim/backend.h"
 #include "tests/sim/facts.h"
+#include "tests/sim/own_accounts.h"
 
 namespace canopy::sim {
+
+inline constexpr std::string_view kSimDomain = "company.com";
+inline constexpr int kLooksMax = 20;  // before a reader gives up
 
 template <class Resp>
 struct Answer {
@@ -15,6 +19,7 @@ struct Answer {
   Resp response;
   std::optional<Error> error;
   uint64_t epoch = 0;  // of the process that gave it
+  int attempts = 0;
   bool done() const { return is == Is::kDone; }
 };
 
@@ -32,6 +37,9 @@ class SimClient {
   // Reads all of an account from a process that owns it, whole; empty when that did not work out.
   Task<std::optional<Seen>> look(size_t account);
   ClientFacts& facts(size_t account) { return facts_[account]; }
+  // The same for the accounts that are its own.
+  Task<std::optional<SeenAccounts>> look_at_own();
+  const std::list<OwnAccount>& own_accounts() const { return own_accounts_; }
 
  private:
   using Is = RowFact::Is;
@@ -65,9 +73,25 @@ class SimClient {
   Task<void> close(size_t account);
   Task<void> check(size_t account);
 
-  Task<Result<void>> see_mailboxes(size_t account, Seen& seen);
-  Task<Result<void>> see_contents(size_t account, SeenMailbox& box);
+  Task<Result<void>> see_mailboxes(v1::AccountRef account, Seen& seen);
+  Task<Result<void>> see_contents(v1::AccountRef account, SeenMailbox& box);
   Task<Result<void>> see_dict(size_t account, v1::InfoKind kind, SeenDict& dict);
+
+  // What could not be read is a violation when the one owner said so for good; else it is tried again later.
+  Task<void> cannot_read(std::string what, Error error, bool one_owner);
+
+  // client_accounts.cpp
+  Task<void> one_own_account();
+  Task<void> create_own_account();
+  Task<void> rename_own_account();
+  Task<void> delete_own_account();
+  Task<void> deliver_to_own_account();
+  Task<void> check_own();
+  Task<Result<void>> see_own(SeenAccounts& seen);
+  std::string new_account_name();
+  OwnAccount* pick_own_account();  // not marked busy; null: there is none
+  template <class Resp>
+  void settle(OwnAccount& account, const Answer<Resp>& answer);
 
   std::shared_ptr<RowFact> new_row(size_t account, std::shared_ptr<BoxFact> box);
   // A message or mailbox of its own that nothing is known against, marked busy; null: there is none.
@@ -86,7 +110,8 @@ class SimClient {
   std::vector<ClientFacts> facts_;
   std::shared_ptr<wire::Client> client_;
   uint32_t number_;
-  uint32_t next_token_ = 1, next_box_ = 1;
+  std::list<OwnAccount> own_accounts_;
+  uint32_t next_token_ = 1, next_box_ = 1, next_account_ = 1;
   std::vector<bool> subscribed_;
   bool ended_ = false;
 };

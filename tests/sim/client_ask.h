@@ -31,6 +31,11 @@ inline std::optional<Error> error_in(const v1::DeliverResponse& response) {
   const v1::Error& error = response.results(0).error();
   return Error(static_cast<Code>(error.code()), error.object(), error.message());
 }
+inline std::optional<Error> error_in(const v1::CreateAccountsResponse& response) {
+  if (!response.results(0).has_error()) return std::nullopt;
+  const v1::Error& error = response.results(0).error();
+  return Error(static_cast<Code>(error.code()), error.object(), error.message());
+}
 template <class Resp>
 std::optional<Error> error_in(const Resp&) {
   return std::nullopt;
@@ -42,6 +47,7 @@ Task<Answer<Resp>> SimClient::ask(size_t on, wire::MethodInfo method, Req reques
   Answer<Resp> answer;
   uint64_t refused_by = 0;
   for (int attempt = 1; site_.trace.violation().empty(); ++attempt) {
+    answer.attempts = attempt;
     auto client = client_;
     const uint64_t began_with = connected_epoch();
     site_.trace.event("{} asks ({}): {}", name(), attempt, what);

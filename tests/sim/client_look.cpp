@@ -22,24 +22,19 @@ Task<uint64_t> SimClient::barrier(size_t on) {
 // owner alone can do, and what is read counts when that very process answered everything and had no successor
 // by then.
 Task<std::optional<Seen>> SimClient::look(size_t on) {
-  for (int attempt = 0; attempt < 20 && site_.trace.violation().empty(); ++attempt) {
+  for (int attempt = 0; attempt < kLooksMax && site_.trace.violation().empty(); ++attempt) {
     const auto before = account(on).floor();
     Seen seen;
     seen.epoch = co_await barrier(on);
     if (seen.epoch == 0) continue;
     auto client = client_;
-    auto done = co_await see_mailboxes(on, seen);
+    auto done = co_await see_mailboxes(ref(on), seen);
     if (done) done = co_await see_dict(on, v1::SETTINGS, seen.settings);
     if (done) done = co_await see_dict(on, v1::INFO, seen.info);
     const bool one_owner =
         client == client_ && connected_epoch() == seen.epoch && seen.epoch == site_.highest_epoch;
     if (!done) {
-      site_.trace.event("{} cannot read {}: {}", name(), account(on).name, done.error().to_string());
-      if (one_owner && !leaves_it_open(done.error().code()) && done.error().code() != Code::kNotFound) {
-        site_.trace.violation("{} cannot be read: {}", account(on).name, done.error().to_string());
-      }
-      if (done.error().code() == Code::kDeadlineExceeded) reconnect();
-      co_await loop_.sleep(random_.between(5 * kMillisecond, 200 * kMillisecond));
+      co_await cannot_read(account(on).name, done.error(), one_owner);
       continue;
     }
     if (!one_owner) continue;
@@ -50,15 +45,25 @@ Task<std::optional<Seen>> SimClient::look(size_t on) {
   co_return std::nullopt;
 }
 
-Task<Result<void>> SimClient::see_mailboxes(size_t on, Seen& seen) {
+Task<void> SimClient::cannot_read(std::string what, Error error, bool one_owner) {
+  site_.trace.event("{} cannot read {}: {}", name(), what, error.to_string());
+  if (one_owner && !leaves_it_open(error.code()) && error.code() != Code::kNotFound) {
+    site_.trace.violation("{} cannot be read: {}", what, error.to_string());
+  }
+  if (error.code() == Code::kDeadlineExceeded) reconnect();
+  co_await loop_.sleep(random_.between(5 * kMillisecond, 200 * kMillisecond));
+}
+
+Task<Result<void>> SimClient::see_mailboxes(v1::AccountRef of, Seen& seen) {
   auto client = client_;
   wire::MailboxesStub stub(*client);
   const wire::CallOptions options{.deadline = loop_.now() + 10 * kSecond};
-  auto list = co_await stub.list(ref(on), options);
+  auto list = co_await stub.list(of, options);
   if (!list) co_return fail(std::move(list).error());
   for (const v1::Mailbox& box : list->mailboxes()) {
+    if (box.id() == 0) continue;  // nothing was ever done in the account
     v1::ListMessagesRequest request;
-    *request.mutable_account() = ref(on);
+    *request.mutable_account() = of;
     request.set_mailbox_id(box.id());
     auto messages = co_await stub.list_messages(request, options);
     if (!messages && messages.error().code() == Code::kNotFound) continue;  // deleted meanwhile by its client
@@ -77,15 +82,15 @@ Task<Result<void>> SimClient::see_mailboxes(size_t on, Seen& seen) {
       row.flags.system = message.system_flags();
       row.flags.keywords.insert(message.keywords().begin(), message.keywords().end());
     }
-    CANOPY_CO_TRY(co_await see_contents(on, found));
+    CANOPY_CO_TRY(co_await see_contents(of, found));
   }
   co_return Result<void>();
 }
 
-Task<Result<void>> SimClient::see_contents(size_t on, SeenMailbox& box) {
+Task<Result<void>> SimClient::see_contents(v1::AccountRef of, SeenMailbox& box) {
   auto client = client_;
   v1::FetchManyRequest request;
-  *request.mutable_account() = ref(on);
+  *request.mutable_account() = of;
   request.set_mailbox_id(box.id);
   for (const auto& [uid, message] : box.messages) request.add_uids(uid);
   if (request.uids_size() == 0) co_return Result<void>();

@@ -211,7 +211,7 @@ void Simulation::calm() {
   }
   // What was given up may still be on its way.
   run_until([] { return false; }, world_.now() + plan_.faults.late_max + 30 * kSecond);
-  std::map<size_t, Seen> first, second;
+  Everything first, second;
   read_all(first);
   if (!trace_.violation().empty()) return;
   verify(first);
@@ -229,20 +229,35 @@ Task<void> look_into(SimClient& client, size_t account, std::map<size_t, Seen>& 
   if (seen) into[account] = std::move(*seen);
   ended = true;
 }
+Task<void> look_into_own(SimClient& client, size_t index, std::map<size_t, SeenAccounts>& into, bool& ended) {
+  auto seen = co_await client.look_at_own();
+  if (seen) into[index] = std::move(*seen);
+  ended = true;
+}
 }  // namespace
 
-void Simulation::read_all(std::map<size_t, Seen>& seen) {
+void Simulation::read_all(Everything& seen) {
   for (size_t i = 0; i < accounts_.size(); ++i) {
     bool ended = false;
-    admin_->loop().spawn(look_into(*admin_, i, seen, ended));
+    admin_->loop().spawn(look_into(*admin_, i, seen.accounts, ended));
     run_until([&] { return ended; }, world_.now() + kCalmMax);
-    if (!seen.contains(i))
+    if (!seen.accounts.contains(i))
       trace_.violation("{} cannot be read although nothing fails any more", accounts_[i]->name);
+  }
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    bool ended = false;
+    clients_[i]->loop().spawn(look_into_own(*clients_[i], i, seen.own, ended));
+    run_until([&] { return ended; }, world_.now() + kCalmMax);
+    if (!seen.own.contains(i))
+      trace_.violation("the accounts of {} cannot be read although nothing fails any more",
+                       clients_[i]->name());
   }
 }
 
-void Simulation::verify(const std::map<size_t, Seen>& seen) {
-  for (const auto& [index, account] : seen) {
+void Simulation::verify(const Everything& seen) {
+  for (const auto& [index, own] : seen.own)
+    check_own_accounts(clients_[index]->own_accounts(), own, true, trace_);
+  for (const auto& [index, account] : seen.accounts) {
     Explained explained;
     std::set<uint32_t> boxes{accounts_[index]->inbox->id};
     const std::string& name = accounts_[index]->name;
@@ -260,9 +275,13 @@ void Simulation::verify(const std::map<size_t, Seen>& seen) {
   }
 }
 
-void Simulation::compare(const std::map<size_t, Seen>& before, const std::map<size_t, Seen>& after) {
-  for (const auto& [index, was] : before) {
-    const Seen& is = after.at(index);
+void Simulation::compare(const Everything& before, const Everything& after) {
+  for (const auto& [index, was] : before.own) {
+    if (was != after.own.at(index))
+      trace_.violation("the accounts of {} changed through a power cut", clients_[index]->name());
+  }
+  for (const auto& [index, was] : before.accounts) {
+    const Seen& is = after.accounts.at(index);
     const std::string& name = accounts_[index]->name;
     if (was.settings != is.settings || was.info != is.info) {
       trace_.violation("{}: settings or info changed through a power cut", name);

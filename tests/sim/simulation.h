@@ -43,9 +43,13 @@ class Simulation {
   Backend* newest();  // alive; null: none is
   std::vector<Backend*> alive();
 
-  void read_all(std::map<size_t, Seen>& seen);
-  void verify(const std::map<size_t, Seen>& seen);
-  void compare(const std::map<size_t, Seen>& before, const std::map<size_t, Seen>& after);
+  struct Everything {
+    std::map<size_t, Seen> accounts;     // that all clients share
+    std::map<size_t, SeenAccounts> own;  // by client
+  };
+  void read_all(Everything& seen);
+  void verify(const Everything& seen);
+  void compare(const Everything& before, const Everything& after);
 
   const Plan plan_;
   MemoryDisk disk_;
