@@ -10,6 +10,7 @@ import time
 import unittest
 
 from mail_case import Lines, MailCase
+from stack import SANITIZED
 
 MIB = 1 << 20
 
@@ -362,7 +363,8 @@ class Content(MailCase):
                     size += len(text)
         self.assertEqual((size, got.hexdigest()), (100 * MIB, sent.hexdigest()))
         for name, peak in before.items():
-            self.assertLess(self.peak(name) - peak, 48 * MIB, name)
+            if not SANITIZED:
+                self.assertLess(self.peak(name) - peak, 48 * MIB, name)
         self.assertEqual(client.ask(f"MAIL FROM:<a@example.org> SIZE={100 * MIB + 1}")[:3], "552")
 
 

@@ -413,7 +413,10 @@ TEST_F(ServicesTest, AMessageOf100MiBGoesUpAndDownInChunksWithoutBeingHeld) {
   }
   EXPECT_TRUE(same);
   EXPECT_EQ(offset, head.size() + kChunks * uint64_t{kWireChunkBytesMax});
-  EXPECT_LT(most - resident, 50u << 20);  // client and server together
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+  // Not with sanitizers, which keep what was freed. Client and server together:
+  EXPECT_LT(most - resident, 50u << 20);
+#endif
 }
 
 TEST_F(ServicesTest, AnUploadThatCannotFitIsRefusedWhenItsSizeIsNamed) {
