@@ -7,7 +7,7 @@
 namespace canopy {
 namespace {
 
-constexpr uint32_t kParts = 256;
+constexpr uint32_t kRequestParts = 256;
 
 std::string key_of(std::string_view id, const std::string& name) { return to_hex(id) + "/" + name; }
 
@@ -34,7 +34,7 @@ void forget_old(dict::Dict& records, int64_t now) {
 }  // namespace
 
 DirectoryRequests::Place DirectoryRequests::of_account(const Domain& domain, const std::string& account) {
-  uint64_t part = XXH64(account.data(), account.size(), 0) % kParts;
+  uint64_t part = XXH64(account.data(), account.size(), 0) % kRequestParts;
   return {fmt::format("{}/requests/{:02x}.data", domain.directory(), part), domain.slot, account};
 }
 
