@@ -71,8 +71,7 @@ Task<std::optional<Result<RequestResult>>> Account::claim(RequestId id, Claim& c
   }
   int64_t now = environment_.loop->wall_clock_ns();
   state_.forget_requests_before(now - kRequestIdRememberedSeconds * kSecond);
-  if (const RememberedRequest* before = state_.remembered(id))
-    co_return RequestResult::decode(before->result);
+  if (auto before = state_.remembered(id)) co_return RequestResult::decode(before->result);
   claim.take(*this, id);
   co_return std::nullopt;
 }
@@ -248,7 +247,7 @@ Task<void> Account::maintain_later(std::shared_ptr<Account> self) {
 
 Task<Result<void>> Account::write_checkpoint() {
   // Alone in the lane: the state is then exactly what the log has acknowledged.
-  std::string payload;
+  CheckpointPayload payload;
   CoveredPoint covered;
   {
     auto hold = co_await lane_.alone();

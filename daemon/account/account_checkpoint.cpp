@@ -1,40 +1,20 @@
-// The payload of a checkpoint: the whole AccountState (docs/formats/account-log.md, "Checkpoint payload").
-// Rows are copied as they lie in memory, so that 100,000 of them load in about a millisecond; the log has
-// verified the bytes before.
+// The payload of a checkpoint: the whole AccountState (docs/formats/checkpoint.md, "Payload"). The rows of
+// messages and remembered requests lie in its body as they do in memory, so that the log reads them from the
+// file to where they stay.
 #include "daemon/account/account_state.h"
 #include "daemon/base/bytes.h"
 
 namespace canopy {
 namespace {
 
-constexpr uint32_t kPayloadVersion = 1;
-
-template <class Rows>
-void put_rows(std::string& out, const Rows& rows) {
-  put_le<uint64_t>(out, rows.size());
-  if constexpr (requires { rows.data(); }) {
-    out.append(reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(*rows.data()));
-  } else {
-    for (const auto& row : rows) out.append(reinterpret_cast<const char*>(&row), sizeof row);
-  }
-}
-
-template <class Row>
-bool get_rows(ByteReader& in, std::vector<Row>& rows) {
-  auto count = in.le<uint64_t>();
-  if (!count || *count > in.rest().size() / sizeof(Row)) return false;
-  std::string_view bytes = *in.take(*count * sizeof(Row));
-  rows.resize(*count);
-  if (!rows.empty()) std::memcpy(static_cast<void*>(rows.data()), bytes.data(), bytes.size());
-  return true;
-}
+constexpr uint32_t kPayloadVersion = 2;
 
 std::unexpected<Error> malformed(std::string_view what) {
   return fail(Code::kDamaged, "checkpoint",
               fmt::format("its payload ends early or breaks a rule at: {}", what));
 }
 
-bool rows_are_valid(const std::vector<MessageRow>& rows, size_t keyword_sets) {
+bool rows_are_valid(const MessageRows& rows, size_t keyword_sets) {
   uint32_t before = 0;
   for (const MessageRow& row : rows) {
     if (row.uid <= before || row.slice == 0 || row.keyword_set >= keyword_sets) return false;
@@ -56,11 +36,25 @@ void put_mailbox(std::string& out, const MailboxState& box) {
     put_sized(out, identifier);
     put_sized(out, rights);
   }
-  put_rows(out, box.expunged);
-  put_rows(out, box.rows);
+  put_le<uint64_t>(out, box.expunged.size());
+  for (const ExpungedRange& range : box.expunged) {
+    out.append(reinterpret_cast<const char*>(&range), sizeof range);
+  }
+  put_le<uint64_t>(out, box.rows.size());
 }
 
-bool get_mailbox(ByteReader& in, MailboxState& box, size_t keyword_sets) {
+bool get_expunged(ByteReader& in, std::deque<ExpungedRange>& expunged) {
+  auto count = in.le<uint64_t>();
+  if (!count || *count > in.rest().size() / sizeof(ExpungedRange)) return false;
+  for (uint64_t i = 0; i < *count; ++i) {
+    ExpungedRange& range = expunged.emplace_back();
+    std::memcpy(static_cast<void*>(&range), in.take(sizeof range)->data(), sizeof range);
+  }
+  return true;
+}
+
+// All but its rows. `rows`: how many there are.
+bool get_mailbox(ByteReader& in, MailboxState& box, uint64_t& rows) {
   auto id = in.le<uint32_t>();
   auto uidvalidity = in.le<uint32_t>();
   auto uidnext = in.le<uint32_t>();
@@ -83,9 +77,13 @@ bool get_mailbox(ByteReader& in, MailboxState& box, size_t keyword_sets) {
     if (!identifier || !letters) return false;
     box.rights[std::string(*identifier)] = *letters;
   }
-  std::vector<ExpungedRange> expunged;
-  if (!get_rows(in, expunged) || !get_rows(in, box.rows)) return false;
-  box.expunged.assign(expunged.begin(), expunged.end());
+  if (!get_expunged(in, box.expunged)) return false;
+  auto count = in.le<uint64_t>();
+  rows = count.value_or(0);
+  return count.has_value();
+}
+
+bool count_rows(MailboxState& box, size_t keyword_sets) {
   if (!rows_are_valid(box.rows, keyword_sets)) return false;
   if (!box.rows.empty() && box.rows.back().uid != UINT32_MAX && box.rows.back().uid >= box.uidnext)
     return false;
@@ -98,11 +96,9 @@ bool get_mailbox(ByteReader& in, MailboxState& box, size_t keyword_sets) {
 
 }  // namespace
 
-std::string AccountState::save_checkpoint() const {
-  std::string out;
-  size_t rows = 0;
-  for (const auto& [id, box] : mailboxes_) rows += box.rows.size();
-  out.reserve(rows * sizeof(MessageRow) + 65536);
+CheckpointPayload AccountState::save_checkpoint() const {
+  CheckpointPayload payload;
+  std::string& out = payload.head;
   put_le(out, kPayloadVersion);
   put_le(out, next_mailbox_id_);
   put_le(out, last_uidvalidity_);
@@ -116,20 +112,21 @@ std::string AccountState::save_checkpoint() const {
   }
   put_varint(out, subscriptions_.size());
   for (const std::string& name : subscriptions_) put_sized(out, name);
-  put_varint(out, requests_.size());
-  for (const RememberedRequest& request : requests_) {
-    out.append(reinterpret_cast<const char*>(request.id.data()), request.id.size());
-    put_le(out, request.time_ns);
-    put_sized(out, request.result);
-  }
+  put_le<uint32_t>(out, static_cast<uint32_t>(requests_.size()));
+  put_le<uint32_t>(out, static_cast<uint32_t>(requests_.result_bytes()));
   put_varint(out, mailboxes_.size());
   for (const auto& [id, box] : mailboxes_) put_mailbox(out, box);
-  return out;
+
+  payload.body.reserve(messages_ * sizeof(MessageRow) + requests_.size() * sizeof(RememberedRequests::Row) +
+                       requests_.result_bytes());
+  requests_.save(payload.body);
+  for (const auto& [id, box] : mailboxes_) {
+    payload.body.append(reinterpret_cast<const char*>(box.rows.data()), box.rows.size() * sizeof(MessageRow));
+  }
+  return payload;
 }
 
-Result<void> AccountState::load_checkpoint(std::string_view payload) {
-  reset();
-  ByteReader in(payload);
+Result<void> AccountState::load_checkpoint_names(ByteReader& in) {
   if (in.le<uint32_t>() != kPayloadVersion) return malformed("version");
   auto next_id = in.le<uint32_t>();
   auto uidvalidity = in.le<uint32_t>();
@@ -158,30 +155,55 @@ Result<void> AccountState::load_checkpoint(std::string_view payload) {
     if (!name) return malformed("subscription");
     subscriptions_.emplace(*name);
   }
-  auto requests = in.varint();
-  if (requests && *requests > kRememberedRequestsMax) return malformed("remembered requests");
-  if (requests) requests_.expect(*requests, 0);
-  for (uint64_t i = 0; requests && i < *requests; ++i) {
-    auto id_bytes = in.take(kRequestIdBytes);
-    auto time_ns = in.le<int64_t>();
-    auto result = in.sized();
-    if (!id_bytes || !time_ns || !result) return malformed("remembered request");
-    RequestId id;
-    std::memcpy(id.data(), id_bytes->data(), id.size());
-    requests_.add_new(id, *time_ns, *result);
-  }
+  return {};
+}
+
+// Nothing is made room for before it is known that the body has room for no more and no less.
+Result<std::vector<std::span<char>>> AccountState::begin_checkpoint(std::string_view head,
+                                                                    uint64_t body_bytes) {
+  reset();
+  ByteReader in(head);
+  CANOPY_TRY(load_checkpoint_names(in));
+  auto requests = in.le<uint32_t>();
+  auto result_bytes = in.le<uint32_t>();
   auto boxes = in.varint();
+  if (!result_bytes || *requests > kRememberedRequestsMax || *result_bytes > kRememberedResultBytesMax)
+    return malformed("remembered requests");
   if (!boxes || *boxes > kMailboxesPerAccountMax) return malformed("mailboxes");
+  uint64_t expected = uint64_t{*requests} * sizeof(RememberedRequests::Row) + *result_bytes;
+  std::vector<std::pair<MailboxState*, uint64_t>> rows;
   for (uint64_t i = 0; i < *boxes; ++i) {
     MailboxState box;
-    if (!get_mailbox(in, box, sets_.size())) return malformed("mailbox");
-    messages_ += box.rows.size();
-    bytes_ += box.bytes;
+    uint64_t count = 0;
+    if (!get_mailbox(in, box, count)) return malformed("mailbox");
+    if (count > body_bytes / sizeof(MessageRow)) return malformed("number of messages");
     by_name_[box.name] = box.id;
     uint32_t id = box.id;
-    if (!mailboxes_.emplace(id, std::move(box)).second) return malformed("mailbox id");
+    auto [at, is_new] = mailboxes_.emplace(id, std::move(box));
+    if (!is_new) return malformed("mailbox id");
+    rows.emplace_back(&at->second, count);
+    expected += count * sizeof(MessageRow);
   }
-  return in.empty() ? Result<void>() : malformed("the end");
+  if (!in.empty()) return malformed("the end");
+  if (expected != body_bytes) return malformed("length of the body");
+
+  const auto [request_rows, results] = requests_.make_room(*requests, *result_bytes);
+  std::vector<std::span<char>> body{request_rows, results};
+  for (auto& [box, count] : rows) {
+    box->rows.resize(count);
+    body.emplace_back(reinterpret_cast<char*>(box->rows.data()), count * sizeof(MessageRow));
+  }
+  return body;
+}
+
+Result<void> AccountState::finish_checkpoint() {
+  if (!requests_.filled_rightly()) return malformed("remembered request");
+  for (auto& [id, box] : mailboxes_) {
+    if (!count_rows(box, sets_.size())) return malformed("message");
+    messages_ += box.rows.size();
+    bytes_ += box.bytes;
+  }
+  return {};
 }
 
 }  // namespace canopy

@@ -44,7 +44,8 @@ void AccountCompaction::snapshot() {
   counter.last_uidvalidity = state.last_uidvalidity();
   counter.highest_modseq = state.highest_modseq();
   state_frame().add(counter);
-  for (const RememberedRequest& request : state.requests()) {  // in that order they are forgotten
+  for (size_t i = 0; i < state.requests().size(); ++i) {  // in that order they are forgotten
+    const RememberedRequest request = state.requests()[i];
     RequestRemembered remembered;
     remembered.request_id = request.id;
     remembered.time_ns = request.time_ns;

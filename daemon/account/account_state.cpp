@@ -68,7 +68,7 @@ Result<void> AccountState::apply(const FrameView& frame) {
     }
   }
   // A frame that remembers its own result says so with a record; a delivery's follows from the message in it.
-  if (!is_none(frame.request_id) && requests_.find(frame.request_id) == nullptr) {
+  if (!is_none(frame.request_id) && !requests_.find(frame.request_id)) {
     remember(frame.request_id, frame.time_ns, delivered.encode());
   }
   return {};

@@ -9,12 +9,14 @@
 #include <deque>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "daemon/account/message_row.h"
 #include "daemon/account/remembered_requests.h"
+#include "daemon/base/bytes.h"
 #include "daemon/base/error.h"
 #include "daemon/log/account_log.h"
 
@@ -31,7 +33,7 @@ struct MailboxState {
   uint64_t highest_modseq = 0;
   uint64_t floor = 0;  // expunges at or below are forgotten
   std::string name;
-  std::vector<MessageRow> rows;        // by uid
+  MessageRows rows;                    // by uid
   std::deque<ExpungedRange> expunged;  // by modseq
   std::map<std::string, std::string> rights;
   uint64_t bytes = 0;
@@ -75,11 +77,12 @@ struct RequestResult {
 class AccountState final : public LogReplay {
  public:
   void reset() override;
-  Result<void> load_checkpoint(std::string_view payload) override;
+  Result<std::vector<std::span<char>>> begin_checkpoint(std::string_view head, uint64_t body_bytes) override;
+  Result<void> finish_checkpoint() override;
   Result<void> apply(const FrameView& frame) override;
   std::unique_ptr<LogReplay> another() const override { return std::make_unique<AccountState>(); }
   void replace_with(LogReplay& loaded) override { *this = std::move(static_cast<AccountState&>(loaded)); }
-  std::string save_checkpoint() const;
+  CheckpointPayload save_checkpoint() const;
 
   // One record, durable at `place`.
   void apply(const MailboxCreate& record);
@@ -107,10 +110,8 @@ class AccountState final : public LogReplay {
   std::optional<uint16_t> keyword_id(std::string_view name) const;  // names compare without case, ASCII
   const std::vector<std::string>& keywords() const { return keywords_; }
 
-  const RememberedRequest* remembered(const RequestId& id) const { return requests_.find(id); }
-  const RememberedRequests& requests() const {
-    return requests_;
-  }  // in the order in which they are forgotten
+  std::optional<RememberedRequest> remembered(const RequestId& id) const { return requests_.find(id); }
+  const RememberedRequests& requests() const { return requests_; }
   void remember(const RequestId& id, int64_t time_ns, std::string_view result);
   void forget_requests_before(int64_t time_ns) { requests_.forget_before(time_ns); }
 
@@ -127,6 +128,7 @@ class AccountState final : public LogReplay {
   void forget_plans();
 
  private:
+  Result<void> load_checkpoint_names(ByteReader& in);
   void raise_modseq(uint64_t modseq);
   void raise_mailbox_modseq(MailboxState& box, uint64_t modseq);
   void set_row_flags(MailboxState& box, MessageRow& row, uint16_t flags, uint32_t set, uint64_t modseq);

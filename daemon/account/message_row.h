@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "daemon/base/large_array.h"
 #include "daemon/log/records.h"
 
 namespace canopy {
@@ -22,6 +24,7 @@ struct MessageRow {
   Place place() const { return Place{slice, offset}; }
 };
 static_assert(sizeof(MessageRow) == 48 && std::is_trivially_copyable_v<MessageRow>);
+using MessageRows = std::vector<MessageRow, LargeArrayAllocator<MessageRow>>;
 
 inline constexpr uint16_t kSystemFlagsMask = 0x1f;
 inline constexpr uint16_t kRowIsReference = 0x8000;  // the record refers to another one's content

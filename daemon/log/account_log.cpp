@@ -45,7 +45,7 @@ Task<Result<OwnedRecord>> AccountLog::read_record(Pin pin, Place place, uint64_t
 
 CoveredPoint AccountLog::covered() const { return state_->covered(); }
 
-Task<Result<void>> AccountLog::write_checkpoint(CoveredPoint covered, std::string payload) {
+Task<Result<void>> AccountLog::write_checkpoint(CoveredPoint covered, CheckpointPayload payload) {
   return state_->write_checkpoint(std::move(covered), std::move(payload));
 }
 

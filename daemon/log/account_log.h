@@ -82,15 +82,25 @@ class LogReplay {
   virtual ~LogReplay() = default;
   // Forget everything: a load begins (anew).
   virtual void reset() = 0;
-  // Start from a checkpoint's payload, as write_checkpoint() was given it. An error only means that it is of
-  // no use: the log resets and replays everything instead.
-  virtual Result<void> load_checkpoint(std::string_view payload) = 0;
+  // Start from a checkpoint's payload, as write_checkpoint() was given it, in two steps. begin: its head,
+  // verified; answers where the body goes: memory of the sink, body_bytes in all, which the log fills in this
+  // order and verifies. finish: it is in place. What the sink holds between the two is of no use to anybody.
+  // An error only means that the payload is of no use: the log resets and replays everything instead.
+  virtual Result<std::vector<std::span<char>>> begin_checkpoint(std::string_view head,
+                                                                uint64_t body_bytes) = 0;
+  virtual Result<void> finish_checkpoint() = 0;
   // An error here ends open() or take_over() with it.
   virtual Result<void> apply(const FrameView& frame) = 0;
   // An empty one of the same kind. What take_over() loads anew goes into it, since others read this one
   // meanwhile, and takes this one's place at once when it is whole.
   virtual std::unique_ptr<LogReplay> another() const = 0;
   virtual void replace_with(LogReplay& loaded) = 0;  // what another() made
+};
+
+// What a checkpoint holds beside what it covers. The body is large and copied as it lies.
+struct CheckpointPayload {
+  std::string head, body;
+  bool operator==(const CheckpointPayload&) const = default;
 };
 
 struct Appended {
@@ -198,7 +208,7 @@ class AccountLog {
   // Stores a checkpoint: `payload` is the state at exactly `covered`. Answers when it is stored, not durable
   // (derived: it may vanish any time). Older ones are removed afterwards. kConflict when the slices changed
   // meanwhile (compaction).
-  Task<Result<void>> write_checkpoint(CoveredPoint covered, std::string payload);
+  Task<Result<void>> write_checkpoint(CoveredPoint covered, CheckpointPayload payload);
   // Bytes of frames that the next open would have to replay with the newest checkpoint known here.
   uint64_t bytes_since_checkpoint() const;
 

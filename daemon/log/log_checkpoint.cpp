@@ -1,57 +1,106 @@
-// Checkpoints: `NUMBER-EPOCH.checkpoint`, docs/formats/account-log.md "Checkpoints". Derived; may vanish at
-// any time.
+// Checkpoints: `NUMBER-EPOCH.checkpoint`, docs/formats/checkpoint.md. Derived; may vanish at any time.
 #include <algorithm>
 
 #include "daemon/base/bytes.h"
 #include "daemon/base/crc32c.h"
+#include "daemon/base/large_array.h"
 #include "daemon/log/log_state.h"
+#include "daemon/log/slice_scan.h"
 
 namespace canopy {
 namespace {
 
-constexpr std::string_view kCheckpointMagic = "CNPYCHK1";
-constexpr size_t kCheckpointHeaderBytes = 24;
+constexpr std::string_view kCheckpointMagic = "CNPYCHK2";
+constexpr size_t kCheckpointHeaderBytes = 32;
 constexpr size_t kCheckpointEntryBytes = 24;
+constexpr size_t kChecksumBytes = 4;
+constexpr uint64_t kWindowBytes = 64u << 10;
+constexpr uint64_t kReadBytes = 256u << 10;  // at a time: what the processor's own cache holds
 
-std::string encode_head(const CoveredPoint& covered, uint64_t payload_bytes) {
-  std::string head(kCheckpointMagic);
-  put_le<uint32_t>(head, static_cast<uint32_t>(covered.slices.size()));
-  put_le<uint32_t>(head, 0);
-  put_le<uint64_t>(head, payload_bytes);
+// Everything before the body: header, entries, the payload's head, their checksum.
+std::string encode_front(const CoveredPoint& covered, const CheckpointPayload& payload,
+                         const SliceSeed& seed) {
+  std::string front(kCheckpointMagic);
+  put_le<uint32_t>(front, static_cast<uint32_t>(covered.slices.size()));
+  put_le<uint32_t>(front, 0);
+  put_le<uint64_t>(front, payload.head.size());
+  put_le<uint64_t>(front, payload.body.size());
   for (const ManifestEntry& entry : covered.slices) {
-    put_le<uint32_t>(head, entry.id.number);
-    put_le<uint8_t>(head, static_cast<uint8_t>(entry.kind));
-    head.append(3, '\0');
-    put_le<uint64_t>(head, entry.id.epoch);
-    put_le<uint64_t>(head, entry.length);
+    put_le<uint32_t>(front, entry.id.number);
+    put_le<uint8_t>(front, static_cast<uint8_t>(entry.kind));
+    front.append(3, '\0');
+    put_le<uint64_t>(front, entry.id.epoch);
+    put_le<uint64_t>(front, entry.length);
   }
-  return head;
+  front += payload.head;
+  put_le<uint32_t>(front, crc32c(seed.at(0), front));
+  return front;
 }
 
-struct Checkpoint {
+struct CheckpointFront {
   CoveredPoint covered;
-  std::string_view payload;
+  std::string payload_head;
+  uint64_t body_at = 0, body_bytes = 0;
 };
 
-std::optional<Checkpoint> decode(std::string_view file, const SliceSeed& seed) {
-  if (file.size() < kCheckpointHeaderBytes + 4 || file.substr(0, 8) != kCheckpointMagic) return std::nullopt;
-  const auto body = file.substr(0, file.size() - 4);
-  if (crc32c(seed.at(0), body) != get_le<uint32_t>(file.data() + body.size())) return std::nullopt;
-  const uint64_t count = get_le<uint32_t>(file.data() + 8);
-  const auto payload_bytes = get_le<uint64_t>(file.data() + 16);
-  const uint64_t head = kCheckpointHeaderBytes + count * kCheckpointEntryBytes;
-  if (head > body.size() || body.size() - head != payload_bytes) return std::nullopt;
-  Checkpoint checkpoint;
+// Nullopt: the file is no checkpoint, or not the one that its name and the account's secret say.
+Task<Result<std::optional<CheckpointFront>>> read_checkpoint_front(FileWindow& window,
+                                                                   const SliceSeed& seed) {
+  CANOPY_CO_ASSIGN(std::string_view bytes, co_await window.at(0, kCheckpointHeaderBytes));
+  if (bytes.size() < kCheckpointHeaderBytes || bytes.substr(0, 8) != kCheckpointMagic) co_return std::nullopt;
+  const uint64_t count = get_le<uint32_t>(bytes.data() + 8);
+  const auto head_bytes = get_le<uint64_t>(bytes.data() + 16);
+  CheckpointFront front;
+  front.body_bytes = get_le<uint64_t>(bytes.data() + 24);
+  if (count == 0 || count > kManifestSlicesMax || head_bytes > kCheckpointBytesMax ||
+      front.body_bytes > kCheckpointBytesMax)
+    co_return std::nullopt;
+  const uint64_t head_at = kCheckpointHeaderBytes + count * kCheckpointEntryBytes;
+  const uint64_t end = head_at + head_bytes;
+  front.body_at = end + kChecksumBytes;
+  CANOPY_CO_ASSIGN(bytes, co_await window.at(0, front.body_at));
+  if (bytes.size() < front.body_at ||
+      crc32c(seed.at(0), bytes.substr(0, end)) != get_le<uint32_t>(bytes.data() + end))
+    co_return std::nullopt;
   for (uint64_t i = 0; i < count; ++i) {
-    const char* at = file.data() + kCheckpointHeaderBytes + i * kCheckpointEntryBytes;
+    const char* at = bytes.data() + kCheckpointHeaderBytes + i * kCheckpointEntryBytes;
     ManifestEntry entry;
     entry.id = {get_le<uint32_t>(at), get_le<uint64_t>(at + 8)};
     entry.kind = static_cast<SliceKind>(at[4]);
     entry.length = get_le<uint64_t>(at + 16);
-    checkpoint.covered.slices.push_back(entry);
+    front.covered.slices.push_back(entry);
   }
-  checkpoint.payload = body.substr(head);
-  return checkpoint;
+  front.payload_head = bytes.substr(head_at, head_bytes);
+  co_return front;
+}
+
+// Reads the body to where the sink wants it: large parts straight from the file, small ones through the
+// window. False: the file is shorter or longer than its parts, or the body's checksum is another.
+Task<Result<bool>> read_body(File& file, FileWindow& window, const CheckpointFront& front,
+                             const std::vector<std::span<char>>& places, const SliceSeed& seed) {
+  uint64_t at = front.body_at;
+  uint32_t checksum = seed.at(at);
+  for (std::span<char> place : places) {
+    expect_overwrite(place);
+    while (!place.empty()) {
+      const std::span<char> part = place.first(std::min<size_t>(place.size(), kReadBytes));
+      size_t got = 0;
+      if (part.size() == kReadBytes) {
+        CANOPY_CO_ASSIGN(got, co_await file.read(at, part));
+      } else {
+        CANOPY_CO_ASSIGN(const std::string_view bytes, co_await window.at(at, part.size()));
+        std::ranges::copy(bytes, part.begin());
+        got = bytes.size();
+      }
+      if (got < part.size()) co_return false;
+      checksum = crc32c(checksum, std::string_view(part.data(), part.size()));
+      at += part.size();
+      place = place.subspan(part.size());
+    }
+  }
+  if (at != front.body_at + front.body_bytes) co_return false;
+  CANOPY_CO_ASSIGN(const std::string_view tail, co_await window.at(at, kChecksumBytes + 1));
+  co_return tail.size() == kChecksumBytes&& get_le<uint32_t>(tail.data()) == checksum;
 }
 
 }  // namespace
@@ -84,21 +133,33 @@ CoveredPoint AccountLog::State::covered() const {
   return point;
 }
 
+namespace {
+
+// False: it is of no use, and the sink holds a part of it.
+Task<Result<bool>> load_payload(LogReplay& sink, File& file, FileWindow& window, const CheckpointFront& front,
+                                const SliceSeed& seed) {
+  const auto places = sink.begin_checkpoint(front.payload_head, front.body_bytes);
+  if (!places) co_return false;
+  CANOPY_CO_ASSIGN(const bool whole, co_await read_body(file, window, front, *places, seed));
+  co_return whole&& sink.finish_checkpoint().has_value();
+}
+
+}  // namespace
+
 Task<Result<CoveredPoint>> AccountLog::State::load_checkpoint(Directory found) {
   checkpoint = {};
   for (SliceId id : found.checkpoints) {
-    auto file =
-        co_await read_file(store(), path_of(checkpoint_file_name(id)), kCheckpointBytesMax + (1u << 20));
-    if (!file) {
-      if (file.error().code() == Code::kNotFound || file.error().code() == Code::kTooLarge) continue;
-      co_return fail(std::move(file).error());
-    }
-    auto decoded = decode(*file, SliceSeed(secret, id));
-    if (!decoded || decoded->covered.slices.empty()) continue;
-    const ManifestEntry& last = decoded->covered.slices.back();
+    auto file = co_await store().open(path_of(checkpoint_file_name(id)), OpenOptions());
+    if (!file && file.error().code() == Code::kNotFound) continue;
+    if (!file) co_return fail(std::move(file).error());
+    const SliceSeed seed(secret, id);
+    FileWindow window(**file, kWindowBytes);
+    CANOPY_CO_ASSIGN(auto front, co_await read_checkpoint_front(window, seed));
+    if (!front) continue;
+    const ManifestEntry& last = front->covered.slices.back();
     LiveSlice& newest = *set->slices.back();
     if (newer_slice(last.id, newest.id)) CANOPY_CO_TRY(co_await expect_slice_of_checkpoint(found, last.id));
-    if (!counts(decoded->covered)) continue;
+    if (!counts(front->covered)) continue;
     uint64_t missing = 0;  // of the slice that still grows
     if (last.id == newest.id) {
       auto ended = environment.files->ended_at(store(), newest.path);
@@ -106,7 +167,8 @@ Task<Result<CoveredPoint>> AccountLog::State::load_checkpoint(Directory found) {
       CANOPY_CO_ASSIGN(const Attributes attributes, co_await store().attributes(newest.path));
       missing = last.length - std::min(last.length, attributes.size);
     }
-    if (!sink->load_checkpoint(decoded->payload)) {
+    CANOPY_CO_ASSIGN(const bool usable, co_await load_payload(*sink, **file, window, *front, seed));
+    if (!usable) {
       sink->reset();
       continue;
     }
@@ -116,7 +178,7 @@ Task<Result<CoveredPoint>> AccountLog::State::load_checkpoint(Directory found) {
       damages.push_back({newest.file_name, last.length - missing, missing, "acknowledged bytes are missing"});
     }
     checkpoint = id;
-    co_return decoded->covered;
+    co_return std::move(front->covered);
   }
   co_return CoveredPoint{};
 }
@@ -134,8 +196,8 @@ Task<Result<void>> AccountLog::State::expect_slice_of_checkpoint(const Directory
                  "the slice or its manifest is missing, but a checkpoint covers acknowledged frames in it");
 }
 
-Task<Result<void>> AccountLog::State::write_checkpoint(CoveredPoint covered, std::string payload) {
-  if (payload.size() > kCheckpointBytesMax)
+Task<Result<void>> AccountLog::State::write_checkpoint(CoveredPoint covered, CheckpointPayload payload) {
+  if (payload.head.size() > kCheckpointBytesMax || payload.body.size() > kCheckpointBytesMax)
     co_return fail(Code::kTooLarge, directory, "the checkpoint is over its limit");
   auto guard = co_await checkpoint_gate.lock();
   if (covered.slices.empty() || !counts(covered))
@@ -144,16 +206,16 @@ Task<Result<void>> AccountLog::State::write_checkpoint(CoveredPoint covered, std
   uint32_t number = 0;
   for (SliceId id : before.checkpoints) number = std::max(number, id.number);
   const SliceId id{number + 1, environment.epoch};
-  const std::string head = encode_head(covered, payload.size());
   const SliceSeed seed(secret, id);
+  const std::string front = encode_front(covered, payload, seed);
   std::string tail;
-  put_le<uint32_t>(tail, crc32c(crc32c(seed.at(0), head), payload));
+  put_le<uint32_t>(tail, crc32c(seed.at(front.size()), payload.body));
 
   const std::string path = path_of(checkpoint_file_name(id));
   OpenOptions options;
   options.write = options.create = options.exclusive = true;
   CANOPY_CO_ASSIGN(auto file, co_await store().open(path, options));
-  const std::string_view pieces[] = {head, payload, tail};
+  const std::string_view pieces[] = {front, payload.body, tail};
   auto written = co_await file->write(0, pieces, Durable::kNo);
   file.reset();
   if (!written) {

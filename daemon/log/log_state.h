@@ -190,7 +190,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   Task<void> quiesce();
 
   // log_checkpoint.cpp
-  Task<Result<void>> write_checkpoint(CoveredPoint covered, std::string payload);
+  Task<Result<void>> write_checkpoint(CoveredPoint covered, CheckpointPayload payload);
   // Loads the newest usable one into the sink; what it covers (empty: none). Names what it proves missing.
   Task<Result<CoveredPoint>> load_checkpoint(Directory found);
   Task<Result<void>> expect_slice_of_checkpoint(const Directory& found, SliceId slice);

@@ -13,7 +13,10 @@ constexpr uint32_t kSealedMode = 0400;
 class NoSink final : public LogReplay {
  public:
   void reset() override {}
-  Result<void> load_checkpoint(std::string_view) override { return {}; }
+  Result<std::vector<std::span<char>>> begin_checkpoint(std::string_view, uint64_t) override {
+    return fail(Code::kNotFound, "checkpoint", "a look needs none");
+  }
+  Result<void> finish_checkpoint() override { return {}; }
   Result<void> apply(const FrameView&) override { return {}; }
   std::unique_ptr<LogReplay> another() const override { return std::make_unique<NoSink>(); }
   void replace_with(LogReplay&) override {}

@@ -303,9 +303,10 @@ TEST_F(AccountDamageTest, ACheckpointThatIsWrongShowsNoOthersMessage) {
   ASSERT_NE(other, std::string::npos);
   std::swap_ranges(&bytes[one + 24], &bytes[one + 40], &bytes[other + 24]);  // place and length
   const std::string secret = file_bytes(disk, newest).substr(24, kSecretBytes);
-  const std::string body = bytes.substr(0, bytes.size() - 4);
-  bytes = body;
-  put_le<uint32_t>(bytes, crc32c(SliceSeed(secret, *parse_checkpoint_file_name(name)).at(0), body));
+  bytes.resize(bytes.size() - 4);
+  const uint64_t body_at = bytes.size() - get_le<uint64_t>(&bytes[24]);
+  const uint32_t seed = SliceSeed(secret, *parse_checkpoint_file_name(name)).at(body_at);
+  put_le<uint32_t>(bytes, crc32c(seed, std::string_view(bytes).substr(body_at)));
   write_file(disk, name, bytes);
   const Seen seen = look();
   ASSERT_FALSE(seen.refused);

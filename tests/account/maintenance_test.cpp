@@ -1,6 +1,7 @@
 // What goes on beside the users' operations: checkpoints, compactions, large messages, large mailboxes.
 #include "account_fixture.h"
 #include "daemon/base/bytes.h"
+#include "tests/account/checkpoint_payload.h"
 
 namespace canopy {
 namespace {
@@ -68,16 +69,21 @@ TEST_F(MaintenanceTest, TruncatedAndAlteredCheckpointPayloadsAreRefusedAndNeverC
   ASSERT_TRUE(backend.append("two", "INBOX", 0, {"Blue", "Red"}));
   ASSERT_TRUE(backend.create("Lists/birds"));
   ASSERT_TRUE(backend.expunge(1, {{1, 1}}));
-  std::string payload = backend.account->state().save_checkpoint();
-  for (size_t length = 0; length < payload.size(); ++length) {
-    AccountState state;
-    EXPECT_FALSE(state.load_checkpoint(std::string_view(payload).substr(0, length))) << length;
-  }
-  for (size_t at = 0; at < payload.size(); ++at) {
-    std::string altered = payload;
-    altered[at] = static_cast<char>(altered[at] ^ 0xff);
-    AccountState state;
-    (void)state.load_checkpoint(altered);  // its checksum guards it on disk; here it must only not crash
+  const CheckpointPayload payload = backend.account->state().save_checkpoint();
+  for (std::string CheckpointPayload::* part : {&CheckpointPayload::head, &CheckpointPayload::body}) {
+    ASSERT_GT((payload.*part).size(), 60u);
+    for (size_t length = 0; length < (payload.*part).size(); ++length) {
+      CheckpointPayload cut = payload;
+      (cut.*part).resize(length);
+      AccountState state;
+      EXPECT_FALSE(load_checkpoint(state, cut)) << length;
+    }
+    for (size_t at = 0; at < (payload.*part).size(); ++at) {
+      CheckpointPayload altered = payload;
+      (altered.*part)[at] = static_cast<char>((altered.*part)[at] ^ 0xff);
+      AccountState state;
+      (void)load_checkpoint(state, altered);  // its checksum guards it on disk; here it must only not crash
+    }
   }
 }
 
@@ -280,10 +286,10 @@ TEST_F(MaintenanceTest, AMailboxOfAMillionMessagesIsCountedFoundAndSaved) {
   EXPECT_EQ(state.mailbox(1)->between(499'999, 600'000).size(), 2u);
 
   AccountState loaded;
-  std::string payload = state.save_checkpoint();
-  ASSERT_TRUE(loaded.load_checkpoint(payload));
+  const CheckpointPayload payload = state.save_checkpoint();
+  ASSERT_TRUE(load_checkpoint(loaded, payload));
   EXPECT_EQ(loaded.messages(), state.messages());
-  EXPECT_EQ(loaded.save_checkpoint(), payload);
+  EXPECT_TRUE(loaded.save_checkpoint() == payload);
 }
 
 }  // namespace

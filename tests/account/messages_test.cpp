@@ -1,5 +1,6 @@
 // Messages: appending, flags, keywords, expunging, copying, and the numbers that CONDSTORE and QRESYNC need.
 #include "account_fixture.h"
+#include "tests/account/checkpoint_payload.h"
 
 namespace canopy {
 namespace {
@@ -149,7 +150,7 @@ TEST_F(MessagesTest, TheFloorRisesWhenMoreExpungesAreRememberedThanTheBound) {
   EXPECT_EQ(state.mailbox(1)->floor, 100 + extra - 1);
   EXPECT_EQ(state.mailbox(1)->expunged.front().modseq, 100 + extra);
   AccountState loaded;
-  ASSERT_TRUE(loaded.load_checkpoint(state.save_checkpoint()));
+  ASSERT_TRUE(load_checkpoint(loaded, state.save_checkpoint()));
   EXPECT_EQ(picture_of(loaded), picture_of(state));
 }
 

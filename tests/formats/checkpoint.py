@@ -9,8 +9,9 @@ from replay import Mailbox, Row, State
 from slices import Seed
 
 CHECKPOINT_NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.checkpoint")
-MAGIC, PAYLOAD_VERSION = b"CNPYCHK1", 1
-HEADER, ENTRY, ROW = struct.Struct("<8sIIQ"), struct.Struct("<IB3xQQ"), struct.Struct("<IIQqQIIIHh")
+MAGIC, PAYLOAD_VERSION = b"CNPYCHK2", 2
+HEADER, ENTRY, CHECKSUM = struct.Struct("<8sIIQQ"), struct.Struct("<IB3xQQ"), struct.Struct("<I")
+ROW, REQUEST = struct.Struct("<IIQqQIIIHh"), struct.Struct("<16sqII")
 REFERS = 0x8000  # of a row's system flags
 
 
@@ -30,11 +31,12 @@ class Entry:
 class Checkpoint:
     name: str
     entries: list
-    payload: bytes
+    head: bytes
+    body: bytes
 
     def state(self):
         try:
-            return read_payload(records.Body(self.payload))
+            return read_payload(records.Body(self.head), records.Body(self.body))
         except records.FormError as error:
             raise CheckpointError(f"the payload is {error}") from error
 
@@ -47,20 +49,23 @@ def list_checkpoints(directory):
 
 def read_checkpoint(data, epoch, number, name, secret):
     """"File": the checkpoint in these bytes of one."""
-    if len(data) < HEADER.size + 4:
+    if len(data) < HEADER.size:
         raise CheckpointError(f"only {len(data)} bytes long")
-    magic, count, _, payload = HEADER.unpack_from(data)
+    magic, count, _, head, body = HEADER.unpack_from(data)
     if magic != MAGIC:
         raise CheckpointError("it does not begin with " + MAGIC.decode())
     if count == 0:
         raise CheckpointError("it covers no slice")
     begin = HEADER.size + count * ENTRY.size
-    if len(data) != begin + payload + 4:
+    body_at = begin + head + CHECKSUM.size
+    if len(data) != body_at + body + CHECKSUM.size:
         raise CheckpointError("longer or shorter than its parts")
-    if struct.unpack_from("<I", data, len(data) - 4)[0] != Seed(secret, number, epoch).checksum(0, data[:-4]):
-        raise CheckpointError("its checksum is another")
+    seed = Seed(secret, number, epoch)
+    for what, at, end in ("front", 0, begin + head), ("body", body_at, body_at + body):
+        if CHECKSUM.unpack_from(data, end)[0] != seed.checksum(at, data[at:end]):
+            raise CheckpointError(f"the checksum of its {what} is another")
     entries = [Entry(*fields) for fields in ENTRY.iter_unpack(data[HEADER.size:begin])]
-    return Checkpoint(name, entries, data[begin:-4])
+    return Checkpoint(name, entries, data[begin:begin + head], data[body_at:body_at + body])
 
 
 def counts(checkpoint, manifest):
@@ -78,36 +83,51 @@ def counts(checkpoint, manifest):
 
 
 # -------------------------------------------------------- payload
-def read_payload(body):
-    version, next_mailbox, last_uidvalidity, highest_modseq = body.numbers("IIIQ")
+def read_payload(head, body):
+    version, next_mailbox, last_uidvalidity, highest_modseq = head.numbers("IIIQ")
     if version != PAYLOAD_VERSION:
         raise CheckpointError(f"its payload has version {version}")
-    names = [body.sized_text() for _ in range(body.varint())]
-    sets = [body.numbers(f"{body.varint()}H") for _ in range(body.varint())]
+    names = [head.sized_text() for _ in range(head.varint())]
+    sets = [head.numbers(f"{head.varint()}H") for _ in range(head.varint())]
     state = State(next_mailbox=next_mailbox, last_uidvalidity=last_uidvalidity, highest_modseq=highest_modseq)
     state.keywords = {number: name for number, name in enumerate(names) if name}
-    state.subscriptions = {body.sized_text() for _ in range(body.varint())}
-    for _ in range(body.varint()):
-        request, time = body.numbers("16sq")
-        state.requests[request] = time, records.result(body.take(body.varint()))
-    for _ in range(body.varint()):
-        mailbox = read_mailbox(body, sets)
+    state.subscriptions = {head.sized_text() for _ in range(head.varint())}
+    read_requests(body, *head.numbers("II"), state.requests)
+    for _ in range(head.varint()):
+        mailbox, messages = read_mailbox(head)
         state.mailboxes[mailbox.id] = mailbox
+        for _ in range(messages):
+            read_row(body, sets, mailbox.messages)
+    head.end()
     body.end()
     return state
 
 
-def read_mailbox(body, sets):
-    number, uidvalidity, uidnext, created, highest_modseq, floor = body.numbers("IIIQQQ")
-    mailbox = Mailbox(number, body.sized_text(), uidvalidity, created, uidnext, highest_modseq, floor)
-    for _ in range(body.varint()):
-        identifier = body.sized_text()
-        mailbox.rights[identifier] = body.sized_text()
-    mailbox.expunged = [body.numbers("QII") for _ in range(body.number("Q"))]
-    for _ in range(body.number("Q")):
-        uid, size, modseq, date, offset, number, _, keywords, flags, zone = ROW.unpack(body.take(ROW.size))
-        if keywords >= len(sets):
-            raise CheckpointError(f"keyword set {keywords} is not there")
-        flags &= ~REFERS
-        mailbox.messages[uid] = Row(uid, size, modseq, date, zone, flags, sets[keywords], (number, offset))
-    return mailbox
+def read_requests(body, count, result_bytes, requests):
+    rows = [REQUEST.unpack(body.take(REQUEST.size)) for _ in range(count)]
+    end = 0
+    for request, time, at, length in rows:
+        if at != end:
+            raise CheckpointError(f"a result is said to be at {at} and not behind the one before, at {end}")
+        requests[request] = time, records.result(body.take(length))
+        end += length
+    if end != result_bytes:
+        raise CheckpointError(f"there are {end} bytes of results and not {result_bytes}")
+
+
+def read_mailbox(head):
+    """The mailbox without its messages, and how many they are."""
+    number, uidvalidity, uidnext, created, highest_modseq, floor = head.numbers("IIIQQQ")
+    mailbox = Mailbox(number, head.sized_text(), uidvalidity, created, uidnext, highest_modseq, floor)
+    for _ in range(head.varint()):
+        identifier = head.sized_text()
+        mailbox.rights[identifier] = head.sized_text()
+    mailbox.expunged = [head.numbers("QII") for _ in range(head.number("Q"))]
+    return mailbox, head.number("Q")
+
+
+def read_row(body, sets, messages):
+    uid, size, modseq, date, offset, number, _, keywords, flags, zone = ROW.unpack(body.take(ROW.size))
+    if keywords >= len(sets):
+        raise CheckpointError(f"keyword set {keywords} is not there")
+    messages[uid] = Row(uid, size, modseq, date, zone, flags & ~REFERS, sets[keywords], (number, offset))

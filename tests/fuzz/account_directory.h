@@ -66,12 +66,19 @@ inline void seal_slice(DirectoryFile& file) {
 }
 
 inline void seal_checkpoint(DirectoryFile& file) {
-  if (file.bytes.size() < 28) return;
+  std::string& bytes = file.bytes;
+  if (bytes.size() < 40) return;
   const SliceSeed seed(std::string_view(kSecret, kSecretBytes), file.id);
-  const size_t end = file.bytes.size() - 4;
-  const uint64_t head = 24 + uint64_t{24} * get_le<uint32_t>(&file.bytes[8]);
-  if (head <= end) set_le(file.bytes, 16, uint64_t{end - head});
-  set_le(file.bytes, end, crc32c(seed.at(0), std::string_view(file.bytes).substr(0, end)));
+  const size_t end = bytes.size() - 4;
+  const uint64_t entries = 32 + uint64_t{24} * get_le<uint32_t>(&bytes[8]);
+  if (entries + 4 > end) return;
+  const uint64_t head = std::min<uint64_t>(get_le<uint64_t>(&bytes[16]), end - 4 - entries);
+  const uint64_t body_at = entries + head + 4;
+  set_le(bytes, 16, head);
+  set_le(bytes, 24, uint64_t{end - body_at});
+  const std::string_view view(bytes);
+  set_le(bytes, body_at - 4, crc32c(seed.at(0), view.substr(0, body_at - 4)));
+  set_le(bytes, end, crc32c(seed.at(body_at), view.substr(body_at, end - body_at)));
 }
 
 inline std::vector<DirectoryFile> directory_files(std::string_view input) {

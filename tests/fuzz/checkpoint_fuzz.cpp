@@ -1,10 +1,22 @@
+// An input is the u16 length of a payload's head, the head, the body.
+//
 // Any payload of a checkpoint is refused, or gives a state that is whole: it is written and read back the
 // same, and the records that may follow apply to it.
 #include "daemon/account/account_state.h"
 #include "daemon/base/check.h"
+#include "tests/account/checkpoint_payload.h"
 
 namespace canopy {
 namespace {
+
+CheckpointPayload payload_of(std::string_view input) {
+  ByteReader in(input);
+  const uint64_t length = in.le<uint16_t>().value_or(0);
+  CheckpointPayload payload;
+  payload.head = *in.take(std::min<uint64_t>(length, in.rest().size()));
+  payload.body = in.rest();
+  return payload;
+}
 
 void check_counters(const AccountState& state) {
   uint64_t messages = 0, bytes = 0;
@@ -56,15 +68,16 @@ void go_on(AccountState& state) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace canopy;
   AccountState state;
-  auto loaded = state.load_checkpoint(std::string_view(reinterpret_cast<const char*>(data), size));
+  auto loaded =
+      load_checkpoint(state, payload_of(std::string_view(reinterpret_cast<const char*>(data), size)));
   if (!loaded) {
     CANOPY_CHECK(!loaded.error().message().empty());
     return 0;
   }
   check_counters(state);
-  const std::string saved = state.save_checkpoint();
+  const CheckpointPayload saved = state.save_checkpoint();
   AccountState again;
-  CANOPY_CHECK(again.load_checkpoint(saved));
+  CANOPY_CHECK(load_checkpoint(again, saved));
   CANOPY_CHECK(again.save_checkpoint() == saved);
   go_on(state);
   return 0;

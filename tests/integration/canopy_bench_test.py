@@ -103,6 +103,27 @@ class Scenarios(unittest.TestCase):
         self.assertGreater(rows[-1]["p50_us"], 0)
         self.assertEqual(self.stored("albert@company.com"), 50)
 
+    def test_open_starts_a_server_of_its_own_for_each_round(self):
+        canopyd = os.path.join(BIN, "canopyd")
+        with tempfile.TemporaryDirectory() as directory:
+            base, socket = os.path.join(directory, "base"), "unix:" + os.path.join(directory, "socket")
+            account = ("--account", "albert@company.com")
+            with subprocess.Popen([canopyd, "--init", "--dir", base, "--listen", socket, "--frontend-uid",
+                                   str(os.getuid())], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+                server.stdout.readline()  # ready
+                for words in (("domain", "create", "company.com"), ("account", "create", account[1], "--no-password")):
+                    subprocess.run([os.path.join(BIN, "canopyctl"), "--server", socket, *words], check=True,
+                                   stdout=subprocess.DEVNULL)
+                self.measured("open", "--server", socket, *account, "--messages", "20", "--fill", "--rounds", "1")
+                server.terminate()
+            rows = self.measured("open", "--canopyd", canopyd, "--dir", base, *account, "--rounds", "3")
+            self.assertEqual([row["messages"] for row in rows], [20, 20])
+            self.assertGreater(rows[0]["min_us"], 0)
+            self.assertLessEqual(rows[0]["min_us"], rows[0]["p50_us"] * 1.02)  # p50 is rounded
+            gone = bench("open", "--canopyd", canopyd, "--dir", directory + "/gone", *account, "--rounds", "1")
+            self.assertEqual(gone.returncode, 1)
+            self.assertIn("before it was ready", gone.stderr)
+
     def test_raw_needs_no_server_and_leaves_nothing(self):
         with tempfile.TemporaryDirectory() as directory:
             row, = self.measured("raw", "--dir", directory, "--writers", "2", "--files", "10", "--seconds", "0.2")

@@ -444,5 +444,42 @@ TEST_F(AccountLogTest, ACheckpointShortensTheReplayAndAForeignOneIsIgnored) {
   last.close();
 }
 
+// Larger than what is read at a time, so that most of it goes straight from the file to where it stays.
+TEST_F(AccountLogTest, ALargeCheckpointIsLoadedWholeOrNotAtAll) {
+  constexpr uint32_t kRows = 30'000;
+  Process process(world, disk, kEpoch);
+  ASSERT_TRUE(process.create());
+  ASSERT_TRUE(process.append(delivery(1)));
+  const auto in_log = process.account.rows;
+  for (uint32_t uid = 2; uid <= kRows; ++uid) process.account.rows[uid] = {0, uid, {1, 8ull * uid}, uid};
+  const auto rows = process.account.rows;
+  ASSERT_TRUE(
+      process.run(process.log->write_checkpoint(process.log->covered(), process.account.checkpoint())));
+  process.close();
+  std::string path;
+  for (const auto& name : names())
+    if (parse_checkpoint_file_name(name)) path = std::string(kAccount) + "/" + name;
+  const std::string bytes = file_bytes(path);
+  ASSERT_GT(bytes.size(), 1u << 20);
+
+  const auto expect_loaded = [&](const std::string& file, bool whole) {
+    write_file(path, file);
+    Process next(world, disk, kEpoch);
+    ASSERT_TRUE(next.open());
+    EXPECT_EQ(next.account.checkpoints_loaded, whole ? 1 : 0);
+    EXPECT_TRUE(next.account.rows == (whole ? rows : in_log)) << next.account.rows.size();
+    next.close();
+  };
+  expect_loaded(bytes, true);
+  for (size_t at = 3; at < bytes.size(); at += bytes.size() / 11) {
+    std::string altered = bytes;
+    altered[at] ^= 1;
+    expect_loaded(altered, false);
+    expect_loaded(bytes.substr(0, at), false);
+  }
+  expect_loaded(bytes + '\0', false);
+  expect_loaded(bytes.substr(0, bytes.size() - 1), false);
+}
+
 }  // namespace
 }  // namespace canopy

@@ -48,30 +48,28 @@ class ModelAccount : public LogReplay {
     requests.clear();
     ++resets;
   }
-  Result<void> load_checkpoint(std::string_view payload) override {
-    ByteReader reader(payload);
-    while (!reader.empty()) {
-      auto uid = reader.le<uint32_t>();
-      auto flags = reader.le<uint16_t>();
-      auto modseq = reader.le<uint64_t>();
-      auto slice = reader.le<uint32_t>();
-      auto offset = reader.le<uint64_t>();
-      auto length = reader.le<uint64_t>();
-      if (!length) return fail(Code::kDamaged, "checkpoint", "is cut short");
-      rows[*uid] = {*flags, *modseq, {*slice, *offset}, *length};
-    }
+  struct StoredRow {
+    uint32_t uid, flags, slice, zero;
+    uint64_t modseq, offset, length;
+  };
+  Result<std::vector<std::span<char>>> begin_checkpoint(std::string_view head, uint64_t body_bytes) override {
+    if (head != "rows" || body_bytes % sizeof(StoredRow) != 0)
+      return fail(Code::kDamaged, "checkpoint", "is no model's");
+    loading.resize(body_bytes / sizeof(StoredRow));
+    const auto body = std::span(reinterpret_cast<char*>(loading.data()), body_bytes);
+    return std::vector{body.first(body_bytes / 3), body.subspan(body_bytes / 3)};
+  }
+  Result<void> finish_checkpoint() override {
+    for (const StoredRow& row : loading)
+      rows[row.uid] = {static_cast<uint16_t>(row.flags), row.modseq, {row.slice, row.offset}, row.length};
     ++checkpoints_loaded;
     return {};
   }
-  std::string checkpoint() const {
-    std::string out;
+  CheckpointPayload checkpoint() const {
+    CheckpointPayload out{"rows", ""};
     for (const auto& [uid, row] : rows) {
-      put_le<uint32_t>(out, uid);
-      put_le<uint16_t>(out, row.flags);
-      put_le<uint64_t>(out, row.modseq);
-      put_le<uint32_t>(out, row.place.slice);
-      put_le<uint64_t>(out, row.place.offset);
-      put_le<uint64_t>(out, row.length);
+      const StoredRow stored{uid, row.flags, row.place.slice, 0, row.modseq, row.place.offset, row.length};
+      out.body.append(reinterpret_cast<const char*>(&stored), sizeof stored);
     }
     return out;
   }
@@ -118,6 +116,7 @@ class ModelAccount : public LogReplay {
   }
 
   std::map<uint32_t, Row> rows;
+  std::vector<StoredRow> loading;
   std::map<uint32_t, std::string> mailboxes;
   std::set<RequestId> requests;
   int resets = 0, checkpoints_loaded = 0, frames_applied = 0;

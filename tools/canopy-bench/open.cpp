@@ -1,9 +1,12 @@
-// canopy-bench open: how long the first request to a large account takes.
+// canopy-bench open: how long the first request to a large account takes: of a canopyd that runs, and with
+// --canopyd and --dir of one that was just started, anew each round.
 #include "daemon/runtime/sync.h"
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/wire/client/stubs.h"
+#include "tools/canopy-bench/cold_server.h"
 #include "tools/canopy-bench/latencies.h"
 #include "tools/canopy-bench/mail.h"
+#include "tools/canopy-bench/process_figures.h"
 #include "tools/canopy-bench/scenario.h"
 
 namespace canopy::bench {
@@ -11,6 +14,7 @@ namespace {
 
 struct Options {
   std::string server, account;
+  std::string canopyd, dir;  // instead of server
   std::string sizes = "512-2048";
   uint32_t messages = 100'000, parallel = 64, rounds = 20;
   bool fill = false;
@@ -29,6 +33,7 @@ struct Run {
 struct Opened {
   uint32_t messages = 0;
   Nanos took = 0;
+  Nanos processor = 0;  // the server's, with the connection's; of a cold open only
 };
 
 Task<Result<Opened>> open_account(Run& run) {
@@ -96,7 +101,54 @@ Task<Result<void>> all_steps(Run& run) {
   co_return Result<void>{};
 }
 
+// The account was not touched since the process began; the connection is there already.
+Task<Result<Opened>> connect_and_open(Run& run) {
+  CANOPY_CO_TRY(co_await run.client.connect());
+  co_return co_await open_account(run);
+}
+
+Result<Opened> open_cold(const Options& options) {
+  CANOPY_ASSIGN(ColdServer server, ColdServer::start(options.canopyd, options.dir));
+  CANOPY_ASSIGN(Address to, Address::parse(server.address()));
+  CANOPY_ASSIGN(auto loop, UringLoop::create());
+  wire::ClientOptions client_options;
+  client_options.addresses = {to};
+  client_options.name = "canopy-bench";
+  wire::Client client(*loop, client_options);
+  Run run{.loop = *loop, .client = client, .options = options, .mail = {}};
+  const double before = cpu_seconds_exactly(server.pid());
+  Result<Opened> opened = loop->run_until_done(connect_and_open(run));
+  if (opened) opened->processor = static_cast<Nanos>((cpu_seconds_exactly(server.pid()) - before) * 1e9);
+  loop->run_until_done(client.close());
+  return opened;
+}
+
+Result<Report> run_cold(const Options& options) {
+  Report report("open");
+  Latencies opens, processor;
+  Nanos least = INT64_MAX, least_processor = INT64_MAX;
+  uint32_t messages = 0;
+  for (uint32_t i = 0; i < options.rounds; ++i) {
+    CANOPY_ASSIGN(Opened opened, open_cold(options));
+    messages = opened.messages;
+    least = std::min(least, opened.took);
+    least_processor = std::min(least_processor, opened.processor);
+    opens.add(opened.took);
+    processor.add(opened.processor);
+  }
+  const auto add = [&](const char* what, const Latencies& all, Nanos min) {
+    Json row{{"what", what}, {"messages", messages}};
+    row["min_us"] = rounded(static_cast<double>(min) / 1000);
+    all.put(row);
+    report.add_row(std::move(row));
+  };
+  add("first request of a new process", opens, least);
+  add("its CPU time, with the connection's", processor, least_processor);
+  return report;
+}
+
 Result<Report> run_open(const Options& options) {
+  if (!options.canopyd.empty()) return run_cold(options);
   CANOPY_ASSIGN(Address to, Address::parse(options.server));
   CANOPY_ASSIGN(SizeRange sizes, SizeRange::parse(options.sizes));
   CANOPY_ASSIGN(auto loop, UringLoop::create());
@@ -116,14 +168,22 @@ Result<Report> run_open(const Options& options) {
 void add_open(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("open", "open a large account");
-  command->add_option("--server", options->server, "unix:PATH or tcp:HOST:PORT of canopyd")->required();
+  CLI::Option_group* where = command->add_option_group("server");
+  where->require_option(1);
+  where->add_option("--server", options->server, "unix:PATH or tcp:HOST:PORT of canopyd");
+  auto* canopyd = where->add_option("--canopyd", options->canopyd,
+                                    "instead: the program, started anew for each round, without --fill");
+  auto* dir = command->add_option("--dir", options->dir, "the base directory that --canopyd serves");
+  dir->needs(canopyd);
+  canopyd->needs(dir);
+  canopyd->excludes(command->add_flag("--fill", options->fill, "first deliver what is missing"));
   command->add_option("--account", options->account, "name@domain, which must exist")->required();
   command->add_option("--messages", options->messages, "how many it should hold, for --fill");
-  command->add_flag("--fill", options->fill, "first deliver what is missing");
   command->add_option("--sizes", options->sizes, "of messages, for --fill");
   command->add_option("--parallel", options->parallel, "deliveries under way at once")
       ->check(CLI::Range(1, 4000));
-  command->add_option("--rounds", options->rounds, "how often it is closed and opened again");
+  command->add_option("--rounds", options->rounds, "how often it is closed (or canopyd started) and opened")
+      ->check(CLI::Range(1, 100'000));
   choose(command, chosen, options, &run_open);
 }
 

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -30,6 +31,17 @@ double cpu_seconds(const std::vector<pid_t>& pids) {
     double user = 0, system = 0;
     fields >> user >> system;
     total += (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  }
+  return total;
+}
+
+double cpu_seconds_exactly(pid_t pid) {
+  double total = 0;
+  std::error_code error;
+  for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), error)) {
+    std::ifstream file(task.path() / "schedstat");
+    double nanoseconds = 0;
+    if (file >> nanoseconds) total += nanoseconds / 1e9;
   }
   return total;
 }
