@@ -21,6 +21,17 @@ TEST(Crc32c, OfTwoPartsIsThatOfTheWhole) {
   }
 }
 
+// Long ones are computed in lanes.
+TEST(Crc32c, OfALongTextIsThatOfItsBytesOneByOne) {
+  std::string text;
+  for (uint32_t i = 0; i < 10'000; ++i) text.push_back(static_cast<char>(i * i >> 3 ^ i));
+  uint32_t by_bytes = 0x12345678;
+  for (size_t length = 0; length < text.size(); ++length) {
+    ASSERT_EQ(crc32c(0x12345678, std::string_view(text).substr(0, length)), by_bytes) << length;
+    by_bytes = crc32c(by_bytes, std::string_view(text).substr(length, 1));
+  }
+}
+
 TEST(Error, EveryCodeHasANameOfItsOwn) {
   std::set<std::string_view> names;
   for (int code = 0; code <= static_cast<int>(Code::kLast); ++code) {
