@@ -2,6 +2,7 @@
 
 #include "daemon/account/account_compaction.h"
 #include "daemon/account/account_parts.h"
+#include "daemon/account/domains.h"
 #include "daemon/account/mailbox_name.h"
 #include "daemon/base/log.h"
 #include "daemon/log/content.h"
@@ -186,7 +187,15 @@ Task<Result<void>> Account::check_capacity(uint64_t bytes) {
   co_return capacity->take(bytes);
 }
 
+Error limits_unknown(const std::string& account) {
+  return Error(Code::kDamaged, std::string(kDefaultsFile),
+               fmt::format("it cannot be read, and neither {} nor its domain states both limits: until it is "
+                           "repaired nothing is added to the account",
+                           account));
+}
+
 Result<void> Account::check_room(uint64_t bytes, uint64_t messages) const {
+  if (!limits_.known && (bytes > 0 || messages > 0)) return fail(limits_unknown(name_));
   if (limits_.bytes_max != 0 && state_.bytes() + planned_bytes_ + bytes > limits_.bytes_max) {
     return fail(Code::kQuotaExceeded, name_,
                 fmt::format("the account is limited to {} bytes", limits_.bytes_max));

@@ -28,7 +28,9 @@ inline constexpr size_t kCopiedAtOnceMax = 200'000;  // messages of one copy or 
 struct AccountLimits {
   uint64_t bytes_max = 0;     // 0: none
   uint64_t messages_max = 0;  // 0: none
+  bool known = true;          // false: nobody knows them now (limits_unknown); nothing may be added
 };
+Error limits_unknown(const std::string& account);
 
 struct AccountOptions {
   uint64_t checkpoint_tail_bytes =

@@ -61,6 +61,10 @@ Result<std::shared_ptr<const AccountSettings>> AccountSettings::make(dict::Versi
   CANOPY_ASSIGN(made->use, use_of(made->effective));
   CANOPY_ASSIGN(made->limits.bytes_max, limit_of(made->effective, kStorageLimitKey));
   CANOPY_ASSIGN(made->limits.messages_max, limit_of(made->effective, kMessageLimitKey));
+  if (tree.defaults_error) {
+    made->limits.known =
+        made->effective.contains(kStorageLimitKey) && made->effective.contains(kMessageLimitKey);
+  }
   made->session_generation = static_cast<uint32_t>(own.dict.number_or(kSessionGenerationKey, 0));
   made->own = std::move(own);
   return made;

@@ -92,9 +92,7 @@ void Accounts::count(Entry& held) {
 }
 
 Result<std::shared_ptr<const Domain>> Accounts::domain_of(const AccountAddress& address) const {
-  auto at = domains_->domains.find(address.domain);
-  if (at == domains_->domains.end()) return fail(Code::kNotFound, address.domain, "there is no such domain");
-  return at->second;
+  return domains_->get(address.domain);
 }
 
 Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::settings(AccountAddress address) {
@@ -129,7 +127,12 @@ Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::load_settings(Ent
     if (read) own = std::move(*read);
   }
   auto table = domains_;
-  CANOPY_CO_ASSIGN(auto made, AccountSettings::make(std::move(own), *domain, table->tree));
+  auto checked = AccountSettings::make(std::move(own), *domain, table->tree);
+  if (!checked) {  // no fault of who asks: mail for the account must wait, not bounce
+    co_return fail(Code::kDamaged, domain->layout.settings_file(address),
+                   "a setting breaks a rule: " + checked.error().to_string());
+  }
+  auto made = std::move(*checked);
   held->settings = made;
   held->settings_under = table;
   if (held->account) held->account->set_limits(made->limits);

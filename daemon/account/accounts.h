@@ -72,9 +72,10 @@ class Accounts {
 
   // Repair of a settings or info file that does not parse: it stays under another name in `damaged/` of the
   // account's directory. Settings begin anew with the account disabled and its sessions ended (an
-  // administrator sets a password and resumes it; mail is taken meanwhile), info begins empty.
-  // kInvalidArgument when the file is sound.
-  Task<Result<void>> replace_damaged_settings(AccountAddress address);
+  // administrator sets a password and resumes it; mail is taken meanwhile), info begins empty. Of settings
+  // that parse, the keys that break a rule are left out, and answered with the rule; without its State the
+  // account is disabled. kInvalidArgument when the file is sound.
+  Task<Result<std::vector<std::string>>> replace_damaged_settings(AccountAddress address);
   Task<Result<void>> replace_damaged_info(AccountAddress address);
 
   // Waits until something changes in the account (true), or the deadline. Holds no open account meanwhile,
@@ -128,7 +129,6 @@ class Accounts {
   Result<std::shared_ptr<const Domain>> domain_of(const AccountAddress& address) const;
   Task<Result<std::shared_ptr<const AccountSettings>>> load_settings(EntryRef entry, AccountAddress address);
   Task<Result<dict::VersionedDict>> load_info(EntryRef entry, AccountAddress address);
-  Task<Result<void>> set_aside(const std::string& path, const std::string& directory);
   Task<Result<void>> exists_already(EntryRef entry, AccountAddress address, RequestId id);
   ChangeRequest change_request(RequestId id) const { return {id, loop().wall_clock_ns() / kSecond}; }
   Task<Result<void>> check_absent(const std::string& directory, const AccountAddress& address);

@@ -5,35 +5,57 @@
 
 namespace canopy {
 
-// A second name in `damaged/`; the file's own name stays until it is replaced.
-Task<Result<void>> Accounts::set_aside(const std::string& path, const std::string& directory) {
+Task<Result<void>> set_damaged_aside(Store& store, Loop& loop, std::string path, std::string directory) {
   std::string aside = directory + "/damaged";
-  CANOPY_CO_TRY(co_await make_directories(store(), aside, 0700, Durable::kYes));
-  std::string name = fmt::format("{}.{}", path.substr(path.rfind('/') + 1), hex64(loop().random()));
-  CANOPY_CO_TRY(co_await store().link(path, aside + "/" + name, Durable::kYes));
+  CANOPY_CO_TRY(co_await make_directories(store, aside, 0700, Durable::kYes));
+  std::string name = fmt::format("{}.{}", path.substr(path.rfind('/') + 1), hex64(loop.random()));
+  CANOPY_CO_TRY(co_await store.link(path, aside + "/" + name, Durable::kYes));
   log_event(LogLevel::kWarning, "damaged-file-set-aside", path, {{"kept", aside + "/" + name}});
   co_return Result<void>();
 }
 
-Task<Result<void>> Accounts::replace_damaged_settings(AccountAddress address) {
+// Takes the account's own keys that break a rule out of the dictionary; one that only the defaults have
+// cannot be mended here.
+static Result<std::vector<std::string>> leave_out_broken(dict::VersionedDict& file, const Domain& domain,
+                                                         const TreeSettings& tree) {
+  std::vector<std::string> left_out;
+  for (;;) {
+    auto checked = AccountSettings::make(file, domain, tree);
+    if (checked) break;
+    const std::string key = checked.error().object();
+    if (checked.error().code() != Code::kInvalidArgument || !file.dict.erase(key))
+      return fail(std::move(checked).error());
+    left_out.push_back(checked.error().to_string());
+    if (key == kStateKey) file.dict.set(kStateKey, account_use_name(AccountUse::kDisabled));
+  }
+  return left_out;
+}
+
+Task<Result<std::vector<std::string>>> Accounts::replace_damaged_settings(AccountAddress address) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   EntryRef held = entry(address);
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
   std::string path = domain->layout.settings_file(address);
   auto read = co_await files_.read(path);
-  if (read) co_return fail(Code::kInvalidArgument, path, "the file is sound");
-  if (read.error().code() != Code::kDamaged) co_return fail(std::move(read).error());
-  CANOPY_CO_TRY(co_await set_aside(path, domain->layout.account_directory(address)));
   dict::VersionedDict fresh;
-  fresh.dict.set(kStateKey, account_use_name(AccountUse::kDisabled));
-  fresh.dict.set(kSessionGenerationKey, loop().wall_clock_ns() / kSecond);  // above any that was counted up
+  std::vector<std::string> left_out;
+  if (read) {
+    fresh = std::move(*read);
+    CANOPY_CO_ASSIGN(left_out, leave_out_broken(fresh, *domain, domains_->tree));
+    if (left_out.empty()) co_return fail(Code::kInvalidArgument, path, "the file is sound");
+  } else {
+    if (read.error().code() != Code::kDamaged) co_return fail(std::move(read).error());
+    fresh.dict.set(kStateKey, account_use_name(AccountUse::kDisabled));
+    fresh.dict.set(kSessionGenerationKey, loop().wall_clock_ns() / kSecond);  // above any that was counted up
+  }
+  CANOPY_CO_TRY(co_await set_damaged_aside(store(), loop(), path, domain->layout.account_directory(address)));
   auto version = co_await files_.replace(slot_of(address), path, std::move(fresh));
   held->settings = nullptr;
   co_await close_entry(held);
   held->changed.wake_all();
   if (!version) co_return fail(std::move(version).error());
-  co_return Result<void>();
+  co_return left_out;
 }
 
 Task<Result<void>> Accounts::replace_damaged_info(AccountAddress address) {
@@ -44,7 +66,7 @@ Task<Result<void>> Accounts::replace_damaged_info(AccountAddress address) {
   auto read = co_await files_.read(path);
   if (read) co_return fail(Code::kInvalidArgument, path, "the file is sound");
   if (read.error().code() != Code::kDamaged) co_return fail(std::move(read).error());
-  CANOPY_CO_TRY(co_await set_aside(path, domain->layout.account_directory(address)));
+  CANOPY_CO_TRY(co_await set_damaged_aside(store(), loop(), path, domain->layout.account_directory(address)));
   held->info.reset();
   auto version = co_await files_.replace(slot_of(address), path, dict::VersionedDict{});
   if (!version) co_return fail(std::move(version).error());

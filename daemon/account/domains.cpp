@@ -1,6 +1,14 @@
 #include "daemon/account/domains.h"
 
+#include "daemon/account/account_listing.h"
+
 namespace canopy {
+
+Result<std::shared_ptr<const Domain>> DomainTable::get(std::string_view name) const {
+  if (auto at = domains.find(name); at != domains.end()) return at->second;
+  if (auto at = broken.find(name); at != broken.end()) return fail(at->second.error);
+  return fail(Code::kNotFound, std::string(name), "there is no such domain");
+}
 
 Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std::string name,
                                                   dict::VersionedDict settings) {
@@ -41,11 +49,50 @@ Task<Result<TreeSettings>> load_tree_settings(SettingsFiles& files) {
   if (!tree) co_return fail(std::move(tree).error());
   settings.tree = std::move(*tree);
   auto defaults = co_await read_or_empty(files, std::string(kDefaultsFile));
-  if (!defaults) co_return fail(std::move(defaults).error());
-  settings.defaults = std::move(*defaults);
-  CANOPY_CO_ASSIGN(settings.domain_foldering,
-                   Foldering::parse(settings.tree.dict.string_or("DomainFoldering", "flat")));
+  if (defaults) {
+    settings.defaults = std::move(*defaults);
+  } else {
+    settings.defaults_error = std::move(defaults).error();
+  }
+  const dict::Value* method = settings.tree.dict.find("DomainFoldering");
+  auto foldering = Foldering::parse(method == nullptr             ? "flat"
+                                    : method->string() == nullptr ? ""
+                                                                  : *method->string());
+  if (!foldering) {
+    co_return fail(Code::kDamaged, std::string(kTreeSettingsFile),
+                   fmt::format("DomainFoldering: {}", foldering.error().message()));
+  }
+  settings.domain_foldering = std::move(*foldering);
   co_return settings;
+}
+
+// A read that failed for another reason than the file's content keeps its code: it may be well later.
+static Task<Result<std::shared_ptr<const Domain>>> read_domain(SettingsFiles& files, const TreeSettings& tree,
+                                                               std::string name, std::string directory) {
+  const std::string path = directory + "/domain.settings";
+  auto settings = co_await files.read(path);
+  if (!settings) co_return fail(std::move(settings).error());
+  auto domain = make_domain(tree, std::move(name), std::move(*settings));
+  if (!domain) co_return fail(Code::kDamaged, path, domain.error().to_string());
+  if ((*domain)->directory() == directory) co_return domain;
+  co_return fail(
+      Code::kUnsupported, (*domain)->name,
+      fmt::format("it lies in {}, but DomainFoldering={} in {} puts it into {}: that setting must not "
+                  "change while there are domains, as moving them is a relocation, which this version "
+                  "lacks; set it back",
+                  directory, tree.domain_foldering.to_string(), kTreeSettingsFile, (*domain)->directory()));
+}
+
+static Task<void> take_in(SettingsFiles& files, std::string name, std::string directory, DomainTable& table) {
+  auto domain = co_await read_domain(files, table.tree, name, directory);
+  if (domain) {
+    table.broken.erase(name);
+    table.domains[name] = std::move(*domain);
+  } else if (domain.error().code() == Code::kNotFound) {
+    table.broken.erase(name);  // a creation that was never finished
+  } else if (!table.domains.contains(name)) {
+    table.broken.insert_or_assign(name, BrokenDomain{directory, std::move(domain).error()});
+  }
 }
 
 static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint32_t depth,
@@ -63,13 +110,7 @@ static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint
       if (kind == TreeElement::kFolder && depth < kFolderingLevelsMax) {
         CANOPY_CO_TRY(co_await walk(files, path, depth + 1, table));
       } else if (kind == TreeElement::kDomain) {
-        auto settings = co_await files.read(path + "/domain.settings");
-        if (!settings) {
-          if (settings.error().code() == Code::kNotFound) continue;  // a creation that was never finished
-          co_return fail(std::move(settings).error());
-        }
-        CANOPY_CO_ASSIGN(auto domain, make_domain(table.tree, entry.name, std::move(*settings)));
-        table.domains[entry.name] = std::move(domain);
+        co_await take_in(files, entry.name, path, table);
       }
     }
   }
@@ -83,6 +124,38 @@ Task<Result<std::shared_ptr<const DomainTable>>> load_domains(SettingsFiles& fil
   table->tree = std::move(*tree);
   CANOPY_CO_TRY(co_await walk(files, std::string(kTreeRoot), 0, *table));
   co_return std::shared_ptr<const DomainTable>(std::move(table));
+}
+
+Task<Result<void>> read_broken_again(SettingsFiles& files, DomainTable& table) {
+  if (table.tree.defaults_error) {
+    auto defaults = co_await read_or_empty(files, std::string(kDefaultsFile));
+    if (defaults) {
+      table.tree.defaults = std::move(*defaults);
+      table.tree.defaults_error.reset();
+    } else {
+      table.tree.defaults_error = std::move(defaults).error();
+    }
+  }
+  const auto broken = table.broken;
+  for (const auto& [name, domain] : broken) co_await take_in(files, name, domain.directory, table);
+  co_return Result<void>();
+}
+
+Task<Result<void>> check_layout(Store& store, std::shared_ptr<const Domain> domain) {
+  auto page = co_await list_accounts(store, domain, "", "", 1);
+  if (!page) co_return fail(std::move(page).error());
+  if (page->names.empty()) co_return Result<void>();
+  const AccountAddress first{page->names.front(), domain->name};
+  for (const std::string& path :
+       {domain->layout.account_directory(first), domain->layout.settings_file(first)}) {
+    auto there = co_await store.attributes(path);
+    if (there) continue;
+    if (there.error().code() != Code::kNotFound) co_return fail(std::move(there).error());
+    co_return fail(Code::kInvalidArgument, domain->name,
+                   fmt::format("by that {} and {} the account {} would have {}, which is not there",
+                               kAccountFolderingKey, kFastIndexKey, first.to_string(), path));
+  }
+  co_return Result<void>();
 }
 
 }  // namespace canopy

@@ -26,13 +26,26 @@ struct TreeSettings {
   Foldering domain_foldering;
   dict::VersionedDict tree;
   dict::VersionedDict defaults;  // class-of-service defaults of all accounts
+  // Why Defaults.settings cannot be read: then limits that neither an account nor its domain states are not
+  // known, and nothing is added to such an account (AccountLimits).
+  std::optional<Error> defaults_error;
 };
 inline constexpr std::string_view kTreeSettingsFile = "Settings/Tree.settings";
 inline constexpr std::string_view kDefaultsFile = "Settings/Defaults.settings";
 
+// A domain that is there and cannot be served: its settings are damaged, or it lies elsewhere than they say.
+struct BrokenDomain {
+  std::string directory;
+  Error error;  // names the file and the rule; never kNotFound or kInvalidArgument, which would bounce mail
+};
+
 struct DomainTable {
   TreeSettings tree;
   std::map<std::string, std::shared_ptr<const Domain>, std::less<>> domains;
+  std::map<std::string, BrokenDomain, std::less<>> broken;  // none that is among `domains`
+
+  // kNotFound, or why it cannot be served.
+  Result<std::shared_ptr<const Domain>> get(std::string_view name) const;
   const Domain* find(std::string_view name) const {
     auto at = domains.find(name);
     return at == domains.end() ? nullptr : at->second.get();
@@ -48,7 +61,12 @@ inline constexpr std::string_view kAccountDefaultsKey = "AccountDefaults";  // d
 Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std::string name,
                                                   dict::VersionedDict settings);
 Task<Result<TreeSettings>> load_tree_settings(SettingsFiles& files);
-// Walks SharedDomains for domains. A domain whose settings are damaged is an error that names the file.
+// Walks SharedDomains for domains.
 Task<Result<std::shared_ptr<const DomainTable>>> load_domains(SettingsFiles& files);
+// Reads again what could not be read: somebody may have repaired it.
+Task<Result<void>> read_broken_again(SettingsFiles& files, DomainTable& table);
+// Whether accounts that lie in the domain's directory are where its settings say: kInvalidArgument names one
+// that is not. Looks at the first account only.
+Task<Result<void>> check_layout(Store& store, std::shared_ptr<const Domain> domain);
 
 }  // namespace canopy

@@ -15,4 +15,8 @@ inline constexpr uint32_t kInboxId = 1;  // the first mailbox of every account
 // without control characters, at most kMailboxLevelsMax levels, none of them empty, "." or "..".
 Result<std::string> canonical_mailbox_name(std::string_view name);
 
+// As the wire shows it: bytes that are no well-formed UTF-8 without control characters, which only a name
+// that was not made by canonical_mailbox_name can have, as `\xhh`. Others stay as they are.
+std::string shown_mailbox_name(std::string_view name);
+
 }  // namespace canopy

@@ -73,6 +73,9 @@ class SettingsFiles {
   std::map<std::string, std::string> undecided_;  // by target: what was staged for a rename without an answer
 };
 
+// Gives a damaged file a second name in `damaged/` of the directory; its own stays until it is replaced.
+Task<Result<void>> set_damaged_aside(Store& store, Loop& loop, std::string path, std::string directory);
+
 // At start, on a shared store: removes what processes with a lower epoch staged, so that a late rename of
 // theirs finds nothing; our own stage, made first, tells them of our epoch. Answers how many directories
 // went.

@@ -1,5 +1,6 @@
 // Mailboxes as such: hierarchy, renames, subscriptions, UIDVALIDITY.
 #include "account_fixture.h"
+#include "daemon/account/mailbox_name.h"
 
 namespace canopy {
 namespace {
@@ -132,6 +133,16 @@ TEST_F(MailboxesTest, NamesAreBoundedByRule) {
   EXPECT_EQ(code_of(backend.create(deep + "/a")), Code::kInvalidArgument);
   EXPECT_EQ(code_of(backend.create("bad\xff")), Code::kInvalidArgument);
   EXPECT_EQ(code_of(backend.create("a/../b")), Code::kInvalidArgument);
+}
+
+TEST_F(MailboxesTest, ANameThatIsNoUtf8IsRefusedByRuleAndShownEscaped) {
+  auto refused = backend.create("bad\xff");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().object(), "bad\\xff");  // an error's text is UTF-8 too
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("UTF-8"));
+  EXPECT_EQ(shown_mailbox_name("Work/\u00dcbung"), "Work/\u00dcbung");
+  EXPECT_EQ(shown_mailbox_name("a\x01\xc3(\xc3\xa4\xed\xa0\x80"), "a\\x01\\xc3(\u00e4\\xed\\xa0\\x80");
+  EXPECT_EQ(shown_mailbox_name("back\\slash"), "back\\slash");
 }
 
 }  // namespace

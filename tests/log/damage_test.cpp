@@ -156,6 +156,21 @@ TEST_F(DamageTest, ASliceSentAsMailForgesNothing) {
   reader.close();
 }
 
+TEST_F(DamageTest, ARecordOfALaterVersionIsNoDamage) {
+  SimWorld own(1);
+  Process writer(own, disk, kEpoch + 2);
+  ASSERT_TRUE(writer.open());
+  ASSERT_TRUE(writer.run(writer.log->take_over()));
+  Frame frame;
+  frame.add_raw(static_cast<RecordType>(200), "what nobody knows yet");
+  ASSERT_TRUE(writer.run(writer.log->append(std::move(frame))));
+  auto report = writer.run(writer.log->check());
+  ASSERT_TRUE(report);
+  EXPECT_TRUE(report->damages.empty());
+  writer.close();
+  EXPECT_TRUE(look().damages.empty());
+}
+
 TEST_F(DamageTest, TheLogGoesOnBehindATornTail) {
   const std::string bytes = file_bytes(files[1]);
   write_file(files[1], bytes.substr(0, bytes.size() - 3));

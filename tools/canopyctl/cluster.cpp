@@ -113,7 +113,8 @@ static Json status_json(const v1::ClusterStatus& status) {
           {"requests", status.requests()},
           {"errors", status.errors()},
           {"loops", status.loops()},
-          {"base", status.base()}};
+          {"base", status.base()},
+          {"problems", std::vector<std::string>(status.problems().begin(), status.problems().end())}};
 }
 
 static Result<void> show_status(Context& context, const ClusterArguments&) {
@@ -127,6 +128,7 @@ static Result<void> show_status(Context& context, const ClusterArguments&) {
       status.backend(), status.cluster(), status.version(), status.epoch(), status.uptime_seconds(),
       status.base(), status.slots_owned(), status.loops(), status.accounts_open(), status.connections(),
       human_bytes(status.memory_bytes()), status.requests(), status.errors());
+  for (const std::string& problem : status.problems()) text += fmt::format("  PROBLEM        {}\n", problem);
   Json object = status_json(status);
   object["stores"] = Json::array();
   for (const v1::StoreInfo& store : stores.stores()) {

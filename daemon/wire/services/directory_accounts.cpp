@@ -67,11 +67,7 @@ Task<Result<void>> DirectoryService::create_account(const v1::NewAccount& row, R
   // An alias of that name would hide behind the account.
   Shard& shard = node_.shard_of(address);
   co_await shard.loop.switch_to();
-  auto at = shard.accounts.domains().domains.find(address.domain);
-  if (at == shard.accounts.domains().domains.end()) {
-    co_return fail(Code::kNotFound, address.domain, "there is no such domain; create it first");
-  }
-  std::shared_ptr<const Domain> domain = at->second;
+  CANOPY_CO_ASSIGN(auto domain, shard.accounts.domains().get(address.domain));
   Shard& owner = node_.shard_of(domain->slot);
   co_await owner.loop.switch_to();
   if (!is_none(id)) {
@@ -334,6 +330,8 @@ Task<void> DirectoryService::resolve_one(Loop& home, std::string address, uint64
       name = found->address.to_string();
       if (found->settings->use == AccountUse::kSuspended) {
         verdict = fail(Code::kSuspended, name, "the account is suspended");
+      } else if (!found->settings->limits.known) {
+        verdict = fail(limits_unknown(name));
       } else if (found->settings->limits.bytes_max != 0 || found->settings->limits.messages_max != 0) {
         auto account = co_await found->shard->accounts.open(found->address);
         if (!account) {
@@ -372,8 +370,7 @@ Task<Result<v1::Location>> DirectoryService::locate(CallContext& call, const v1:
   auto found = co_await enter(node_, call, request, Need::kRecord);
   if (!found) co_return fail(std::move(found).error());
   Shard& shard = *found->shard;
-  const Domain* domain = shard.accounts.domains().find(found->address.domain);
-  if (domain == nullptr) co_return fail(Code::kNotFound, found->address.domain, "there is no such domain");
+  CANOPY_CO_ASSIGN(auto domain, shard.accounts.domains().get(found->address.domain));
   v1::Location out;
   std::string directory = domain->layout.account_directory(found->address);
   out.set_store(std::string(shard.store->name()));

@@ -42,10 +42,13 @@ static v1::Domain describe_domain(const Domain& domain) {
 
 Result<std::shared_ptr<const Domain>> DirectoryService::domain_named(const std::string& name) {
   CANOPY_ASSIGN(std::string prepared, prepare_domain(name));
-  const auto& domains = node_.here().accounts.domains().domains;
-  auto at = domains.find(prepared);
-  if (at == domains.end()) return fail(Code::kNotFound, prepared, "there is no such domain");
-  return at->second;
+  return node_.here().accounts.domains().get(prepared);
+}
+
+// Its name is taken, whatever it holds.
+static Result<void> check_not_broken(const DomainTable& table, const std::string& name) {
+  if (auto at = table.broken.find(name); at != table.broken.end()) return fail(at->second.error);
+  return {};
 }
 
 Task<Result<v1::Domain>> DirectoryService::create_domain(CallContext&,
@@ -66,6 +69,7 @@ Task<Result<v1::Domain>> DirectoryService::create_domain(CallContext&,
           co_return Result<void>();
         co_return fail(Code::kAlreadyExists, domain_name, "there is such a domain already");
       }
+      CANOPY_CO_TRY(check_not_broken(into, domain_name));
       dict::VersionedDict file;
       file.dict = std::move(with);
       file.created = mark_of(of, domain_name, on.loop);
@@ -144,6 +148,7 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
       auto earlier = co_await on.requests.find(DirectoryRequests::of_domain(before), of);
       if (!earlier) co_return fail(std::move(earlier).error());
       auto at = into.domains.find(before);
+      CANOPY_CO_TRY(check_not_broken(into, before));
       if (is_done(*earlier, into.find(before))) {
         CANOPY_CO_ASSIGN(out, make_domain(into.tree, after, {}));  // its name, when it has gone since
         auto arrived = into.domains.find(after);
@@ -151,7 +156,8 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
           out = arrived->second;
         co_return Result<void>();
       }
-      if (at == into.domains.end()) co_return fail(Code::kNotFound, before, "there is no such domain");
+      if (at == into.domains.end()) co_return fail(into.get(before).error());
+      CANOPY_CO_TRY(check_not_broken(into, after));
       if (into.domains.contains(after)) {
         co_return fail(Code::kAlreadyExists, after, "there is such a domain already");
       }
@@ -186,9 +192,10 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
               RequestId of) -> Task<Result<void>> {
       auto earlier = co_await on.requests.find(DirectoryRequests::of_domain(domain_name), of);
       if (!earlier) co_return fail(std::move(earlier).error());
+      CANOPY_CO_TRY(check_not_broken(into, domain_name));
       if (is_done(*earlier, into.find(domain_name))) co_return Result<void>();
       auto at = into.domains.find(domain_name);
-      if (at == into.domains.end()) co_return fail(Code::kNotFound, domain_name, "there is no such domain");
+      if (at == into.domains.end()) co_return fail(into.get(domain_name).error());
       std::shared_ptr<const Domain> domain = at->second;
       auto any = co_await has_accounts(on, domain);
       if (!any) co_return fail(std::move(any).error());

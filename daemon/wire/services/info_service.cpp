@@ -56,10 +56,10 @@ Task<Result<v1::InfoResponse>> InfoService::get(CallContext& call, const v1::Get
   bool of_account = call.role() == Role::kFrontend || (!name.empty() && name.front() != '@');
   if (!of_account) {
     const DomainTable& table = node_.here().accounts.domains();
+    if (name.empty() && table.tree.defaults_error) co_return fail(*table.tree.defaults_error);
     if (name.empty()) co_return respond(table.tree.defaults.dict, table.tree.defaults.version);
     CANOPY_CO_ASSIGN(AccountAddress address, parse_address_or_domain(name));
-    const Domain* domain = table.find(address.domain);
-    if (domain == nullptr) co_return fail(Code::kNotFound, address.domain, "there is no such domain");
+    CANOPY_CO_ASSIGN(auto domain, table.get(address.domain));
     co_return respond(domain->settings.dict, domain->settings.version);
   }
   auto found = co_await enter(node_, call, request.account(), Need::kRecord);
@@ -75,6 +75,25 @@ Task<Result<v1::InfoResponse>> InfoService::get(CallContext& call, const v1::Get
   co_return respond(without_secrets(chosen), settings.own.version);
 }
 
+// The new settings must find the accounts that are there. The damaged file is kept.
+static Task<Result<void>> replace_damaged_domain(Shard& on, DomainTable& into, std::string name,
+                                                 const dict::Dict& given, ChangeRequest request,
+                                                 v1::InfoResponse& response) {
+  dict::VersionedDict file;
+  change(file.dict, given, true);
+  CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, name, file));
+  if (const dict::Value* defaults = file.dict.find(kAccountDefaultsKey))
+    CANOPY_CO_TRY(check_account_defaults(*defaults->dict()));
+  CANOPY_CO_TRY(co_await check_layout(*on.store, made));
+  CANOPY_CO_TRY(co_await set_damaged_aside(*on.store, on.loop, made->settings_file(), made->directory()));
+  auto now = co_await on.files.replace(made->slot, made->settings_file(), std::move(file), request);
+  if (!now) co_return fail(std::move(now).error());
+  response = respond(now->dict, now->version);
+  CANOPY_CO_ASSIGN(into.domains[name], make_domain(into.tree, name, std::move(*now)));
+  into.broken.erase(name);
+  co_return Result<void>();
+}
+
 Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
                                                        const v1::SetInfoRequest& request) {
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address_or_domain(name));
@@ -85,8 +104,12 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
   auto set = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
     return [](Shard& on, DomainTable& into, std::string domain_name, const dict::Dict& given, RequestId of,
               const v1::SetInfoRequest& asked, v1::InfoResponse& response) -> Task<Result<void>> {
-      const Domain* domain = into.find(domain_name);
-      if (domain == nullptr) co_return fail(Code::kNotFound, domain_name, "there is no such domain");
+      if (auto at = into.broken.find(domain_name); at != into.broken.end()) {
+        if (!asked.replace() || at->second.error.code() != Code::kDamaged) co_return fail(at->second.error);
+        co_return co_await replace_damaged_domain(on, into, domain_name, given, request_of(on.loop, of),
+                                                  response);
+      }
+      CANOPY_CO_ASSIGN(auto domain, into.get(domain_name));
       dict::VersionedDict file = domain->settings;
       const ChangeRequest changing = request_of(on.loop, of);
       if (const dict::AnsweredRequest* before = file.answered(changing.key())) {
@@ -123,6 +146,8 @@ Task<Result<v1::InfoResponse>> InfoService::set_defaults(const v1::SetInfoReques
   auto set = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
     return [](Shard& on, DomainTable& into, const dict::Dict& given, RequestId of,
               const v1::SetInfoRequest& asked, v1::InfoResponse& response) -> Task<Result<void>> {
+      const bool damaged = into.tree.defaults_error.has_value();
+      if (damaged && !asked.replace()) co_return fail(*into.tree.defaults_error);
       dict::VersionedDict file = into.tree.defaults;
       const ChangeRequest changing = request_of(on.loop, of);
       if (const dict::AnsweredRequest* before = file.answered(changing.key())) {
@@ -132,10 +157,15 @@ Task<Result<v1::InfoResponse>> InfoService::set_defaults(const v1::SetInfoReques
       CANOPY_CO_TRY(expect(file.version, asked.expected_version(), "defaults"));
       change(file.dict, given, asked.replace());
       CANOPY_CO_TRY(check_account_defaults(file.dict));
+      if (damaged) {
+        CANOPY_CO_TRY(co_await set_damaged_aside(*on.store, on.loop, std::string(kDefaultsFile),
+                                                 std::string(kSettingsRoot)));
+      }
       auto now = co_await on.files.replace(0, std::string(kDefaultsFile), std::move(file), changing);
       if (!now) co_return fail(std::move(now).error());
       response = respond(now->dict, now->version);
       into.tree.defaults = std::move(*now);
+      into.tree.defaults_error.reset();
       co_return Result<void>();
     }(shard, table, with, id, request, out);
   };

@@ -57,7 +57,7 @@ Result<const MailboxState*> find_mailbox(const Account& account, uint32_t id, co
 
 static void describe(const Account& account, const MailboxState& box, v1::Mailbox& out) {
   out.set_id(box.id);
-  out.set_name(box.name);
+  out.set_name(shown_mailbox_name(box.name));
   out.set_uid_validity(box.uidvalidity);
   out.set_uid_next(box.uidnext);
   out.set_highest_modseq(box.highest_modseq);
@@ -78,7 +78,8 @@ Task<Result<v1::ListMailboxesResponse>> MailboxesService::list(CallContext& call
     CANOPY_CO_ASSIGN(const MailboxState* inbox, find_mailbox(account, 0, std::string(kInbox)));
     describe(account, *inbox, *out.add_mailboxes());
   }
-  for (const std::string& name : account.state().subscriptions()) out.add_subscriptions(name);
+  for (const std::string& name : account.state().subscriptions())
+    out.add_subscriptions(shown_mailbox_name(name));
   co_return out;
 }
 

@@ -1,5 +1,6 @@
 #include "daemon/wire/services/node.h"
 
+#include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
 
 namespace canopy::wire {
@@ -84,12 +85,26 @@ Task<Result<void>> Node::start() {
   CANOPY_CO_TRY(co_await load_key(first));
   auto table = co_await load_domains(first.files);
   if (!table) co_return fail(std::move(table).error());
+  for (const std::string& problem : problems_of(**table))
+    log_event(LogLevel::kError, "settings-damaged", problem);
   for (const auto& shard : shards_) {
     co_await shard->loop.switch_to();
     shard->accounts.set_domains(*table);
   }
   co_await first.loop.switch_to();
   co_return Result<void>();
+}
+
+std::vector<std::string> Node::problems_of(const DomainTable& table) {
+  std::vector<std::string> problems;
+  if (table.tree.defaults_error) {
+    problems.push_back(fmt::format(
+        "{}: accounts whose limits neither they nor their domain state take no mail until it is repaired",
+        table.tree.defaults_error->to_string()));
+  }
+  for (const auto& [name, broken] : table.broken)
+    problems.push_back(fmt::format("domain {} is not served: {}", name, broken.error.to_string()));
+  return problems;
 }
 
 Task<void> Node::stop() {
@@ -114,9 +129,7 @@ Task<Result<Node::Found>> Node::find(AccountAddress address) {
       co_return found;
     }
     if (settings.error().code() != Code::kNotFound || hop == 1) co_return fail(std::move(settings).error());
-    auto at = shard.accounts.domains().domains.find(address.domain);
-    if (at == shard.accounts.domains().domains.end()) co_return fail(std::move(settings).error());
-    std::shared_ptr<const Domain> domain = at->second;
+    CANOPY_CO_ASSIGN(auto domain, shard.accounts.domains().get(address.domain));
     Shard& owner = shard_of(domain->slot);
     co_await owner.loop.switch_to();
     auto target = co_await owner.aliases.find(domain, address.account);
@@ -130,11 +143,7 @@ Task<Result<NamePage>> Node::list_accounts(std::string domain, std::string after
                                            size_t limit) {
   Shard& owner = shard_of(slot_of("", domain));
   co_await owner.loop.switch_to();
-  auto at = owner.accounts.domains().domains.find(domain);
-  if (at == owner.accounts.domains().domains.end()) {
-    co_return fail(Code::kNotFound, domain, "there is no such domain");
-  }
-  std::shared_ptr<const Domain> found = at->second;
+  CANOPY_CO_ASSIGN(auto found, owner.accounts.domains().get(domain));
   co_return co_await owner.names.list(std::move(found), std::move(after), std::move(prefix), limit);
 }
 

@@ -84,6 +84,9 @@ class Node {
   Task<Result<NamePage>> list_accounts(std::string domain, std::string after, std::string prefix,
                                        size_t limit);
 
+  // What is wrong with the settings of the tree and its domains, a sentence each.
+  static std::vector<std::string> problems_of(const DomainTable& table);
+
   // Changes the table of domains: `change` gets a copy and alters it, one change at a time, then every shard
   // sees the new one. Begins and ends on the caller's loop.
   using TableChange = std::function<Task<Result<void>>(Shard& shard, DomainTable& table)>;

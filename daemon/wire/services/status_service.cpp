@@ -69,26 +69,56 @@ v1::Damage* add_damage(v1::CheckResponse& out, const AccountAddress& address, st
   return damage;
 }
 
+void add_broken(v1::CheckResponse& out, const Error& error) {
+  v1::Damage* damage = out.add_damages();
+  damage->set_file(error.object());
+  damage->set_what(error.message());
+}
+
 }  // namespace
+
+// Of the cluster and its domains. What was repaired by hand is served from now on.
+Task<Result<void>> StatusService::check_settings(const std::string& only, v1::CheckResponse& out) {
+  auto table = node_.here().accounts.domain_table();
+  if (table->broken.empty() && !table->tree.defaults_error) co_return Result<void>();
+  CANOPY_CO_TRY(co_await node_.change_domains([](Shard& shard, DomainTable& into) -> Task<Result<void>> {
+    return read_broken_again(shard.files, into);
+  }));
+  table = node_.here().accounts.domain_table();
+  if (only.empty() && table->tree.defaults_error) add_broken(out, *table->tree.defaults_error);
+  for (const auto& [name, broken] : table->broken) {
+    if (only.empty() || only == name) add_broken(out, broken.error);
+  }
+  co_return Result<void>();
+}
 
 Task<Result<void>> StatusService::check_account(AccountAddress address, bool repair, v1::CheckResponse& out) {
   Shard& shard = node_.shard_of(address);
   co_await shard.loop.switch_to();
-  const Domain* found = shard.accounts.domains().find(address.domain);
-  if (found == nullptr) co_return Result<void>();
-  const TreeLayout layout = found->layout;
+  auto found = shard.accounts.domains().get(address.domain);
+  if (!found) {
+    if (found.error().code() != Code::kNotFound) add_broken(out, found.error());
+    co_return Result<void>();
+  }
+  const TreeLayout layout = (*found)->layout;
   out.set_accounts(out.accounts() + 1);
   auto settings = co_await shard.accounts.settings(address);
   if (!settings) {
     const Code code = settings.error().code();
     if (code == Code::kNotFound) co_return Result<void>();  // removed meanwhile
-    if (code != Code::kDamaged && code != Code::kInvalidArgument) co_return fail(std::move(settings).error());
+    if (code != Code::kDamaged) co_return fail(std::move(settings).error());
     v1::Damage* damage =
         add_damage(out, address, layout.settings_file(address), 0, 0, settings.error().message());
-    // A value that breaks a rule is for its administrator to mend; what does not parse cannot be.
-    if (!repair || code != Code::kDamaged) co_return Result<void>();
-    CANOPY_CO_TRY(co_await shard.accounts.replace_damaged_settings(address));
+    if (!repair) co_return Result<void>();
+    auto left_out = co_await shard.accounts.replace_damaged_settings(address);
+    // Left as it is when the rule is broken by the defaults of the domain or the cluster.
+    if (!left_out && left_out.error().code() == Code::kInvalidArgument) co_return Result<void>();
+    if (!left_out) co_return fail(std::move(left_out).error());
     damage->set_repaired(true);
+    for (const std::string& key : *left_out) {
+      add_damage(out, address, layout.settings_file(address), 0, 0, "left out, kept in damaged/: " + key)
+          ->set_repaired(true);
+    }
   }
   auto info = co_await shard.accounts.info(address);
   if (!info) {
@@ -146,6 +176,8 @@ Task<Result<v1::CheckResponse>> StatusService::check(CallContext& call, const v1
   v1::CheckResponse out;
   if (!request.scope().empty() && request.scope().front() != '@') {
     CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.scope()));
+    v1::CheckResponse others;  // only what repairs by hand have changed counts here
+    CANOPY_CO_TRY(co_await check_settings(address.domain, others));
     auto found = co_await node_.find(address);
     if (!found && found.error().code() == Code::kNotFound) co_return fail(std::move(found).error());
     CANOPY_CO_TRY(co_await check_account(found ? found->address : address, request.repair(), out));
@@ -156,9 +188,12 @@ Task<Result<v1::CheckResponse>> StatusService::check(CallContext& call, const v1
   size_t slash = request.cursor().find('/');
   std::string at_domain = request.cursor().substr(0, slash);
   std::string after = slash == std::string::npos ? "" : request.cursor().substr(slash + 1);
+  if (request.cursor().empty()) CANOPY_CO_TRY(co_await check_settings(only, out));
   auto table = node_.here().accounts.domain_table();
-  if (!only.empty() && table->find(only) == nullptr)
-    co_return fail(Code::kNotFound, only, "there is no such domain");
+  if (!only.empty() && !table->broken.contains(only)) {
+    auto known = table->get(only);
+    if (!known) co_return fail(std::move(known).error());
+  }
   for (auto at = table->domains.lower_bound(at_domain); at != table->domains.end(); ++at) {
     if (!only.empty() && at->first != only) continue;
     if (at->first != at_domain) after.clear();
@@ -203,6 +238,8 @@ Task<v1::ClusterStatus> StatusService::gather() {
     }
   }
   out.set_accounts_open(open);
+  for (std::string& problem : Node::problems_of(node_.shards().back()->accounts.domains()))
+    out.add_problems(std::move(problem));
   int64_t now = node_.shards().front()->loop.wall_clock_ns();
   out.set_uptime_seconds(static_cast<double>(now - started_ns_) / kSecond);
   co_return out;
