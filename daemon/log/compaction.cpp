@@ -309,6 +309,29 @@ Task<Result<CompactionReport>> AccountLog::State::compact_alone(CompactionSource
   co_return report;
 }
 
+// In a data slice of its own, durable before a manifest names it: wherever the manifest that drops slices
+// counts, also when only the beginning of its write came through, what referred to them is restated.
+Task<Result<std::shared_ptr<LiveSlice>>> AccountLog::State::write_restated(Frame& restated, uint32_t above,
+                                                                           Appended& where) {
+  CANOPY_CO_ASSIGN(Created created, co_await create_slice(above));
+  const std::string path = slice_path(created.id);
+  SliceHeader header{created.id, SliceKind::kData, secret, environment.loop->wall_clock_ns() / kSecond};
+  DataSlice slice(std::move(header), std::move(created.file), *environment.loop);
+  auto written = co_await slice.begin();
+  slice.frame() = std::move(restated);
+  where.slice = created.id.number;
+  for (size_t i = 0; i < slice.frame().records(); ++i) where.record_offsets.push_back(slice.place(i).offset);
+  if (written) written = co_await slice.flush();
+  if (written) written = co_await slice.sync();
+  if (written) written = co_await store().sync_directory(directory);
+  if (!written) {
+    environment.files->forget(store(), path);
+    (void)co_await store().remove(path, Durable::kNo);  // an orphan when that fails
+    co_return fail(std::move(written).error());
+  }
+  co_return make_slice({created.id, SliceKind::kData, true, slice.end()});
+}
+
 Task<Result<void>> AccountLog::State::switch_over(CompactionSource& source, SliceId data, uint64_t data_end,
                                                   SliceId rolled, const std::set<uint32_t>& leaving,
                                                   const CompactionRequest& request) {
@@ -343,19 +366,20 @@ Task<Result<void>> AccountLog::State::switch_over(CompactionSource& source, Slic
   Frame restated;
   std::vector<uint32_t> numbers(leaving.begin(), leaving.end());
   CANOPY_CO_TRY(source.switch_over(numbers, restated));
-  const uint32_t above = std::max(before->slices.back()->id.number, data.number);
+  uint32_t above = std::max(before->slices.back()->id.number, data.number);
+  Appended where;
+  if (!restated.empty()) {
+    CANOPY_CO_ASSIGN(auto apart, co_await write_restated(restated, above, where));
+    above = apart->id.number;
+    named.push_back(std::move(apart));
+  }
   CANOPY_CO_ASSIGN(Created created, co_await create_slice(above));
   begin_slice(created, std::move(named));
-  Appended where;
-  if (restated.empty()) {
-    const uint64_t end = set->slices.back()->end;
-    auto written = co_await write_durably({}, end, end);
-    if (!written) {
-      break_log();
-      co_return written;
-    }
-  } else {
-    CANOPY_CO_ASSIGN(where, co_await write_in_lane(restated));
+  const uint64_t end = set->slices.back()->end;
+  auto written = co_await write_durably({}, end, end);
+  if (!written) {
+    break_log();
+    co_return written;
   }
   answered_slice = set->slices.back()->id;
   answered_end = set->slices.back()->end;

@@ -202,6 +202,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   Task<Result<CompactionReport>> compact_alone(CompactionSource& source, CompactionRequest request);
   Task<Result<void>> switch_over(CompactionSource& source, SliceId data, uint64_t data_end, SliceId rolled,
                                  const std::set<uint32_t>& leaving, const CompactionRequest& request);
+  Task<Result<std::shared_ptr<LiveSlice>>> write_restated(Frame& restated, uint32_t above, Appended& where);
   Task<Result<CheckReport>> check();
   Task<Result<void>> check_slice(LiveSlice& slice, CheckReport& report);
   Task<Result<uint32_t>> remove_orphans();
