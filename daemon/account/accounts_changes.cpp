@@ -47,13 +47,14 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
   // Everything is made ready in the stage; the rename of the directory is the creation.
   auto staged = co_await files_.stage_path(slot);
   if (!staged) co_return fail(std::move(staged).error());
-  CANOPY_CO_TRY(co_await store().make_directory(*staged, 0700, Durable::kNo));
+  auto begun = co_await store().make_directory(*staged, 0700, Durable::kNo);
+  if (!begun) co_return fail(co_await files_.fenced_if_gone(slot, std::move(begun).error()));
   std::string settings_path = domain->layout.settings_file(address);
   if (domain->layout.fast_index() == 0) {
     OpenOptions options;
     options.write = options.create = options.exclusive = true;
     auto made = co_await store().open(*staged + "/account.settings", options);
-    if (!made) co_return fail(std::move(made).error());
+    if (!made) co_return fail(co_await files_.fenced_if_gone(slot, std::move(made).error()));
     std::string_view piece = text;
     auto written = co_await (*made)->write(0, std::span(&piece, 1), Durable::kYes);
     if (!written) co_return fail(std::move(written).error());
@@ -81,7 +82,7 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
       co_return co_await exists_already(held, address, id);
     }
     names_changed_(address, std::nullopt);
-    co_return fail(std::move(error));
+    co_return fail(co_await files_.fenced_if_gone(slot, std::move(error)));
   }
   names_changed_(address, true);
   held->settings = *checked;
@@ -103,17 +104,20 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
   auto guard = co_await held->settings_gate.lock();
   co_await close_entry(held);
   std::string directory = domain->layout.account_directory(address);
-  auto staged = co_await files_.stage_path(slot_of(address));
+  const uint32_t slot = slot_of(address);
+  auto staged = co_await files_.stage_path(slot);
   if (!staged) co_return fail(std::move(staged).error());
   // Into the stage, where a successor removes it: a late rename must not take an account that came since.
   std::string trash = *staged;
   auto renamed = co_await store().rename(directory, trash, RenameMode::kReplace, Durable::kYes);
   if (!renamed) {
-    if (renamed.error().code() == Code::kNotFound) {
+    // It is the account that was not found, or the stage.
+    Error error = co_await files_.fenced_if_gone(slot, std::move(renamed).error());
+    if (error.code() == Code::kNotFound) {
       co_return fail(Code::kNotFound, address.to_string(), "there is no such account");
     }
     names_changed_(address, std::nullopt);
-    co_return fail(std::move(renamed).error());
+    co_return fail(std::move(error));
   }
   names_changed_(address, false);
   if (domain->layout.fast_index() != 0) {

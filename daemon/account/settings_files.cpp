@@ -8,9 +8,12 @@
 
 namespace canopy {
 
+constexpr size_t kStagedAtOnceMax = 1u << 20;  // of one slot; what was deleted waits there for its removal
+
 static std::string stage_of(uint64_t epoch) { return fmt::format("{}/{}", kStageRoot, hex64(epoch)); }
 
 std::string SettingsFiles::root() const { return stage_of(epoch_); }
+std::string SettingsFiles::slot_stage(uint32_t slot) const { return fmt::format("{}/{}", root(), slot); }
 
 Task<Result<dict::VersionedDict>> SettingsFiles::read(std::string path) {
   CANOPY_CO_TRY(co_await settle(path));
@@ -37,21 +40,21 @@ Task<Result<void>> SettingsFiles::begin_stage() {
   co_return Result<void>();
 }
 
-// "Not found" about something staged means that a successor has removed our stage, when that is so.
-Task<Error> SettingsFiles::fenced_if_gone(Error error) {
+Task<Error> SettingsFiles::fenced_if_gone(uint32_t slot, Error error) {
   if (error.code() != Code::kNotFound) co_return error;
-  auto stage = co_await store_.attributes(root());
-  if (stage || stage.error().code() != Code::kNotFound) co_return error;
+  auto stage = co_await store_.attributes(slot_stage(slot));
+  if (stage) co_return error;
+  if (stage.error().code() != Code::kNotFound) co_return stage.error();  // nobody knows
   co_return Error(Code::kFenced, root(), "a later process has begun to serve and removed it");
 }
 
 Task<Result<std::string>> SettingsFiles::stage_path(uint32_t slot) {
   CANOPY_CO_TRY(co_await begin_stage());
-  std::string directory = fmt::format("{}/{}", root(), slot);
+  std::string directory = slot_stage(slot);
   if (!stages_.contains(slot)) {
     auto made = co_await store_.make_directory(directory, 0700, Durable::kNo);
     if (!made && made.error().code() != Code::kAlreadyExists) {
-      co_return fail(co_await fenced_if_gone(std::move(made).error()));
+      co_return fail(co_await fenced_if_gone(slot, std::move(made).error()));
     }
     stages_.insert(slot);
   }
@@ -64,7 +67,7 @@ Task<Result<std::string>> SettingsFiles::stage_file(uint32_t slot, std::string t
   OpenOptions options;
   options.write = options.create = options.exclusive = true;
   auto file = co_await store_.open(*path, options);
-  if (!file) co_return fail(co_await fenced_if_gone(std::move(file).error()));
+  if (!file) co_return fail(co_await fenced_if_gone(slot, std::move(file).error()));
   std::string_view piece = text;
   auto written = co_await (*file)->write(0, std::span(&piece, 1), Durable::kYes);
   if (!written) co_return fail(std::move(written).error());
@@ -112,7 +115,7 @@ Task<Result<dict::VersionedDict>> SettingsFiles::replace(uint32_t slot, std::str
   auto renamed = co_await store_.rename(*staged, path, RenameMode::kReplace, Durable::kYes);
   if (!renamed) {
     (void)co_await settle(path);  // again before the next use when it fails
-    co_return fail(co_await fenced_if_gone(std::move(renamed).error()));
+    co_return fail(co_await fenced_if_gone(slot, std::move(renamed).error()));
   }
   undecided_.erase(path);
   if (lease_held_ && !lease_held_()) {
@@ -145,12 +148,41 @@ Task<Result<void>> remove_tree(Store& store, std::string path) {
   co_return Result<void>();
 }
 
+// What is in a slot's stage. A directory goes as a whole, into the trash: emptied here, a late rename could
+// still put what is left of it into its place, an account without settings.
+static Task<Result<void>> clear_slot_stage(Store& store, std::string path, std::string trash_prefix) {
+  CANOPY_CO_ASSIGN(auto entries, co_await list_all(store, path, kStagedAtOnceMax));
+  for (const DirectoryEntry& entry : entries) {
+    const std::string inside = path + "/" + entry.name;
+    Result<void> gone;
+    if (entry.type == FileType::kDirectory) {
+      gone = co_await store.rename(inside, trash_prefix + entry.name, RenameMode::kReplace, Durable::kNo);
+    } else {
+      gone = co_await store.remove(inside, Durable::kNo);
+    }
+    if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
+  }
+  co_return co_await store.remove_directory(path, Durable::kNo);
+}
+
+static Task<Result<void>> clear_stage(Store& store, std::string name) {
+  const std::string path = fmt::format("{}/{}", kStageRoot, name);
+  CANOPY_CO_ASSIGN(auto slots, co_await list_all(store, path, kSlots * 2));
+  for (const DirectoryEntry& slot : slots) {
+    auto gone = co_await clear_slot_stage(store, fmt::format("{}/{}", path, slot.name),
+                                          fmt::format("{}/{}.{}.", kTrashRoot, name, slot.name));
+    if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
+  }
+  co_return co_await store.remove_directory(path, Durable::kNo);
+}
+
 // Until nobody puts anything into it any more: its process may not know yet that it is over.
-static Task<Result<void>> remove_stage(Store& store, std::string path) {
+static Task<Result<void>> remove_stage(Store& store, std::string name) {
   constexpr int kAttemptsMax = 100;
   Result<void> gone;
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
-    gone = co_await remove_tree(store, path);
+    gone = co_await clear_stage(store, name);
+    if (!gone && gone.error().code() == Code::kNotFound) co_return Result<void>();
     if (gone || gone.error().code() != Code::kNotEmpty) co_return gone;
   }
   co_return gone;
@@ -165,7 +197,9 @@ Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch) {
     if (of && *of > epoch)
       co_return fail(Code::kFenced, stage_of(epoch), "a later process has begun to serve");
     if (of && *of == epoch) continue;
-    CANOPY_CO_TRY(co_await remove_stage(store, fmt::format("{}/{}", kStageRoot, entry.name)));
+    if (removed == 0)
+      CANOPY_CO_TRY(co_await make_directories(store, std::string(kTrashRoot), 0700, Durable::kNo));
+    CANOPY_CO_TRY(co_await remove_stage(store, entry.name));
     ++removed;
   }
   co_return removed;

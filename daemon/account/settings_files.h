@@ -56,6 +56,9 @@ class SettingsFiles {
   Task<Result<std::string>> stage_path(uint32_t slot);
   // Writes a durable file in the stage and answers its path.
   Task<Result<std::string>> stage_file(uint32_t slot, std::string text);
+  // The error of an operation that named something in the slot's stage. kNotFound means kFenced when a
+  // successor has removed that stage, which it does slot by slot.
+  Task<Error> fenced_if_gone(uint32_t slot, Error error);
 
  private:
   Store& store_;
@@ -64,7 +67,7 @@ class SettingsFiles {
   const std::function<bool()> lease_held_;
   std::string root() const;
   Task<Result<void>> begin_stage();
-  Task<Error> fenced_if_gone(Error error);
+  std::string slot_stage(uint32_t slot) const;
   Task<Result<void>> settle(std::string path);
 
   uint64_t next_ = 1;

@@ -62,6 +62,22 @@ class AccountsTest : public testing::Test {
   std::unique_ptr<Accounts> accounts;
 };
 
+// A successor removes the stages of a process slot by slot. "Not found" then speaks of the stage: were it
+// taken for the account, a deletion that is sent again would be answered as done.
+TEST_F(AccountsTest, WhoseStageIsGoneIsFencedAndNotToldThatAnAccountIsNotThere) {
+  add_domain("company.com");
+  const AccountAddress address = *parse_address("jsmith@company.com");
+  ASSERT_TRUE(create("jsmith@company.com"));
+  const std::string stage = fmt::format("{}/{:016x}/{}", kStageRoot, kEpoch, slot_of(address));
+  ASSERT_TRUE(disk.remove_directory(stage, Durable::kYes));
+  EXPECT_EQ(code_of(backend.run(accounts->remove(address))), Code::kFenced);
+  EXPECT_TRUE(exists(table->domains.at("company.com")->layout.account_directory(address)));
+  EXPECT_EQ(code_of(change("jsmith@company.com", "Greeting", "hello")), Code::kFenced);
+  ASSERT_TRUE(disk.make_directory(stage, 0700, Durable::kYes));
+  ASSERT_TRUE(backend.run(accounts->remove(address)));
+  EXPECT_EQ(code_of(backend.run(accounts->remove(address))), Code::kNotFound);
+}
+
 TEST_F(AccountsTest, SettingsOfAnAccountLieOverItsDomainsAndTheClusters) {
   auto with_defaults = std::make_shared<DomainTable>();
   with_defaults->tree.defaults.dict = {{"StorageLimit", 1000}, {"MessageLimit", 50}, {"Greeting", "cluster"}};

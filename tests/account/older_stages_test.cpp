@@ -41,6 +41,37 @@ TEST_P(OlderStagesTest, ALateRenameFindsNothingAndTheTrashIsEmptied) {
   EXPECT_TRUE(!left || left->empty());
 }
 
+// At whatever step of its successor the rename of a staged account arrives: it finds all of it or nothing.
+TEST_P(OlderStagesTest, AStagedDirectoryIsNeverPutInPlaceInPart) {
+  for (uint64_t arrives_at = 1;; ++arrives_at) {
+    MemoryDisk each;
+    Backend dead(world, each, kEpoch, GetParam());
+    SettingsFiles files(dead.store, kEpoch, 0);
+    auto staged = dead.run(files.stage_path(7));
+    ASSERT_TRUE(staged) << staged.error().to_string();
+    ASSERT_TRUE(each.make_directory(*staged, 0700, Durable::kYes));
+    OpenOptions options;
+    options.write = options.create = true;
+    auto file = each.open(*staged + "/account.settings", options);
+    ASSERT_TRUE(file);
+    each.close(*file);
+
+    Backend process(world, each, kEpoch + 1, GetParam());
+    bool arrived = false;
+    process.store.on_operation([&](uint64_t index, StoreOperation, std::string_view) {
+      if (index != arrives_at) return;
+      arrived = true;
+      (void)each.rename(*staged, "late", RenameMode::kNoReplace, Durable::kYes);
+    });
+    auto trash = process.run(retire_older_stages(process.store, process.epoch));
+    ASSERT_TRUE(trash) << trash.error().to_string();
+    process.store.on_operation({});
+    if (each.attributes("late")) EXPECT_TRUE(each.attributes("late/account.settings")) << arrives_at;
+    EXPECT_FALSE(each.attributes(*staged)) << arrives_at;
+    if (!arrived) break;
+  }
+}
+
 TEST_P(OlderStagesTest, ANewTreeHasNone) {
   Backend process(world, disk, kEpoch, GetParam());
   auto trash = process.run(retire_older_stages(process.store, process.epoch));

@@ -215,8 +215,10 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
       auto staged = co_await on.files.stage_path(domain->slot);
       if (!staged) co_return fail(std::move(staged).error());
       std::string trash = *staged;
-      CANOPY_CO_TRY(
-          co_await on.store->rename(domain->directory(), trash, RenameMode::kReplace, Durable::kYes));
+      auto renamed =
+          co_await on.store->rename(domain->directory(), trash, RenameMode::kReplace, Durable::kYes);
+      if (!renamed)
+        co_return fail(co_await on.files.fenced_if_gone(domain->slot, std::move(renamed).error()));
       into.domains.erase(domain_name);
       std::string fast = domain->layout.domain_fast_directory(domain->name);
       if (!fast.empty()) CANOPY_CO_TRY(co_await remove_tree(*on.store, fast));
