@@ -26,6 +26,7 @@
 #include "daemon/wire/services/login_service.h"
 #include "daemon/wire/services/mailboxes_service.h"
 #include "daemon/wire/services/status_service.h"
+#include "daemon/wire/services/tree_service.h"
 
 namespace canopy {
 namespace {
@@ -241,6 +242,7 @@ Task<int> serve(Running& running, const Options& options) {
   wire::InfoService info(node);
   wire::EventsService events(node);
   wire::StatusService status(node);
+  wire::TreeService tree(node);
   session.add_to(table);
   login.add_to(table);
   directory.add_to(table);
@@ -248,6 +250,7 @@ Task<int> serve(Running& running, const Options& options) {
   info.add_to(table);
   events.add_to(table);
   status.add_to(table);
+  tree.add_to(table);
 
   wire::RpcServerOptions server_options;
   server_options.cluster = options.cluster;

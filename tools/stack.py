@@ -9,6 +9,7 @@ within ten seconds this gives up. Everything is kept in one directory:
 """
 import argparse
 import ctypes
+import errno
 import json
 import os
 import secrets
@@ -37,6 +38,7 @@ def arguments():
         f"domain {DOMAIN} and two accounts the first time; run until Ctrl-C.")
     parser.add_argument("--dir", default="build/run", help="where everything is kept (default: build/run)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON when ready instead of prose")
+    parser.add_argument("--mount", metavar="DIR", help="show the tree as files on this directory, too")
     parser.add_argument("--port-base", type=int, default=8024, metavar="N",
                         help="LMTP on N, POP3 on N+1, POP3S on N+2, the wire protocol on N+3 (default: 8024)")
     parser.add_argument("--bin", default="build/release/bin", help=argparse.SUPPRESS)
@@ -110,6 +112,7 @@ class Stack:
     def __init__(self, given):
         self.bin = os.path.abspath(given.bin)
         self.dir = os.path.abspath(given.dir)
+        self.mount = os.path.abspath(given.mount) if given.mount else None
         self.ports = {name: given.port_base + i for i, name in enumerate(("lmtp", "pop3", "pop3s", "wire"))}
         self.socket = self.path("canopyd.sock")
         self.services = []
@@ -163,6 +166,8 @@ class Stack:
             raise StackError(f"{self.socket}: a socket's path has at most 107 bytes; choose a shorter --dir")
         for part in ("", "base", "logs"):
             os.makedirs(self.path(part), mode=0o700, exist_ok=True)
+        if self.mount:
+            self.clear_mount()
         self.check_ports()
         self.make_certificates()
         self.write_frontend_configuration()
@@ -178,6 +183,20 @@ class Stack:
         self.services[0].start()
         self.create_accounts()
         self.services[1].start()
+        if self.mount:
+            self.services.append(Service("canopy-mount", [self.program("canopy-mount"), "-f", "unix:" + self.socket, self.mount],
+                                         self.path("logs/mount.log")))
+            self.services[2].start()
+
+    def clear_mount(self):
+        """A mount that was killed leaves its directory in the way."""
+        try:
+            os.makedirs(self.mount, exist_ok=True)
+            os.listdir(self.mount)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise StackError(f"--mount {self.mount}: {error.strerror}") from error
+            subprocess.run(["fusermount3", "-u", self.mount], check=False)
 
     def create_accounts(self):
         """Passwords are kept before the accounts are made: a start that was killed goes on where it was."""
@@ -201,19 +220,20 @@ class Stack:
         address = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
         return {"base": self.path("base"), "socket": self.socket, "wire": address["wire"], "lmtp": address["lmtp"],
                 "pop3": address["pop3"], "pop3s": address["pop3s"], "ca": self.path("pki/ca.crt"), "domain": DOMAIN,
-                "accounts": self.accounts}
+                "accounts": self.accounts, **({"mount": self.mount} if self.mount else {})}
 
     def prose(self):
         facts, first = self.facts(), self.accounts[0]
         ca, ctl, server = (shlex.quote(each) for each in (facts["ca"], self.program("canopyctl"), "unix:" + self.socket))
         accounts = "\n".join(f"  {each['name']}  password {each['password']}" for each in self.accounts)
+        mount = f"  mount  {self.mount}\n" if self.mount else ""
         return f"""Canopy runs on {facts['base']} (Ctrl-C ends it).
   LMTP   {facts['lmtp']}
   POP3   {facts['pop3']} (STLS)
   POP3S  {facts['pop3s']}
   wire   {facts['wire']} (TLS), unix:{facts['socket']}
   CA     {facts['ca']}
-{accounts}
+{mount}{accounts}
 
 Try in another terminal:
   swaks --protocol LMTP --server {facts['lmtp']} --from you@example.org --to {first['name']} --header 'Subject: Hello' --body 'Hello from LMTP.'

@@ -96,8 +96,13 @@ Code code_from_errno(int error_number) {
   }
 }
 
-Error::Error(Code code, std::string object, std::string message)
-    : code_(code), detail_(std::make_shared<const Detail>(Detail{std::move(object), std::move(message)})) {}
+Error::Error(Code code, std::string object, std::string message, int error_number)
+    : code_(code),
+      detail_(std::make_shared<const Detail>(Detail{std::move(object), std::move(message), error_number})) {}
+
+int Error::error_number() const {
+  return detail_->error_number != 0 ? detail_->error_number : code_to_errno(code_);
+}
 
 std::string Error::to_string() const {
   return fmt::format("{}: {} ({})", detail_->object, detail_->message, code_name(code_));
@@ -106,7 +111,8 @@ std::string Error::to_string() const {
 std::unexpected<Error> fail_errno(int error_number, std::string object, std::string_view operation) {
   char words[128];
   const char* text = strerror_r(error_number, words, sizeof words);
-  return fail(code_from_errno(error_number), std::move(object), fmt::format("{}: {}", operation, text));
+  return std::unexpected<Error>(Error(code_from_errno(error_number), std::move(object),
+                                      fmt::format("{}: {}", operation, text), error_number));
 }
 
 }  // namespace canopy

@@ -55,18 +55,22 @@ Code code_from_errno(int error_number);
 
 class [[nodiscard]] Error {
  public:
-  Error(Code code, std::string object, std::string message);
+  // error_number: the system's, where it refused; 0: none.
+  Error(Code code, std::string object, std::string message, int error_number = 0);
 
   Code code() const { return code_; }
   const std::string& object() const { return detail_->object; }    // "jsmith@company.com", a path, a field
   const std::string& message() const { return detail_->message; }  // one sentence, no final full stop
   bool retryable() const { return code_is_retryable(code_); }
   std::string to_string() const;  // "object: message (code)"
+  // Of Linux: the system's own word where it refused, otherwise what fits the code (code_to_errno).
+  int error_number() const;
 
  private:
   struct Detail {
     std::string object;
     std::string message;
+    int error_number;  // 0: the code's
   };
   Code code_;
   std::shared_ptr<const Detail> detail_;

@@ -41,6 +41,7 @@ struct Attributes {
   uint64_t allocated = 0;  // bytes on disk
   uint64_t file_id = 0;    // inode number: unique in the store while the file lives
   FileTime accessed, modified, changed;
+  FileTime born = {};  // 0: the store does not say
 };
 
 struct SetAttributes {  // what is absent stays
@@ -71,9 +72,12 @@ struct DirectoryEntry {
 
 struct DirectoryPage {
   std::vector<DirectoryEntry> entries;  // without "." and ".."
+  std::vector<Attributes> attributes;   // with Listing::kAttributes: each entry's, otherwise empty
   uint64_t next_cookie = 0;             // pass to the next call; meaningful when !end
   bool end = false;
 };
+
+enum class Listing : bool { kNames, kAttributes };
 
 struct StoreSpace {
   uint64_t bytes_total = 0, bytes_free = 0;  // free: to an ordinary user
@@ -128,8 +132,9 @@ class Store {
   virtual Task<Result<void>> make_symlink(std::string target, std::string path, Durable durable) = 0;
   virtual Task<Result<std::string>> read_symlink(std::string path) = 0;
   // A page of a directory in the store's own order, from cookie 0. Entries that neither come nor go meanwhile
-  // appear once.
-  virtual Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie) = 0;
+  // appear once. With attributes, one that goes meanwhile may be left out.
+  virtual Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie,
+                                           Listing listing = Listing::kNames) = 0;
   // Makes the names in this directory durable.
   virtual Task<Result<void>> sync_directory(std::string path) = 0;
   virtual Task<Result<StoreSpace>> space() = 0;

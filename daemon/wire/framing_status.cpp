@@ -27,6 +27,8 @@ enum Grpc {
   kUnauthenticated = 16,
 };
 
+constexpr uint32_t kErrorNumberMax = 4095;  // what the kernel can answer
+
 }  // namespace
 
 int grpc_code_of(Code code) {
@@ -93,13 +95,16 @@ void fill_error(const Error& error, v1::Error& out) {
   out.set_object(error.object());
   out.set_message(error.message());
   out.set_retryable(error.retryable());
+  if (error.error_number() != code_to_errno(error.code()))
+    out.set_error_number(static_cast<uint32_t>(error.error_number()));
 }
 
 Error error_of(const v1::Error& in) {
   // A code of a later version keeps its words; as a number it means nothing here.
   const bool known = in.code() > 0 && in.code() <= static_cast<uint32_t>(Code::kLast);
   const Code unknown = in.retryable() ? Code::kTryAgain : Code::kInternal;
-  return Error(known ? static_cast<Code>(in.code()) : unknown, in.object(), in.message());
+  return Error(known ? static_cast<Code>(in.code()) : unknown, in.object(), in.message(),
+               in.error_number() <= kErrorNumberMax ? static_cast<int>(in.error_number()) : 0);
 }
 
 std::string encode_status(const Error& error, const v1::Owner* owner) {

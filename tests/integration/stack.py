@@ -34,7 +34,8 @@ def free_port_base(count=4):
 class Stack:
     """Use as a context manager. `facts` is the line of JSON that `tools/dev run --json` prints."""
 
-    def __init__(self, directory=None):
+    def __init__(self, directory=None, mount=None):
+        self.mount = mount
         self.directory = directory or tempfile.mkdtemp(prefix="canopy-it.")
         self.owns_directory = directory is None
         self.process, self.facts = None, None
@@ -52,7 +53,7 @@ class Stack:
         for attempt in range(5):
             self.process = subprocess.Popen(
                 [sys.executable, os.path.join(SOURCE, "tools/stack.py"), "--json", "--bin", BIN, "--dir", self.directory,
-                 "--port-base", str(free_port_base())],
+                 "--port-base", str(free_port_base()), *(["--mount", self.mount] if self.mount else [])],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
             line = self.process.stdout.readline()
             if line:

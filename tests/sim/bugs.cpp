@@ -97,9 +97,9 @@ class BuggyStore final : public Store {
   Task<Result<std::string>> read_symlink(std::string path) override {
     return inner_->read_symlink(std::move(path));
   }
-  Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie) override {
+  Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie, Listing) override {
     const bool blind = bug_ == Bug::kListingLeftOut && blind_for_.erase(path) > 0;
-    CANOPY_CO_ASSIGN(DirectoryPage page, co_await inner_->list(path, cookie));
+    CANOPY_CO_ASSIGN(DirectoryPage page, co_await inner_->list(path, cookie, Listing::kNames));
     std::erase_if(page.entries, [&](const DirectoryEntry& entry) {
       auto slice = parse_slice_file_name(entry.name);
       if (blind && slice && slice->epoch > own_epoch_) return true;

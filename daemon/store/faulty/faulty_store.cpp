@@ -120,9 +120,11 @@ Task<Result<std::string>> FaultyStore::read_symlink(std::string path) {
   return FaultyWorld::perform(world_, std::move(call));
 }
 
-Task<Result<DirectoryPage>> FaultyStore::list(std::string path, uint64_t cookie) {
+Task<Result<DirectoryPage>> FaultyStore::list(std::string path, uint64_t cookie, Listing listing) {
   FaultyCall<DirectoryPage> call{StoreOperation::kList, path};
-  call.execute = [&inner = world_->inner, path, cookie](FaultyExecution) { return inner.list(path, cookie); };
+  call.execute = [&inner = world_->inner, path, cookie, listing](FaultyExecution) {
+    return inner.list(path, cookie, listing);
+  };
   return FaultyWorld::perform(world_, std::move(call));
 }
 

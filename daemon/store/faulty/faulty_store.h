@@ -95,7 +95,8 @@ class FaultyStore final : public Store {
   Task<Result<void>> link(std::string from, std::string to, Durable durable) override;
   Task<Result<void>> make_symlink(std::string target, std::string path, Durable durable) override;
   Task<Result<std::string>> read_symlink(std::string path) override;
-  Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie) override;
+  Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie,
+                                   Listing listing = Listing::kNames) override;
   Task<Result<void>> sync_directory(std::string path) override;
   Task<Result<StoreSpace>> space() override;
 

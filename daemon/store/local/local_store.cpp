@@ -212,10 +212,10 @@ Task<Result<std::string>> LocalStore::read_symlink(std::string path) {
   co_return target;
 }
 
-Task<Result<DirectoryPage>> LocalStore::list(std::string path, uint64_t cookie) {
+Task<Result<DirectoryPage>> LocalStore::list(std::string path, uint64_t cookie, Listing listing) {
   CANOPY_CO_TRY(check_store_path(path));
   CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_RDONLY | O_DIRECTORY, 0));
-  co_return co_await blocking_.run([&] { return local::list_now(fd.get(), cookie, path); });
+  co_return co_await blocking_.run([&] { return local::list_now(fd.get(), cookie, listing, path); });
 }
 
 Task<Result<void>> LocalStore::sync_directory(std::string path) {

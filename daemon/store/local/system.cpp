@@ -28,7 +28,7 @@ int change_mode(int fd, bool path_only, uint32_t mode) {
 
 }  // namespace
 
-const unsigned kStatxMask = STATX_BASIC_STATS;
+const unsigned kStatxMask = STATX_BASIC_STATS | STATX_BTIME;
 
 std::unexpected<Error> fail_system(int error_number, std::string object, std::string_view operation) {
   switch (error_number) {
@@ -80,6 +80,7 @@ Attributes attributes_from(const struct statx& found) {
   out.accessed = time_from(found.stx_atime);
   out.modified = time_from(found.stx_mtime);
   out.changed = time_from(found.stx_ctime);
+  if ((found.stx_mask & STATX_BTIME) != 0) out.born = time_from(found.stx_btime);
   return out;
 }
 
@@ -115,7 +116,7 @@ Result<void> change_now(int fd, bool path_only, const SetAttributes& change, con
   return {};
 }
 
-Result<DirectoryPage> list_now(int fd, uint64_t cookie, const std::string& object) {
+Result<DirectoryPage> list_now(int fd, uint64_t cookie, Listing listing, const std::string& object) {
   if (lseek(fd, static_cast<off_t>(cookie), SEEK_SET) < 0) return fail_system(errno, object, "lseek");
   DirectoryPage page;
   page.next_cookie = cookie;
@@ -133,6 +134,14 @@ Result<DirectoryPage> list_now(int fd, uint64_t cookie, const std::string& objec
       page.next_cookie = static_cast<uint64_t>(entry->d_off);
       std::string_view name = entry->d_name;
       if (name == "." || name == "..") continue;
+      if (listing == Listing::kAttributes) {
+        struct statx found;
+        if (statx(fd, entry->d_name, AT_SYMLINK_NOFOLLOW, kStatxMask, &found) != 0) {
+          if (errno == ENOENT) continue;  // it has gone meanwhile
+          return fail_system(errno, object, "statx");
+        }
+        page.attributes.push_back(attributes_from(found));
+      }
       FileType type = type_from_entry(entry->d_type);
       if (entry->d_type == DT_UNKNOWN) {  // some file systems do not say
         struct stat found;

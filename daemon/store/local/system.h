@@ -51,6 +51,6 @@ Result<void> change_now(int fd, bool path_only, const SetAttributes& change, con
 
 // One getdents64 page at `cookie`. Directly: it reads the directory's pages, which are in memory for a
 // directory in use.
-Result<DirectoryPage> list_now(int fd, uint64_t cookie, const std::string& object);
+Result<DirectoryPage> list_now(int fd, uint64_t cookie, Listing listing, const std::string& object);
 
 }  // namespace canopy::local

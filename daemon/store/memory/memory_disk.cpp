@@ -246,7 +246,7 @@ Result<std::string> MemoryDisk::read_symlink(std::string_view path) {
   return inode->target;
 }
 
-Result<DirectoryPage> MemoryDisk::list(std::string_view path, uint64_t cookie) {
+Result<DirectoryPage> MemoryDisk::list(std::string_view path, uint64_t cookie, Listing listing) {
   CANOPY_ASSIGN(Inode * inode, walk(path));
   if (inode->type == FileType::kSymlink) return fail(Code::kLoop, std::string(path), "is a symbolic link");
   if (inode->type != FileType::kDirectory)
@@ -257,6 +257,7 @@ Result<DirectoryPage> MemoryDisk::list(std::string_view path, uint64_t cookie) {
   for (; at != inode->by_cookie.end() && page.entries.size() < kStoreDirectoryPageEntries; ++at) {
     const Inode& target = *inodes_.at(inode->names.at(at->second).target);
     page.entries.push_back(DirectoryEntry{at->second, target.type, target.id});
+    if (listing == Listing::kAttributes) page.attributes.push_back(attributes_of(target));
     page.next_cookie = at->first;
   }
   page.end = at == inode->by_cookie.end();

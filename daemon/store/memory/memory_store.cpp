@@ -183,9 +183,9 @@ Task<Result<std::string>> MemoryStore::read_symlink(std::string path) {
   co_return answer;
 }
 
-Task<Result<DirectoryPage>> MemoryStore::list(std::string path, uint64_t cookie) {
+Task<Result<DirectoryPage>> MemoryStore::list(std::string path, uint64_t cookie, Listing listing) {
   co_await wander();
-  auto answer = disk_->list(path, cookie);
+  auto answer = disk_->list(path, cookie, listing);
   co_await wander();
   co_return answer;
 }

@@ -74,6 +74,23 @@ struct MethodInfo {
   X(list,            List,           Empty,                 ListStoresResponse,     kAlways)        \
   X(check,           Check,          CheckRequest,          CheckResponse,          kAlways)
 
+#define CANOPY_TREE_METHODS(X)                                                                      \
+  X(get_attributes,  GetAttributes,  TreePath,              TreeAttributes,         kAlways)        \
+  X(set_attributes,  SetAttributes,  TreeSetAttributesRequest, TreeAttributes,      kNever)         \
+  X(list,            List,           TreeListRequest,       TreeListResponse,       kAlways)        \
+  X(read_link,       ReadLink,       TreePath,              TreeReadLinkResponse,   kAlways)        \
+  X(make,            Make,           TreeMakeRequest,       TreeAttributes,         kNever)         \
+  X(remove,          Remove,         TreeRemoveRequest,     Empty,                  kNever)         \
+  X(rename,          Rename,         TreeRenameRequest,     Empty,                  kNever)         \
+  X(get_space,       GetSpace,       TreePath,              TreeSpace,              kAlways)        \
+  X(open,            Open,           TreeOpenRequest,       TreeAttributes,         kNever)         \
+  X(read,            Read,           TreeReadRequest,       TreeReadResponse,       kNever)         \
+  X(write,           Write,          TreeWriteRequest,      TreeWriteResponse,      kNever)         \
+  X(allocate,        Allocate,       TreeAllocateRequest,   TreeAttributes,         kNever)         \
+  X(seek,            Seek,           TreeSeekRequest,       TreeSeekResponse,       kNever)         \
+  X(sync,            Sync,           TreeSyncRequest,       Empty,                  kNever)         \
+  X(close,           Close,          TreeCloseRequest,      Empty,                  kNever)
+
 #define CANOPY_CLUSTER_METHODS(X)                                                                   \
   X(get_status,      GetStatus,      Empty,                 ClusterStatus,          kAlways)        \
   X(metrics,         Metrics,        Empty,                 MetricsResponse,        kAlways)        \

@@ -42,6 +42,7 @@ constexpr Row kRows[] = {
     {"canopy.v1.Info", "Set", kFrontend | kAdmin},
     {"canopy.v1.Events", "", kFrontend | kMount | kAdmin},
     {"canopy.v1.Stores", "List", kMount | kAdmin},
+    {"canopy.v1.Tree", "", kMount | kAdmin},
     {"canopy.v1.Cluster", "GetStatus", kFrontend | kMount | kAdmin | kBackend},
     {"canopy.v1.Cluster", "Metrics", kAdmin | kBackend},
 };

@@ -1,0 +1,84 @@
+#include "daemon/wire/services/tree_guard.h"
+
+#include "daemon/store/store_path.h"
+#include "daemon/tree/layout.h"
+
+namespace canopy::wire {
+namespace {
+
+bool lies_in(std::string_view path, std::string_view root) {
+  return path.starts_with(root) && (path.size() == root.size() || path[root.size()] == '/');
+}
+
+Task<Result<void>> account_may_change(Node& node, Loop& loop, std::string path, AccountAddress address) {
+  auto found = co_await node.find(address);
+  co_await loop.switch_to();
+  if (!found) {
+    if (found.error().code() == Code::kNotFound) co_return Result<void>();  // nobody works on it
+    co_return fail(std::move(found).error());
+  }
+  if (found->address.account != address.account)
+    co_return Result<void>();  // an alias: no directory bears its name
+  if (found->settings->use == AccountUse::kSuspended) co_return Result<void>();
+  co_return fail(Code::kBusy, path,
+                 fmt::format("suspend the account first: canopyctl account suspend {}", address.to_string()));
+}
+
+}  // namespace
+
+Result<void> check_raw_path(const std::string& path) {
+  CANOPY_TRY(check_store_path(path));
+  if (lies_in(path, kTreeRoot) || lies_in(path, kSettingsRoot)) return {};
+  return fail(Code::kNotFound, path, fmt::format("raw paths begin with {} or {}", kTreeRoot, kSettingsRoot));
+}
+
+bool depends_on_account(const std::string& path) {
+  const TreePlaceKind kind = describe_path(path).kind;
+  return kind == TreePlaceKind::kAccount || kind == TreePlaceKind::kInsideAccount ||
+         kind == TreePlaceKind::kAccountFile;
+}
+
+Task<Result<void>> may_change(Node& node, Loop& loop, std::string path) {
+  CANOPY_CO_TRY(check_raw_path(path));
+  const TreePlace place = describe_path(path);
+  switch (place.kind) {
+    case TreePlaceKind::kBase:
+    case TreePlaceKind::kTreeRoot: co_return fail(Code::kBusy, path, "the root of the tree stays as it is");
+    case TreePlaceKind::kHeartbeat: co_return fail(Code::kBusy, path, "it is the backends' own register");
+    case TreePlaceKind::kDomainSettings:
+      co_return fail(Code::kBusy, path,
+                     fmt::format("the daemon keeps it; change it by canopyctl domain set {}", place.domain));
+    case TreePlaceKind::kSettings:
+      if (path == kSettingsRoot || path.ends_with(kSettingsSuffix) || path.ends_with(".data"))
+        co_return fail(Code::kBusy, path, "the daemon keeps it; change it by canopyctl settings set");
+      co_return Result<void>();
+    case TreePlaceKind::kAccount:
+    case TreePlaceKind::kInsideAccount:
+    case TreePlaceKind::kAccountFile: {
+      AccountAddress address{std::string(place.account), std::string(place.domain)};
+      co_return co_await account_may_change(node, loop, std::move(path), std::move(address));
+    }
+    case TreePlaceKind::kFolder:
+    case TreePlaceKind::kDomain:
+    case TreePlaceKind::kOther: co_return Result<void>();
+  }
+  co_return Result<void>();
+}
+
+Task<Result<void>> may_move(Node& node, Loop& loop, std::string path) {
+  CANOPY_CO_TRY(co_await may_change(node, loop, path));
+  const TreePlaceKind kind = describe_path(path).kind;
+  if (kind != TreePlaceKind::kFolder && kind != TreePlaceKind::kDomain && kind != TreePlaceKind::kAccount)
+    co_return Result<void>();
+  auto page = co_await node.here().store->list(path, 0);
+  if (!page) {
+    // The operation itself says what is wrong with the name.
+    if (page.error().code() == Code::kNotFound || page.error().code() == Code::kNotDirectory)
+      co_return Result<void>();
+    co_return fail(std::move(page).error());
+  }
+  if (page->entries.empty()) co_return Result<void>();
+  co_return fail(Code::kBusy, path, "a directory of the tree moves by canopyctl only, unless it is empty");
+}
+
+}  // namespace canopy::wire

@@ -1,0 +1,25 @@
+// What may be changed in the raw tree from outside (docs/protocol/tree.md): files that Canopy keeps, and
+// works on without asking, are not, except those of a suspended account.
+#pragma once
+
+#include <string>
+
+#include "daemon/wire/services/node.h"
+
+namespace canopy::wire {
+
+// Only what lies in SharedDomains and Settings has a raw path. kInvalidArgument, kNoSpaceForName, kNotFound.
+Result<void> check_raw_path(const std::string& path);
+
+// Whether the thing at `path` may be made, written, removed or get other attributes. kBusy, with what to do
+// first. Begins and ends on `loop`.
+Task<Result<void>> may_change(Node& node, Loop& loop, std::string path);
+
+// Whether the thing at `path` may get another name or place: besides, a directory that places accounts must
+// be empty.
+Task<Result<void>> may_move(Node& node, Loop& loop, std::string path);
+
+// True when what may_change() says can alter while the file is open.
+bool depends_on_account(const std::string& path);
+
+}  // namespace canopy::wire

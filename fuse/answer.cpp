@@ -1,0 +1,115 @@
+#include "fuse/answer.h"
+
+#include <cerrno>
+
+#include "daemon/base/log.h"
+
+namespace canopy::mount {
+namespace {
+
+constexpr uint64_t kDotEntries = 2;          // "." and ".."
+constexpr ino_t kUnknownInode = 0xffffffff;  // what the kernel takes for "not known"
+constexpr double kImmutableSeconds = 3600;
+
+}  // namespace
+
+int errno_of(const Error& error) {
+  switch (error.code()) {
+    case Code::kConnectionLost:
+    case Code::kDeadlineExceeded:
+    case Code::kTryAgain:
+    case Code::kStoreUnavailable:
+    case Code::kInternal:
+    case Code::kFenced: return error.error_number() == ESTALE ? ESTALE : EIO;
+    case Code::kSuspended: return EBUSY;
+    default: return error.error_number();
+  }
+}
+
+void answer_error(fuse_req_t request, const Error& error) {
+  const int error_number = errno_of(error);
+  if (error_number == EIO)
+    log_event(LogLevel::kError, "operation-failed", error.object(), {{"error", error.to_string()}});
+  else if (error_number == EBUSY)
+    log_event(LogLevel::kWarning, "operation-refused", error.object(), {{"reason", error.message()}});
+  fuse_reply_err(request, error_number);
+}
+
+void answer_done(fuse_req_t request, const Result<void>& done) {
+  if (done)
+    fuse_reply_err(request, 0);
+  else
+    answer_error(request, done.error());
+}
+
+void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& found) {
+  if (found)
+    fuse_reply_attr(request, &found->attributes,
+                    found->immutable ? kImmutableSeconds : mount.cache_seconds());
+  else
+    answer_error(request, found.error());
+}
+
+fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, const std::string& name) {
+  View& view = found.view == nullptr ? *parent->view : *found.view;
+  fuse_entry_param entry = {};
+  entry.ino = mount.nodes().enter(view, found.key, parent, name)->number;
+  entry.attr = found.attributes;
+  entry.entry_timeout = mount.cache_seconds();
+  entry.attr_timeout = found.immutable ? kImmutableSeconds : mount.cache_seconds();
+  return entry;
+}
+
+void answer_entry(Mount& mount, fuse_req_t request, const Result<Found>& found, const NodeRef& parent,
+                  const std::string& name) {
+  if (!found) {
+    answer_error(request, found.error());
+    return;
+  }
+  const fuse_entry_param entry = enter(mount, *found, parent, name);
+  if (fuse_reply_entry(request, &entry) == -ENOENT) mount.nodes().forget(entry.ino, 1);
+}
+
+Task<Result<std::string>> fill_directory(Mount& mount, fuse_req_t request, OpenDirectory& directory,
+                                         size_t bytes, uint64_t position, bool with_attributes) {
+  std::string out(bytes, '\0');
+  size_t used = 0;
+  auto room_for = [&](const std::string& name) {
+    return used + (with_attributes ? fuse_add_direntry_plus(request, nullptr, 0, name.c_str(), nullptr, 0)
+                                   : fuse_add_direntry(request, nullptr, 0, name.c_str(), nullptr, 0)) <=
+           bytes;
+  };
+  auto add = [&](const std::string& name, const fuse_entry_param& entry) {
+    const auto next = static_cast<off_t>(position + 1);
+    char* at = out.data() + used;
+    used += with_attributes ? fuse_add_direntry_plus(request, at, bytes - used, name.c_str(), &entry, next)
+                            : fuse_add_direntry(request, at, bytes - used, name.c_str(), &entry.attr, next);
+    ++position;
+  };
+  while (position < kDotEntries) {
+    const std::string name = position == 0 ? "." : "..";
+    fuse_entry_param entry = {};
+    entry.attr.st_ino = kUnknownInode;
+    entry.attr.st_mode = S_IFDIR;
+    if (!room_for(name)) break;
+    add(name, entry);
+  }
+  while (position >= kDotEntries) {
+    CANOPY_CO_TRY(co_await directory.seek(position - kDotEntries));
+    if (directory.at_end(position - kDotEntries)) break;
+    const Entry& each = directory.entry(position - kDotEntries);
+    if (!room_for(each.name)) break;
+    fuse_entry_param entry = {};
+    if (each.found && with_attributes) {
+      entry = enter(mount, *each.found, directory.node(), each.name);
+    } else {
+      entry.attr.st_ino = each.found ? each.found->attributes.st_ino : kUnknownInode;
+      entry.attr.st_mode = each.type;
+    }
+    add(each.name, entry);
+  }
+  out.resize(used);
+  co_return out;
+}
+
+}  // namespace canopy::mount

@@ -1,0 +1,25 @@
+// Answers to the kernel, from what the views say. For the mount's loop.
+#pragma once
+
+#include "fuse/mount.h"
+#include "fuse/operations.h"
+
+namespace canopy::mount {
+
+// What a user sees of an error. A backend that does not answer within the limit is EIO.
+int errno_of(const Error& error);
+
+// Also logs what a user's errno does not tell: which object, and what to do.
+void answer_error(fuse_req_t request, const Error& error);
+void answer_done(fuse_req_t request, const Result<void>& done);
+void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& found);
+// As answers to LOOKUP and its like, which make the kernel know the node.
+void answer_entry(Mount& mount, fuse_req_t request, const Result<Found>& found, const NodeRef& parent,
+                  const std::string& name);
+fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, const std::string& name);
+
+// As many entries as fit into `bytes`, from that position of the directory.
+Task<Result<std::string>> fill_directory(Mount& mount, fuse_req_t request, OpenDirectory& directory,
+                                         size_t bytes, uint64_t position, bool with_attributes);
+
+}  // namespace canopy::mount

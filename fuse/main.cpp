@@ -1,0 +1,269 @@
+// canopy-mount: the account tree as a file system. A client of the wire protocol.
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+
+#include <CLI/CLI.hpp>
+
+#include "daemon/base/log.h"
+#include "daemon/runtime/signals.h"
+#include "daemon/runtime/tls.h"
+#include "fuse/mount.h"
+#include "fuse/root_view.h"
+
+namespace canopy::mount {
+namespace {
+
+struct Options {
+  std::string url, directory;
+  std::vector<std::string> mount_options;  // as given with -o, comma-separated
+  std::string ca, certificate, key;
+  bool foreground = false;
+  double wait_seconds = 30;
+  std::string log_file;
+  // From mount_options:
+  std::vector<std::string> for_fuse;
+  uint32_t uid = 0, gid = 0;
+  double cache_seconds = 0.05;
+};
+
+// Options of mount(8) that mean something to others only.
+bool is_for_others(std::string_view option) {
+  for (std::string_view known :
+       {"_netdev", "nofail", "auto", "noauto", "user", "nouser", "users", "defaults", "rw"})
+    if (option == known) return true;
+  return option.starts_with("x-");
+}
+
+Result<double> number_of(const std::string& option, const std::string& text, double most) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || value < 0 || value > most)
+    return fail(Code::kInvalidArgument, "-o " + option, fmt::format("it takes a number from 0 to {}", most));
+  return value;
+}
+
+Result<void> take_option(Options& options, const std::string& whole) {
+  const size_t equals = whole.find('=');
+  const std::string name = whole.substr(0, equals);
+  const std::string value = equals == std::string::npos ? "" : whole.substr(equals + 1);
+  if (is_for_others(name)) return {};
+  if (name == "uid" || name == "gid") {
+    CANOPY_ASSIGN(const double id, number_of(name, value, UINT32_MAX - 1));
+    (name == "uid" ? options.uid : options.gid) = static_cast<uint32_t>(id);
+  } else if (name == "cache_ms") {
+    CANOPY_ASSIGN(const double milliseconds, number_of(name, value, 60'000));
+    options.cache_seconds = milliseconds / 1000;
+  } else if (name == "wait") {
+    CANOPY_ASSIGN(options.wait_seconds, number_of(name, value, 86'400));
+  } else if (name == "ca" || name == "cert" || name == "key") {
+    (name == "ca" ? options.ca : name == "cert" ? options.certificate : options.key) = value;
+  } else {
+    for (std::string_view known : {"ro", "allow_other", "allow_root", "auto_unmount", "nosuid", "suid",
+                                   "nodev", "dev", "noexec", "exec", "noatime", "max_read"}) {
+      if (name != known) continue;
+      options.for_fuse.push_back(whole);
+      return {};
+    }
+    return fail(Code::kInvalidArgument, "-o " + whole,
+                "it is no option of canopy-mount; see canopy-mount --help");
+  }
+  return {};
+}
+
+Result<void> take_options(Options& options) {
+  for (const std::string& list : options.mount_options) {
+    for (size_t at = 0; at <= list.size();) {
+      const size_t end = std::min(list.find(',', at), list.size());
+      if (end > at) CANOPY_TRY(take_option(options, list.substr(at, end - at)));
+      at = end + 1;
+    }
+  }
+  return {};
+}
+
+Result<wire::ClientOptions> client_options(const Options& options) {
+  wire::ClientOptions client;
+  CANOPY_ASSIGN(Address address, Address::parse(options.url));
+  if (address.kind == Address::Kind::kTcp) {
+    if (options.ca.empty() || options.certificate.empty() || options.key.empty()) {
+      return fail(Code::kInvalidArgument, options.url,
+                  "tcp needs --ca, and --cert with --key of a certificate with the role mount");
+    }
+    TlsOptions tls;
+    tls.side = TlsOptions::Side::kClient;
+    tls.verify = TlsOptions::Verify::kRequired;
+    tls.ca_file = options.ca;
+    tls.certificates.push_back({options.certificate, options.key});
+    CANOPY_ASSIGN(client.tls, TlsContext::create(std::move(tls)));
+    client.server_name = address.host;
+  }
+  client.addresses.push_back(std::move(address));
+  client.name = "canopy-mount/0.1";
+  client.call_timeout = static_cast<Nanos>(options.wait_seconds * kSecond);
+  return client;
+}
+
+// sd_notify(3), for a unit of Type=notify.
+void notify_service_manager(const std::string& text) {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (path == nullptr || *path == '\0') return;
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const size_t size = std::min(strlen(path), sizeof address.sun_path - 1);
+  memcpy(address.sun_path, path, size);
+  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  (void)sendto(fd, text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&address),
+               static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size));
+  close(fd);
+}
+
+// The process that stays when the command returns. Its parent waits until it has mounted, or says why not.
+class Background {
+ public:
+  // In the child: answers. In the parent: ends with the child's word.
+  void enter() {
+    int ends[2];
+    if (pipe(ends) != 0) {
+      std::perror("canopy-mount: pipe");
+      std::_Exit(1);
+    }
+    const pid_t child = fork();
+    if (child < 0) {
+      std::perror("canopy-mount: fork");
+      std::_Exit(1);
+    }
+    if (child > 0) {
+      close(ends[1]);
+      unsigned char status = 1;  // the child ended without a word
+      if (read(ends[0], &status, 1) != 1) status = 1;
+      std::_Exit(status);
+    }
+    close(ends[0]);
+    fd_ = ends[1];
+    setsid();
+  }
+  void say(unsigned char status) {
+    if (fd_ < 0) return;
+    (void)!write(fd_, &status, 1);
+    close(fd_);
+    fd_ = -1;
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+Task<void> unmount_on_signal(UringLoop& loop, Mount& mount) {
+  co_await wait_signal(loop, {SIGINT, SIGTERM, SIGHUP});
+  mount.unmount();
+}
+
+Task<Result<void>> run(UringLoop& loop, const Options& options, Background& background) {
+  CANOPY_CO_ASSIGN(wire::ClientOptions with, client_options(options));
+  wire::Client client(loop, std::move(with));
+  CANOPY_CO_TRY(co_await client.connect(loop.now() + 10 * kSecond));
+  const std::string role = client.hello().role();
+  if (role != "mount" && role != "admin")
+    co_return fail(Code::kPermissionDenied, options.url,
+                   fmt::format("the role {} may not mount; use a certificate with the role mount", role));
+
+  Backend backend(client, static_cast<Nanos>(options.wait_seconds * kSecond));
+  NodeTable* nodes_for_views = nullptr;
+  RawView raw(backend, nodes_for_views);
+  AccountsView accounts(backend, {options.uid, options.gid});
+  RootView root(raw, accounts);
+  NodeTable nodes(root);
+  nodes_for_views = &nodes;
+  MountOptions mount_options;
+  mount_options.directory = options.directory;
+  mount_options.fuse_options = options.for_fuse;
+  mount_options.cache_seconds = options.cache_seconds;
+  Mount mount(loop, backend, nodes, std::move(mount_options));
+  CANOPY_CO_TRY(mount.begin());
+  loop.spawn(unmount_on_signal(loop, mount));
+  log_event(LogLevel::kInfo, "mounted", options.directory, {{"server", options.url}, {"role", role}});
+  notify_service_manager("READY=1");
+  if (options.foreground) {
+    std::printf("mounted %s\n", options.directory.c_str());
+    std::fflush(stdout);
+  } else {
+    background.say(0);
+    (void)!chdir("/");
+    for (FILE* stream : {stdin, stdout})
+      (void)!std::freopen("/dev/null", stream == stdin ? "r" : "w", stream);
+    if (!options.log_file.empty()) (void)!std::freopen("/dev/null", "w", stderr);
+  }
+  co_await mount.serve();
+  log_event(LogLevel::kInfo, "unmounted", options.directory);
+  mount.unmount();
+  std::fflush(nullptr);
+  std::_Exit(0);  // requests that the kernel no longer waits for may still be under way
+}
+
+int start(Options& options) {
+  if (auto taken = take_options(options); !taken) {
+    std::fprintf(stderr, "canopy-mount: %s\n", taken.error().to_string().c_str());
+    return 2;
+  }
+  struct stat at = {};
+  if (stat(options.directory.c_str(), &at) != 0 || !S_ISDIR(at.st_mode)) {
+    std::fprintf(stderr, "canopy-mount: %s: it is no directory; make it first\n", options.directory.c_str());
+    return 2;
+  }
+  if (char* whole = realpath(options.directory.c_str(), nullptr)) {
+    options.directory = whole;
+    std::free(whole);
+  }
+  Background background;
+  if (!options.foreground) background.enter();
+  block_signals({SIGINT, SIGTERM, SIGHUP});
+  log_start({.level = LogLevel::kInfo, .file = options.log_file});
+  auto loop = UringLoop::create({.entries = 1024, .file_workers = 4});
+  Result<void> ended = loop ? (*loop)->run_until_done(run(**loop, options, background)) : fail(loop.error());
+  if (ended) return 0;
+  std::fprintf(stderr, "canopy-mount: %s\n", ended.error().to_string().c_str());
+  background.say(1);
+  std::fflush(nullptr);
+  std::_Exit(1);
+}
+
+}  // namespace
+}  // namespace canopy::mount
+
+int main(int argc, char** argv) {
+  canopy::mount::Options options;
+  CLI::App app(
+      "canopy-mount: shows the account tree as files: SharedDomains and Settings as they lie, "
+      "accounts/DOMAIN/NAME with "
+      "each mailbox as a folder of messages.");
+  app.set_version_flag("--version", "canopy-mount 0.1.0");
+  app.add_option("URL", options.url, "The backend: unix:PATH or tcp:HOST:PORT")->required();
+  app.add_option("DIR", options.directory, "Where to mount")->required();
+  app.add_option("-o", options.mount_options,
+                 "Options, comma-separated: ro, allow_other, uid=N and gid=N (of what accounts/ shows), "
+                 "cache_ms=N (50), "
+                 "wait=SECONDS (30: how long an operation waits for the backend before it fails), ca=, "
+                 "cert=, key=; those "
+                 "of mount(8) that are for others are passed over");
+  app.add_option("--ca", options.ca, "PEM file with the CA of the backend's certificate");
+  app.add_option("--cert", options.certificate, "PEM file with a certificate of role mount (or admin)");
+  app.add_option("--key", options.key, "PEM file with its private key");
+  app.add_flag("-f,--foreground", options.foreground,
+               "Stay in the foreground; the log goes to standard error");
+  app.add_option("--log-file", options.log_file, "Where the log goes; default: standard error");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int status = app.exit(error);
+    return status == 0 ? 0 : 2;
+  }
+  return canopy::mount::start(options);
+}

@@ -1,0 +1,101 @@
+#include "fuse/mount.h"
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <poll.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "daemon/base/log.h"
+#include "fuse/operations.h"
+
+namespace canopy::mount {
+
+Mount::Mount(UringLoop& loop, Backend& backend, NodeTable& nodes, MountOptions options)
+    : loop_(loop), backend_(backend), nodes_(nodes), options_(std::move(options)) {}
+
+Mount::~Mount() {
+  if (session_ == nullptr) return;
+  unmount();
+  fuse_session_destroy(session_);
+}
+
+Result<void> Mount::begin() {
+  fuse_args arguments = FUSE_ARGS_INIT(0, nullptr);
+  auto add = [&](const std::string& text) { fuse_opt_add_arg(&arguments, text.c_str()); };
+  add("canopy-mount");
+  add("-ofsname=canopy,subtype=canopy,default_permissions");
+  for (const std::string& option : options_.fuse_options) add("-o" + option);
+  session_ = fuse_session_new(&arguments, &fuse_operations(), sizeof(fuse_lowlevel_ops), this);
+  fuse_opt_free_args(&arguments);
+  if (session_ == nullptr) return fail(Code::kInvalidArgument, "-o", "libfuse refuses one of the options");
+  if (fuse_session_mount(session_, options_.directory.c_str()) != 0)
+    return fail(Code::kIo, options_.directory, "it cannot be mounted there; libfuse has said why above");
+  mounted_ = true;
+  const int fd = fuse_session_fd(session_);
+  if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
+    return fail_errno(errno, "/dev/fuse", "fcntl");
+  return {};
+}
+
+void Mount::unmount() {
+  if (!mounted_) return;
+  mounted_ = false;
+  fuse_session_unmount(session_);
+}
+
+bool Mount::read_requests() {
+  while (true) {
+    fuse_buf buffer = {};
+    const int got = fuse_session_receive_buf(session_, &buffer);
+    if (got > 0) {
+      fuse_session_process_buf(session_, &buffer);
+      std::free(buffer.mem);
+      continue;
+    }
+    std::free(buffer.mem);
+    if (got == -EINTR) continue;
+    if (got == -EAGAIN) return true;
+    if (got != 0 && got != -ENODEV)
+      log_event(LogLevel::kError, "mount-lost", options_.directory, {{"error", strerror(-got)}});
+    return false;
+  }
+}
+
+Task<void> Mount::serve() {
+  const int fd = fuse_session_fd(session_);
+  while (mounted_ && fuse_session_exited(session_) == 0) {
+    if (!read_requests()) break;
+    co_await loop_.submit([fd](io_uring_sqe* sqe) { io_uring_prep_poll_add(sqe, fd, POLLIN); });
+  }
+}
+
+uint64_t Mount::keep(OpenFileRef file) {
+  file->node->open.push_back(next_handle_);
+  files_[next_handle_] = std::move(file);
+  return next_handle_++;
+}
+
+uint64_t Mount::keep(std::shared_ptr<OpenDirectory> directory) {
+  directories_[next_handle_] = std::move(directory);
+  return next_handle_++;
+}
+
+OpenFileRef Mount::file(uint64_t handle) const {
+  auto found = files_.find(handle);
+  return found == files_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<OpenDirectory> Mount::directory(uint64_t handle) const {
+  auto found = directories_.find(handle);
+  return found == directories_.end() ? nullptr : found->second;
+}
+
+void Mount::release(uint64_t handle) {
+  if (OpenFileRef file = this->file(handle)) std::erase(file->node->open, handle);
+  files_.erase(handle);
+  directories_.erase(handle);
+}
+
+}  // namespace canopy::mount

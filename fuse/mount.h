@@ -1,0 +1,62 @@
+// Mount: the kernel's requests answered through the views. It reads /dev/fuse on its loop, starts a task for
+// each request, and the task answers; no request waits for another one. For the loop's thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/runtime/sync.h"
+#include "daemon/runtime/uring_loop.h"
+#include "fuse/backend.h"
+#include "fuse/node_table.h"
+#include "fuse/open_directory.h"
+
+struct fuse_session;
+
+namespace canopy::mount {
+
+struct MountOptions {
+  std::string directory;
+  std::vector<std::string> fuse_options;  // "allow_other", "ro", …: as for mount(8)
+  double cache_seconds = 0.05;            // how long the kernel may answer from its caches without asking
+};
+
+inline constexpr uint32_t kWriteBytesMax = 1u << 20;  // of one request from the kernel, and of a read
+
+class Mount {
+ public:
+  // `nodes` is what the views were told of; the root view answers for the mount's own directory.
+  Mount(UringLoop& loop, Backend& backend, NodeTable& nodes, MountOptions options);
+  ~Mount();
+
+  Result<void> begin();  // mounts
+  Task<void> serve();    // until it is unmounted, by anybody
+  void unmount();        // serve() ends then
+
+  // For the operations (operations.cpp).
+  Loop& loop() const { return loop_; }
+  Backend& backend() const { return backend_; }
+  NodeTable& nodes() const { return nodes_; }
+  double cache_seconds() const { return options_.cache_seconds; }
+  uint64_t keep(OpenFileRef file);
+  uint64_t keep(std::shared_ptr<OpenDirectory> directory);
+  OpenFileRef file(uint64_t handle) const;
+  std::shared_ptr<OpenDirectory> directory(uint64_t handle) const;
+  void release(uint64_t handle);
+
+ private:
+  bool read_requests();  // all that there are; false: the mount is gone
+
+  UringLoop& loop_;
+  Backend& backend_;
+  NodeTable& nodes_;
+  const MountOptions options_;
+  fuse_session* session_ = nullptr;
+  bool mounted_ = false;
+  std::unordered_map<uint64_t, OpenFileRef> files_;
+  std::unordered_map<uint64_t, std::shared_ptr<OpenDirectory>> directories_;
+  uint64_t next_handle_ = 1;
+};
+
+}  // namespace canopy::mount

@@ -1,0 +1,46 @@
+// NodeTable: the numbers under which the kernel knows nodes. A number is never used for another node while
+// the kernel remembers it. For the mount's loop.
+#pragma once
+
+#include <string_view>
+#include <unordered_map>
+
+#include "fuse/view.h"
+
+namespace canopy::mount {
+
+class NodeTable {
+ public:
+  static constexpr uint64_t kRoot = 1;
+
+  explicit NodeTable(View& root_view);
+
+  // Null: the kernel asks for a number that it was never given.
+  NodeRef find(uint64_t number) const;
+  // The node of that key, known under that name from now on. Counts one lookup of the kernel.
+  NodeRef enter(View& view, std::string key, const NodeRef& parent, std::string_view name);
+  // The kernel has forgotten so many lookups.
+  void forget(uint64_t number, uint64_t lookups);
+
+  // A name is gone. `last`: with it the thing itself, whose key may come back as another thing's.
+  void drop_name(const View& view, const NodeRef& parent, std::string_view name, bool last);
+  void move_name(const NodeRef& from, std::string_view name, const NodeRef& to, std::string_view new_name);
+  void exchange_names(const NodeRef& from, std::string_view name, const NodeRef& to,
+                      std::string_view new_name);
+
+  size_t size() const { return by_number_.size(); }
+
+ private:
+  Node* named(const NodeRef& parent, std::string_view name) const;
+  void add_name(const NodeRef& node, const NodeRef& parent, std::string_view name);
+  void take_name(Node& node, const NodeRef& parent, std::string_view name);
+  static std::string name_key(const NodeRef& parent, std::string_view name);
+  static std::string node_key(const View& view, std::string_view key);
+
+  std::unordered_map<uint64_t, NodeRef> by_number_;
+  std::unordered_map<std::string, Node*> by_key_;
+  std::unordered_map<std::string, Node*> by_name_;
+  uint64_t next_number_ = kRoot + 1;
+};
+
+}  // namespace canopy::mount

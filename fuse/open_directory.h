@@ -1,0 +1,35 @@
+// OpenDirectory: a directory that somebody reads, page by page. Positions are what readdir and seekdir see: 0
+// the start, then the number of the next entry. For the mount's loop; one reader at a time (the kernel sees
+// to that).
+#pragma once
+
+#include "fuse/view.h"
+
+namespace canopy::mount {
+
+class OpenDirectory {
+ public:
+  explicit OpenDirectory(NodeRef node) : node_(std::move(node)) {}
+
+  const NodeRef& node() const { return node_; }
+
+  // Makes the entry at `position` available, or finds that the directory ends before it (at_end()). From the
+  // start the directory is read anew. Memory: one page, and a mark for each page that was read.
+  Task<Result<void>> seek(uint64_t position);
+  bool at_end(uint64_t position) const { return position >= first_ + page_.entries.size(); }
+  const Entry& entry(uint64_t position) const { return page_.entries[position - first_]; }
+
+ private:
+  struct Mark {
+    uint64_t first;
+    std::string from;
+  };
+  Task<Result<void>> load(size_t mark);
+
+  NodeRef node_;
+  std::vector<Mark> marks_;
+  Page page_;
+  uint64_t first_ = 0;  // the position of page_'s first entry
+};
+
+}  // namespace canopy::mount

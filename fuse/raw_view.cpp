@@ -1,0 +1,354 @@
+#include "fuse/raw_view.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "daemon/base/limits.h"
+
+namespace canopy::mount {
+namespace {
+
+timespec timespec_of(const v1::TreeTime& time) {
+  return timespec{static_cast<time_t>(time.seconds()), static_cast<long>(time.nanoseconds())};
+}
+
+void fill_time(const std::optional<timespec>& time, v1::TreeTime* (v1::TreeSetAttributesRequest::*field)(),
+               v1::TreeSetAttributesRequest& request) {
+  if (!time) return;
+  v1::TreeTime& out = *(request.*field)();
+  out.set_seconds(time->tv_sec);
+  out.set_nanoseconds(static_cast<uint32_t>(time->tv_nsec));
+}
+
+Found found_of(const v1::TreeAttributes& in) {
+  Found out;
+  // The inode number of a removed file comes back; with the time of its birth it does not.
+  out.key = fmt::format("{}.{}.{}", in.file_id(), in.born().seconds(), in.born().nanoseconds());
+  struct stat& to = out.attributes;
+  to.st_ino = in.file_id();
+  to.st_mode = in.mode();
+  to.st_nlink = in.links();
+  to.st_uid = in.uid();
+  to.st_gid = in.gid();
+  to.st_size = static_cast<off_t>(in.size());
+  to.st_blocks = static_cast<blkcnt_t>(in.allocated() / 512);
+  to.st_blksize = 4096;
+  to.st_atim = timespec_of(in.accessed());
+  to.st_mtim = timespec_of(in.modified());
+  to.st_ctim = timespec_of(in.changed());
+  return out;
+}
+
+}  // namespace
+
+struct RawView::File final : OpenFile {
+  File(Backend& on, uint64_t as) : backend(on), handle(as) {}
+  ~File() override { backend.loop().spawn(close(backend, handle)); }
+
+  Backend& backend;
+  uint64_t handle;
+  bool write = false;
+  uint64_t file_id = 0;
+};
+
+Task<void> RawView::close(Backend& backend, uint64_t handle) {
+  v1::TreeCloseRequest request;
+  request.set_handle(handle);
+  // A lost connection has closed it.
+  (void)co_await backend.tree().close(request, backend.options());
+}
+
+Result<std::string> RawView::path_of(const Node& node) const {
+  std::vector<const std::string*> elements;
+  for (const Node* at = &node; at->number != NodeTable::kRoot; at = at->names.front().parent.get()) {
+    if (at->names.empty()) return refuse(ESTALE, node.key, "it has no name any more");
+    elements.push_back(&at->names.front().name);
+  }
+  std::string path;
+  for (size_t i = elements.size(); i-- > 0;) {
+    path += *elements[i];
+    if (i != 0) path += '/';
+  }
+  return path;
+}
+
+Result<std::string> RawView::path_in(const Node& directory, const std::string& name) const {
+  auto path = path_of(directory);
+  if (path) *path += "/" + name;
+  return path;
+}
+
+Task<Result<Found>> RawView::top(std::string name) {
+  v1::TreePath request;
+  request.set_path(std::move(name));
+  auto found = co_await backend_.tree().get_attributes(request, backend_.options());
+  if (!found) co_return fail(std::move(found).error());
+  co_return found_of(*found);
+}
+
+Task<Result<Found>> RawView::lookup(NodeRef directory, std::string name) {
+  CANOPY_CO_ASSIGN(std::string path, path_in(*directory, name));
+  co_return co_await top(std::move(path));
+}
+
+Task<Result<Found>> RawView::attributes(NodeRef node, OpenFileRef file) {
+  if (file == nullptr) {
+    CANOPY_CO_ASSIGN(std::string path, path_of(*node));
+    co_return co_await top(std::move(path));
+  }
+  v1::TreePath request;
+  auto found = co_await on_handle(file, &wire::TreeStub::get_attributes, request);
+  if (!found) co_return fail(std::move(found).error());
+  co_return found_of(*found);
+}
+
+Task<Result<Page>> RawView::list(NodeRef directory, std::string from) {
+  v1::TreeListRequest request;
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*directory));
+  if (!from.empty()) request.set_cookie(std::stoull(from));
+  auto listed = co_await backend_.tree().list(request, backend_.options());
+  if (!listed) co_return fail(std::move(listed).error());
+  Page page;
+  page.entries.reserve(static_cast<size_t>(listed->entries_size()));
+  for (v1::TreeEntry& entry : *listed->mutable_entries()) {
+    page.entries.push_back(Entry{std::move(*entry.mutable_name()), entry.attributes().mode() & S_IFMT,
+                                 found_of(entry.attributes())});
+  }
+  page.next = std::to_string(listed->next_cookie());
+  page.end = listed->end();
+  co_return page;
+}
+
+// ------------------------------------------------------------------------------------------------ open files
+
+Task<Result<Created>> RawView::open_at(std::string path, bool create, bool exclusive, mode_t mode, int flags,
+                                       Caller caller) {
+  auto file = std::make_shared<File>(backend_, backend_.new_handle());
+  file->write = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+  file->direct = (flags & O_DIRECT) != 0;
+  v1::TreeOpenRequest request;
+  request.set_path(std::move(path));
+  request.set_handle(file->handle);
+  request.set_write(file->write || create);
+  request.set_create(create);
+  request.set_exclusive(exclusive);
+  request.set_truncate((flags & O_TRUNC) != 0);
+  request.set_mode(mode & 07777);
+  request.set_uid(caller.uid);
+  request.set_gid(caller.gid);
+  auto opened = co_await backend_.tree().open(request, backend_.options());
+  if (!opened) co_return fail(std::move(opened).error());
+  file->file_id = opened->file_id();
+  co_return Created{found_of(*opened), std::move(file)};
+}
+
+Task<Result<void>> RawView::reopen(File& file) {
+  v1::TreeOpenRequest request;
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*file.node));
+  const uint64_t handle = backend_.new_handle();
+  request.set_handle(handle);
+  request.set_write(file.write);
+  request.set_file_id(file.file_id);
+  auto opened = co_await backend_.tree().open(request, backend_.options());
+  if (!opened) co_return fail(std::move(opened).error());
+  file.handle = handle;
+  co_return Result<void>();
+}
+
+template <class Request, class Response>
+Task<Result<Response>> RawView::on_handle(OpenFileRef file, Method<Request, Response> method,
+                                          Request& request) {
+  File& of = static_cast<File&>(*file);
+  const wire::CallOptions options = backend_.options();
+  while (true) {
+    const uint64_t handle = of.handle;
+    request.set_handle(handle);
+    auto answer = co_await (backend_.tree().*method)(request, options);
+    if (answer) co_return answer;
+    const Code code = answer.error().code();
+    const bool late = backend_.loop().now() >= options.deadline;
+    if (late || (code != Code::kConnectionLost && code != Code::kConflict)) co_return answer;
+    if (of.handle != handle) continue;  // somebody else has opened it again meanwhile
+    auto opened = co_await reopen(of);
+    if (!opened && opened.error().code() != Code::kConnectionLost) co_return fail(std::move(opened).error());
+  }
+}
+
+Task<Result<OpenFileRef>> RawView::open(NodeRef node, int flags) {
+  CANOPY_CO_ASSIGN(std::string path, path_of(*node));
+  auto opened = co_await open_at(std::move(path), false, false, 0, flags, {});
+  if (!opened) co_return fail(std::move(opened).error());
+  if (opened->found.key != node->key) co_return refuse(ESTALE, node->key, "another file has taken its name");
+  opened->file->node = std::move(node);
+  co_return std::move(opened->file);
+}
+
+Task<Result<Created>> RawView::create(NodeRef directory, std::string name, mode_t mode, int flags,
+                                      Caller caller) {
+  CANOPY_CO_ASSIGN(const std::string path, path_in(*directory, name));
+  auto made = co_await open_at(path, true, true, mode, flags, caller);
+  if (made || (flags & O_EXCL) != 0 || made.error().code() != Code::kAlreadyExists) co_return made;
+  co_return co_await open_at(path, false, false, 0, flags, caller);
+}
+
+Task<Result<std::string>> RawView::read(OpenFileRef file, uint64_t offset, size_t bytes) {
+  v1::TreeReadRequest request;
+  request.set_offset(offset);
+  request.set_bytes(static_cast<uint32_t>(bytes));
+  auto got = co_await on_handle(file, &wire::TreeStub::read, request);
+  if (!got) co_return fail(std::move(got).error());
+  co_return std::move(*got->mutable_data());
+}
+
+Task<Result<size_t>> RawView::write(OpenFileRef file, uint64_t offset, std::string bytes) {
+  v1::TreeWriteRequest request;
+  request.set_offset(offset);
+  request.set_data(std::move(bytes));
+  auto done = co_await on_handle(file, &wire::TreeStub::write, request);
+  if (!done) co_return fail(std::move(done).error());
+  co_return done->bytes();
+}
+
+Task<Result<void>> RawView::sync(OpenFileRef file) {
+  v1::TreeSyncRequest request;
+  auto done = co_await on_handle(file, &wire::TreeStub::sync, request);
+  if (!done) co_return fail(std::move(done).error());
+  co_return Result<void>();
+}
+
+Task<Result<void>> RawView::allocate(OpenFileRef file, int mode, uint64_t offset, uint64_t bytes) {
+  v1::TreeAllocateRequest request;
+  request.set_offset(offset);
+  request.set_bytes(bytes);
+  switch (mode) {
+    case 0: request.set_mode(v1::TreeAllocateRequest::RESERVE); break;
+    case FALLOC_FL_KEEP_SIZE: request.set_mode(v1::TreeAllocateRequest::RESERVE_KEEP_SIZE); break;
+    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+      request.set_mode(v1::TreeAllocateRequest::PUNCH_HOLE);
+      break;
+    case FALLOC_FL_ZERO_RANGE: request.set_mode(v1::TreeAllocateRequest::ZERO); break;
+    default: co_return refuse(EOPNOTSUPP, file->node->key, "this way of allocating is not offered");
+  }
+  auto done = co_await on_handle(file, &wire::TreeStub::allocate, request);
+  if (!done) co_return fail(std::move(done).error());
+  co_return Result<void>();
+}
+
+Task<Result<uint64_t>> RawView::seek(OpenFileRef file, uint64_t offset, bool hole) {
+  v1::TreeSeekRequest request;
+  request.set_offset(offset);
+  request.set_hole(hole);
+  auto found = co_await on_handle(file, &wire::TreeStub::seek, request);
+  if (found) co_return found->offset();
+  if (found.error().code() == Code::kNotFound)
+    co_return refuse(ENXIO, file->node->key, "nothing lies beyond it");
+  co_return fail(std::move(found).error());
+}
+
+// ------------------------------------------------------------------------------------------------ names
+
+Task<Result<Found>> RawView::set_attributes(NodeRef node, OpenFileRef file, AttributeChange change) {
+  v1::TreeSetAttributesRequest request;
+  if (change.mode) request.set_mode(*change.mode);
+  if (change.uid) request.set_uid(*change.uid);
+  if (change.gid) request.set_gid(*change.gid);
+  if (change.size) request.set_size(*change.size);
+  fill_time(change.accessed, &v1::TreeSetAttributesRequest::mutable_accessed, request);
+  fill_time(change.modified, &v1::TreeSetAttributesRequest::mutable_modified, request);
+  if (file != nullptr && static_cast<File&>(*file).write) {
+    auto done = co_await on_handle(file, &wire::TreeStub::set_attributes, request);
+    if (!done) co_return fail(std::move(done).error());
+    co_return found_of(*done);
+  }
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
+  auto done = co_await backend_.tree().set_attributes(request, backend_.options());
+  if (!done) co_return fail(std::move(done).error());
+  co_return found_of(*done);
+}
+
+Task<Result<void>> RawView::sync_directory(NodeRef directory) {
+  v1::TreeSyncRequest request;
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*directory));
+  auto done = co_await backend_.tree().sync(request, backend_.options());
+  if (!done) co_return fail(std::move(done).error());
+  co_return Result<void>();
+}
+
+Task<Result<Found>> RawView::make_directory(NodeRef directory, std::string name, mode_t mode, Caller caller) {
+  v1::TreeMakeRequest request;
+  request.set_kind(v1::TreeMakeRequest::DIRECTORY);
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_in(*directory, name));
+  request.set_mode(mode & 07777);
+  request.set_uid(caller.uid);
+  request.set_gid(caller.gid);
+  auto made = co_await backend_.tree().make(request, backend_.options());
+  if (!made) co_return fail(std::move(made).error());
+  co_return found_of(*made);
+}
+
+Task<Result<Found>> RawView::make_symlink(NodeRef directory, std::string name, std::string target,
+                                          Caller caller) {
+  v1::TreeMakeRequest request;
+  request.set_kind(v1::TreeMakeRequest::SYMLINK);
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_in(*directory, name));
+  request.set_target(std::move(target));
+  request.set_uid(caller.uid);
+  request.set_gid(caller.gid);
+  auto made = co_await backend_.tree().make(request, backend_.options());
+  if (!made) co_return fail(std::move(made).error());
+  co_return found_of(*made);
+}
+
+Task<Result<Found>> RawView::link(NodeRef node, NodeRef directory, std::string name) {
+  v1::TreeMakeRequest request;
+  request.set_kind(v1::TreeMakeRequest::LINK);
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_in(*directory, name));
+  CANOPY_CO_ASSIGN(*request.mutable_target(), path_of(*node));
+  auto made = co_await backend_.tree().make(request, backend_.options());
+  if (!made) co_return fail(std::move(made).error());
+  co_return found_of(*made);
+}
+
+Task<Result<void>> RawView::remove(NodeRef directory, std::string name, bool is_directory) {
+  v1::TreeRemoveRequest request;
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_in(*directory, name));
+  request.set_directory(is_directory);
+  auto done = co_await backend_.tree().remove(request, backend_.options());
+  if (!done) co_return fail(std::move(done).error());
+  nodes_->drop_name(*this, directory, name, is_directory);
+  co_return Result<void>();
+}
+
+Task<Result<void>> RawView::rename(NodeRef from, std::string name, NodeRef to, std::string new_name,
+                                   unsigned flags) {
+  v1::TreeRenameRequest request;
+  CANOPY_CO_ASSIGN(*request.mutable_from(), path_in(*from, name));
+  CANOPY_CO_ASSIGN(*request.mutable_to(), path_in(*to, new_name));
+  switch (flags) {
+    case 0: break;
+    case RENAME_NOREPLACE: request.set_mode(v1::TreeRenameRequest::NO_REPLACE); break;
+    case RENAME_EXCHANGE: request.set_mode(v1::TreeRenameRequest::EXCHANGE); break;
+    default: co_return refuse(EINVAL, request.from(), "a way of renaming that is not offered");
+  }
+  auto done = co_await backend_.tree().rename(request, backend_.options());
+  if (!done) co_return fail(std::move(done).error());
+  if (flags == RENAME_EXCHANGE)
+    nodes_->exchange_names(from, name, to, new_name);
+  else
+    nodes_->move_name(from, name, to, new_name);
+  co_return Result<void>();
+}
+
+Task<Result<std::string>> RawView::read_link(NodeRef node) {
+  v1::TreePath request;
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
+  auto target = co_await backend_.tree().read_link(request, backend_.options());
+  if (!target) co_return fail(std::move(target).error());
+  co_return std::move(*target->mutable_target());
+}
+
+}  // namespace canopy::mount

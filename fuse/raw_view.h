@@ -1,0 +1,60 @@
+// RawView: SharedDomains and Settings as they lie, through the Tree service (docs/protocol/tree.md).
+#pragma once
+
+#include "fuse/backend.h"
+#include "fuse/node_table.h"
+#include "fuse/view.h"
+
+namespace canopy::mount {
+
+class RawView final : public View {
+ public:
+  RawView(Backend& backend, NodeTable*& nodes) : backend_(backend), nodes_(nodes) {}
+
+  // The node for SharedDomains or Settings.
+  Task<Result<Found>> top(std::string name);
+
+  Task<Result<Found>> lookup(NodeRef directory, std::string name) override;
+  Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) override;
+  Task<Result<Page>> list(NodeRef directory, std::string from) override;
+  Task<Result<OpenFileRef>> open(NodeRef node, int flags) override;
+  Task<Result<std::string>> read(OpenFileRef file, uint64_t offset, size_t bytes) override;
+  Task<Result<Found>> set_attributes(NodeRef node, OpenFileRef file, AttributeChange change) override;
+  Task<Result<Created>> create(NodeRef directory, std::string name, mode_t mode, int flags,
+                               Caller caller) override;
+  Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes) override;
+  Task<Result<void>> sync(OpenFileRef file) override;
+  Task<Result<void>> sync_directory(NodeRef directory) override;
+  Task<Result<Found>> make_directory(NodeRef directory, std::string name, mode_t mode,
+                                     Caller caller) override;
+  Task<Result<Found>> make_symlink(NodeRef directory, std::string name, std::string target,
+                                   Caller caller) override;
+  Task<Result<Found>> link(NodeRef node, NodeRef directory, std::string name) override;
+  Task<Result<void>> remove(NodeRef directory, std::string name, bool is_directory) override;
+  Task<Result<void>> rename(NodeRef from, std::string name, NodeRef to, std::string new_name,
+                            unsigned flags) override;
+  Task<Result<std::string>> read_link(NodeRef node) override;
+  Task<Result<void>> allocate(OpenFileRef file, int mode, uint64_t offset, uint64_t bytes) override;
+  Task<Result<uint64_t>> seek(OpenFileRef file, uint64_t offset, bool hole) override;
+
+ private:
+  struct File;
+
+  Result<std::string> path_of(const Node& node) const;
+  Result<std::string> path_in(const Node& directory, const std::string& name) const;
+  Task<Result<void>> reopen(File& file);
+  Task<Result<Created>> open_at(std::string path, bool create, bool exclusive, mode_t mode, int flags,
+                                Caller caller);
+  static Task<void> close(Backend& backend, uint64_t handle);
+  // Calls a method of the Tree service with the file's handle; opens the file again when the connection on
+  // which it was open has gone.
+  template <class Request, class Response>
+  using Method = Task<Result<Response>> (wire::TreeStub::*)(const Request&, wire::CallOptions) const;
+  template <class Request, class Response>
+  Task<Result<Response>> on_handle(OpenFileRef file, Method<Request, Response> method, Request& request);
+
+  Backend& backend_;
+  NodeTable*& nodes_;
+};
+
+}  // namespace canopy::mount

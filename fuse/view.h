@@ -1,0 +1,122 @@
+// View: one part of what the mount shows, behind the kernel's requests: the raw tree, or the accounts as
+// folders of messages. A node is a thing that the kernel knows by number; names and numbers are kept by the
+// node table, what lies behind them is the view's. Everything is for the mount's loop. Errors' error_number()
+// is what the caller sees.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/base/error.h"
+#include "daemon/runtime/task.h"
+
+namespace canopy::mount {
+
+class View;
+struct Node;
+using NodeRef = std::shared_ptr<Node>;
+
+// Under which name a node is found. A file with several links has several.
+struct NodeName {
+  NodeRef parent;
+  std::string name;
+};
+
+struct Node {
+  View* view = nullptr;
+  std::string key;              // what it is, unique in its view
+  std::vector<NodeName> names;  // empty: its last name is gone
+  uint64_t number = 0;          // as the kernel knows it
+  uint64_t lookups = 0;         // that the kernel has not forgotten
+  std::vector<uint64_t> open;   // the mount's handles of its open files
+};
+
+// What a view found: the kernel's attributes, and which node it is.
+struct Found {
+  std::string key;
+  struct stat attributes = {};
+  bool immutable = false;  // content that never changes: the kernel may keep it
+  View* view = nullptr;    // whose it is; null: the view that was asked
+};
+
+struct Entry {
+  std::string name;
+  mode_t type = 0;             // S_IFDIR and so on
+  std::optional<Found> found;  // absent: not known without asking
+};
+
+// A page of a directory; `next` goes into the call for the one after it.
+struct Page {
+  std::vector<Entry> entries;
+  std::string next;
+  bool end = false;
+};
+
+// An open file, as the view needs it. Released on the loop, at any time.
+struct OpenFile {
+  virtual ~OpenFile() = default;
+  NodeRef node;
+  bool keep_cache = false;
+  bool direct = false;
+};
+using OpenFileRef = std::shared_ptr<OpenFile>;
+
+struct AttributeChange {  // what is absent stays; times: nanoseconds in tv_nsec, already resolved ("now" too)
+  std::optional<mode_t> mode;
+  std::optional<uid_t> uid;
+  std::optional<gid_t> gid;
+  std::optional<uint64_t> size;
+  std::optional<timespec> accessed, modified;
+};
+
+struct Caller {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+struct Created {
+  Found found;
+  OpenFileRef file;
+};
+
+// What a view does not offer answers EPERM, or what POSIX gives to a file system that lacks it.
+class View {
+ public:
+  virtual ~View() = default;
+
+  virtual Task<Result<Found>> lookup(NodeRef directory, std::string name) = 0;
+  virtual Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) = 0;  // file: may be null
+  virtual Task<Result<Page>> list(NodeRef directory, std::string from) = 0;    // from: empty at first
+  virtual Task<Result<OpenFileRef>> open(NodeRef node, int flags) = 0;
+  virtual Task<Result<std::string>> read(OpenFileRef file, uint64_t offset, size_t bytes) = 0;
+
+  virtual Task<Result<Found>> set_attributes(NodeRef node, OpenFileRef file, AttributeChange change);
+  virtual Task<Result<Created>> create(NodeRef directory, std::string name, mode_t mode, int flags,
+                                       Caller caller);
+  virtual Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes);
+  virtual Task<Result<void>> sync(OpenFileRef file);
+  virtual Task<Result<void>> sync_directory(NodeRef directory);
+  virtual Task<Result<Found>> make_directory(NodeRef directory, std::string name, mode_t mode, Caller caller);
+  virtual Task<Result<Found>> make_symlink(NodeRef directory, std::string name, std::string target,
+                                           Caller caller);
+  virtual Task<Result<Found>> link(NodeRef node, NodeRef directory, std::string name);
+  virtual Task<Result<void>> remove(NodeRef directory, std::string name, bool is_directory);
+  virtual Task<Result<void>> rename(NodeRef from, std::string name, NodeRef to, std::string new_name,
+                                    unsigned flags);
+  virtual Task<Result<std::string>> read_link(NodeRef node);
+  virtual Task<Result<void>> allocate(OpenFileRef file, int mode, uint64_t offset, uint64_t bytes);
+  virtual Task<Result<uint64_t>> seek(OpenFileRef file, uint64_t offset, bool hole);
+  virtual Task<Result<std::string>> get_xattr(NodeRef node, std::string name);
+  virtual Task<Result<std::vector<std::string>>> list_xattr(NodeRef node);
+  virtual Task<Result<void>> set_xattr(NodeRef node, std::string name, std::string value, int flags);
+  virtual Task<Result<void>> remove_xattr(NodeRef node, std::string name);
+};
+
+// An errno with the object that it is about.
+std::unexpected<Error> refuse(int error_number, std::string object, std::string message);
+
+}  // namespace canopy::mount

@@ -1,0 +1,247 @@
+"""The account tree as a file system: canopy-mount against a real daemon."""
+import errno
+import os
+import subprocess
+import tempfile
+import time
+import unittest
+
+from stack import BIN, Stack
+
+MESSAGE = b"From: sender@example.org\r\nSubject: A message\r\n\r\nHello from the mount.\r\n"
+
+
+class Mounted:
+    """canopy-mount on a directory of its own, in the background as a user would start it."""
+
+    def __init__(self, stack, *options):
+        self.directory = tempfile.mkdtemp(prefix="canopy-mount.")
+        self.log = self.directory + ".log"
+        done = subprocess.run([os.path.join(BIN, "canopy-mount"), "unix:" + stack.facts["socket"], self.directory,
+                               "--log-file", self.log, *options], capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            os.rmdir(self.directory)
+            raise RuntimeError("canopy-mount: " + done.stderr)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["fusermount3", "-u", self.directory], check=True, timeout=60)
+        os.rmdir(self.directory)
+        os.remove(self.log)
+
+    def path(self, *parts):
+        return os.path.join(self.directory, *parts)
+
+    def logged(self):
+        with open(self.log, encoding="utf-8") as log:
+            return log.read()
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class Mount(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack()
+        cls.stack.start()
+        cls.addClassCleanup(cls.stack.__exit__)
+        cls.name = cls.stack.account(0)[0]
+        cls.local, cls.domain = cls.name.split("@")
+        with tempfile.NamedTemporaryFile(suffix=".eml") as file:
+            file.write(MESSAGE)
+            file.flush()
+            cls.stack.ctl("mailbox", "import", cls.name, file.name)
+        cls.mounted = Mounted(cls.stack)
+        cls.addClassCleanup(cls.mounted.__exit__)
+
+    def account(self, *parts):
+        return self.mounted.path("accounts", self.domain, self.local, *parts)
+
+    def raw(self, *parts):
+        return self.mounted.path("SharedDomains", self.domain, *parts)
+
+    def test_an_account_is_found_without_knowing_its_folder(self):
+        self.assertEqual(sorted(os.listdir(self.mounted.directory)), ["Settings", "SharedDomains", "accounts"])
+        self.assertEqual(os.listdir(self.mounted.path("accounts")), [self.domain])
+        self.assertIn(self.local, os.listdir(self.mounted.path("accounts", self.domain)))
+        self.assertEqual(sorted(os.listdir(self.account())), ["INBOX", "info", "location", "settings"])
+        self.assertIn("Created", read(self.account("settings")).decode())
+        location = dict(line.split(" ", 1) for line in read(self.account("location")).decode().splitlines())
+        self.assertEqual(location["account"], self.name)
+        self.assertTrue(os.path.isdir(self.mounted.path(location["directory"])))
+
+    def test_messages_are_files(self):
+        message = self.account("INBOX", "1.eml")
+        self.assertEqual(read(message), MESSAGE)
+        self.assertEqual(os.stat(message).st_size, len(MESSAGE))
+        listed = self.stack.ctl("mailbox", "list", self.name, "--json").stdout
+        self.assertIn('"INBOX"', listed)
+        self.assertLess(abs(os.stat(message).st_mtime - time.time()), 24 * 3600)
+        self.assertEqual(os.getxattr(message, "user.canopy.flags"), b"")
+        found = subprocess.run(["grep", "-rl", "Hello from the mount", self.account()], capture_output=True, text=True,
+                               timeout=60, check=False)
+        self.assertEqual(found.stdout.strip(), message)
+
+    def test_new_mail_shows_in_the_next_listing(self):
+        before = os.listdir(self.account("INBOX"))
+        with tempfile.NamedTemporaryFile(suffix=".eml") as file:
+            file.write(MESSAGE)
+            file.flush()
+            self.stack.ctl("mailbox", "import", self.name, file.name)
+        after = os.listdir(self.account("INBOX"))
+        self.assertEqual(len(after), len(before) + 1)
+
+    def test_names_that_do_not_exist(self):
+        for path in (self.account("nothing"), self.account("INBOX", "77.eml"), self.account("INBOX", "01.eml"),
+                     self.mounted.path("accounts", "nowhere.example"), self.mounted.path("accounts", self.domain, "x y"),
+                     self.mounted.path("accounts", self.domain, self.local.upper()), self.mounted.path("nothing"),
+                     self.mounted.path(".canopy")):
+            with self.assertRaises(FileNotFoundError, msg=path):
+                os.stat(path)
+
+    def test_sub_mailboxes_are_folders_and_their_names_hide_nothing(self):
+        for name in ("Work", "Work/12.eml", "settings", "Work/.hidden"):
+            self.stack.ctl("mailbox", "create", self.name, name)
+        self.assertIn("Work", os.listdir(self.account()))
+        self.assertIn("%73ettings", os.listdir(self.account()))
+        self.assertEqual(sorted(os.listdir(self.account("Work"))), ["%2Ehidden", "%312.eml"])
+        for folder in ("%73ettings", "Work/%312.eml", "Work/%2Ehidden"):
+            self.assertEqual(os.listdir(self.account(folder)), [])
+
+    def test_the_raw_tree_is_a_file_system(self):
+        top = self.raw("notes")
+        os.mkdir(top, 0o750)
+        write(os.path.join(top, "a"), b"hello")
+        os.chmod(os.path.join(top, "a"), 0o640)
+        os.utime(os.path.join(top, "a"), ns=(1_000_000_007, 2_000_000_009))
+        os.link(os.path.join(top, "a"), os.path.join(top, "b"))
+        os.symlink("a", os.path.join(top, "s"))
+        os.rename(os.path.join(top, "a"), os.path.join(top, "c"))
+        found = os.stat(os.path.join(top, "b"))
+        self.assertEqual((found.st_mode & 0o7777, found.st_mtime_ns, found.st_nlink, found.st_size),
+                         (0o640, 2_000_000_009, 2, 5))
+        self.assertEqual(os.stat(os.path.join(top, "c")).st_ino, found.st_ino)
+        self.assertEqual(os.readlink(os.path.join(top, "s")), "a")
+        with open(os.path.join(top, "c"), "r+b") as file:
+            os.truncate(file.fileno(), 1 << 20)
+            os.pwrite(file.fileno(), b"end", 1 << 20)
+            os.fsync(file.fileno())
+            self.assertEqual(os.lseek(file.fileno(), 5000, os.SEEK_DATA), 1 << 20)
+        lies = os.path.join(self.stack.facts["base"], "SharedDomains", self.domain, "notes")
+        self.assertEqual(read(os.path.join(lies, "b")), b"hello" + bytes((1 << 20) - 5) + b"end")
+        os.unlink(os.path.join(top, "c"))
+        os.unlink(os.path.join(top, "b"))
+        with self.assertRaises(OSError) as refused:
+            os.rmdir(top)
+        self.assertEqual(refused.exception.errno, errno.ENOTEMPTY)
+        os.unlink(os.path.join(top, "s"))
+        os.rmdir(top)
+        self.assertFalse(os.path.exists(lies))
+
+    def test_an_open_file_that_was_removed_can_still_be_read(self):
+        path = self.raw("removed")
+        write(path, b"still here")
+        with open(path, "rb") as file:
+            os.unlink(path)
+            self.assertEqual(file.read(), b"still here")
+            self.assertEqual(os.fstat(file.fileno()).st_nlink, 0)
+
+    def test_a_directory_of_many_entries_lists_each_once(self):
+        top = self.raw("many")
+        os.mkdir(top)
+        names = {f"entry-{i:05}" for i in range(9000)}  # more than two pages
+        lies = os.path.join(self.stack.facts["base"], "SharedDomains", self.domain, "many")
+        for name in names:
+            write(os.path.join(lies, name), b"")
+        listed = os.listdir(top)
+        self.assertEqual(len(listed), len(names))
+        self.assertEqual(set(listed), names)
+        self.assertEqual(sum(entry.stat().st_size for entry in os.scandir(top)), 0)
+
+    def test_files_of_an_account_are_written_only_while_it_is_suspended(self):
+        directory = self.raw(self.local + ".macnt")
+        slices = [name for name in os.listdir(directory) if name.endswith(".slice")]
+        self.assertTrue(read(os.path.join(directory, slices[0])))
+        for attempt in (lambda: write(os.path.join(directory, "new"), b""),
+                        lambda: os.unlink(os.path.join(directory, slices[0])),
+                        lambda: os.rename(directory, self.raw("elsewhere.macnt")),
+                        lambda: os.truncate(os.path.join(directory, slices[0]), 0),
+                        lambda: os.rename(self.raw(), self.mounted.path("SharedDomains", "other.example"))):
+            with self.assertRaises(OSError) as refused:
+                attempt()
+            self.assertEqual(refused.exception.errno, errno.EBUSY)
+        self.assertIn(f"suspend the account first: canopyctl account suspend {self.name}", self.mounted.logged())
+        other = self.stack.account(1)[0]
+        self.stack.ctl("account", "suspend", other)
+        path = self.raw(other.split("@")[0] + ".macnt", "new")
+        file = open(path, "wb", buffering=0)
+        file.write(b"written by hand")
+        self.stack.ctl("account", "resume", other)
+        with self.assertRaises(OSError) as refused:
+            file.write(b"late")
+        self.assertEqual(refused.exception.errno, errno.EBUSY)
+        file.close()
+        self.stack.ctl("account", "suspend", other)
+        self.assertEqual(read(path), b"written by hand")
+        os.unlink(path)
+        self.stack.ctl("account", "resume", other)
+
+    def test_another_clients_change_shows_soon(self):
+        lies = os.path.join(self.stack.facts["base"], "SharedDomains", self.domain, "seen")
+        self.assertFalse(os.path.exists(self.raw("seen")))
+        write(lies, b"1")
+        time.sleep(0.1)  # what is stated in docs/operations/mount.md
+        self.assertEqual(read(self.raw("seen")), b"1")
+        write(lies, b"12")
+        time.sleep(0.1)
+        self.assertEqual(read(self.raw("seen")), b"12")
+        os.unlink(lies)
+        time.sleep(0.1)
+        self.assertFalse(os.path.exists(self.raw("seen")))
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class MountAndDaemon(unittest.TestCase):
+    def test_the_mount_outlives_the_daemon(self):
+        with Stack() as stack, Mounted(stack) as mounted:
+            directory = mounted.path("SharedDomains", stack.facts["domain"])
+            with open(os.path.join(directory, "file"), "w+b", buffering=0) as file:
+                file.write(b"before")
+                os.fsync(file.fileno())
+                stack.stop(9)
+                stack.start()
+                file.write(b" and after")
+                os.fsync(file.fileno())
+            self.assertEqual(read(os.path.join(directory, "file")), b"before and after")
+            os.mkdir(os.path.join(directory, "new"))
+
+    def test_the_stack_shows_it(self):
+        with tempfile.TemporaryDirectory() as directory, Stack(mount=directory) as stack:
+            self.assertEqual(stack.facts["mount"], directory)
+            self.assertEqual(os.listdir(os.path.join(directory, "accounts")), [stack.facts["domain"]])
+            stack.stop()
+            self.assertEqual(os.listdir(directory), [])
+
+    def test_wrong_use_is_said(self):
+        with Stack() as stack:
+            for arguments, words in ((["-o", "nonsense"], "it is no option of canopy-mount"),
+                                     (["-o", "uid=x"], "it takes a number"),
+                                     (["-o", "cache_ms=-1"], "it takes a number")):
+                with self.assertRaises(RuntimeError) as refused:
+                    Mounted(stack, *arguments)
+                self.assertIn(words, str(refused.exception))
+
+
+if __name__ == "__main__":
+    unittest.main()
