@@ -294,6 +294,25 @@ TYPED_TEST(StoreNames, ListedEntriesCarryTypeAndFileId) {
     EXPECT_EQ(entry.file_id, this->must(this->store().attributes(name)).file_id);
 }
 
+TYPED_TEST(StoreNames, AListingWithAttributesHasThoseOfEachEntry) {
+  this->must(this->store().make_directory("d", 0750, Durable::kNo));
+  this->must(this->store().make_directory("d/e", 0700, Durable::kNo));
+  this->create("d/f");
+  this->must(this->store().make_symlink("nowhere", "d/s", Durable::kNo));
+  EXPECT_TRUE(this->must(this->store().list("d", 0)).attributes.empty());
+  DirectoryPage page = this->must(this->store().list("d", 0, Listing::kAttributes));
+  ASSERT_EQ(page.entries.size(), 3u);
+  ASSERT_EQ(page.attributes.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    Attributes alone = this->must(this->store().attributes("d/" + page.entries[i].name));
+    EXPECT_EQ(page.attributes[i].type, page.entries[i].type);
+    EXPECT_EQ(page.attributes[i].file_id, page.entries[i].file_id);
+    EXPECT_EQ(page.attributes[i].mode, alone.mode);
+    EXPECT_EQ(page.attributes[i].modified, alone.modified);
+    EXPECT_EQ(page.attributes[i].born, alone.born);
+  }
+}
+
 TYPED_TEST(StoreNames, WhatOneClientDoesTheOtherSees) {
   this->must(this->store().make_directory("d", 0700, Durable::kYes));
   EXPECT_EQ(this->must(this->other().attributes("d")).type, FileType::kDirectory);
