@@ -61,7 +61,7 @@ class MemoryDisk {
   Result<void> link(std::string_view from, std::string_view to, Durable durable);
   Result<void> make_symlink(std::string_view target, std::string_view path, Durable durable);
   Result<std::string> read_symlink(std::string_view path);
-  Result<DirectoryPage> list(std::string_view path, uint64_t cookie, Listing listing);
+  Result<DirectoryPage> list(std::string_view path, uint64_t cookie, Listing listing = Listing::kNames);
   Result<void> sync_directory(std::string_view path);
   StoreSpace space() const;
 
