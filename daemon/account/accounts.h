@@ -78,6 +78,10 @@ class Accounts {
   Task<Result<std::vector<std::string>>> replace_damaged_settings(AccountAddress address);
   Task<Result<void>> replace_damaged_info(AccountAddress address);
 
+  // Repair of an account that cannot be opened, because the list of slices at the front of its newest one is
+  // damaged: made up where it is certain, and written anew. kDamaged says why it is not.
+  Task<Result<Account::Repair>> repair_manifest(AccountAddress address);
+
   // Waits until something changes in the account (true), or the deadline. Holds no open account meanwhile,
   // and does not count as using it.
   Task<bool> wait_for_change(AccountAddress address, Nanos deadline);

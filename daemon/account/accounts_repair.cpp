@@ -58,6 +58,22 @@ Task<Result<std::vector<std::string>>> Accounts::replace_damaged_settings(Accoun
   co_return left_out;
 }
 
+Task<Result<Account::Repair>> Accounts::repair_manifest(AccountAddress address) {
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  EntryRef held = entry(address);
+  auto gate = co_await held->gate.lock();
+  co_await close_entry(held);
+  LogEnvironment environment = environment_;
+  environment.options.reconstruct_manifest = true;
+  auto opened = co_await Account::open(environment, address.to_string(),
+                                       domain->layout.account_directory(address), options_.account);
+  if (!opened) co_return fail(std::move(opened).error());
+  std::shared_ptr<Account> account = std::move(*opened);
+  auto repaired = co_await account->repair();
+  co_await account->close();
+  co_return repaired;
+}
+
 Task<Result<void>> Accounts::replace_damaged_info(AccountAddress address) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   EntryRef held = entry(address);

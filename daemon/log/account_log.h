@@ -42,6 +42,9 @@ inline constexpr size_t kManifestSlicesMax = 4096;
 struct AccountLogOptions {
   uint64_t slice_bytes_max = 256u << 20;  // appends roll to a new slice beyond this
   uint64_t copy_chunk_bytes = 1u << 20;   // compaction and check hold about this much at a time
+  // For repair: a damaged manifest of the newest slice is made up from what lies there, where that is certain
+  // (docs/formats/account-log.md, "A lost manifest").
+  bool reconstruct_manifest = false;
 };
 
 struct LogEnvironment {

@@ -1,5 +1,8 @@
 // Which manifest is in force: docs/formats/account-log.md, the section of that name.
+#include <algorithm>
+
 #include "daemon/base/bytes.h"
+#include "daemon/base/log.h"
 #include "daemon/log/log_state.h"
 
 namespace canopy {
@@ -108,6 +111,66 @@ Task<Result<bool>> AccountLog::State::holds_acknowledged_bytes(SliceId id, std::
   co_return co_await claims_acknowledged_bytes(*file, environment.options.copy_chunk_bytes);
 }
 
+// Where the frames of a slice end that was open when the manifest naming it was written.
+Task<Result<uint64_t>> AccountLog::State::end_of(SliceId id, std::string known_secret) {
+  auto opened = co_await environment.files->get(store(), slice_path(id), false);
+  if (!opened) co_return fail(slice_vanished(std::move(opened).error()));
+  const std::shared_ptr<File> file = *opened;
+  SliceScan scan;
+  scan.id = id;
+  scan.seed = SliceSeed(known_secret, id);
+  scan.chunk_bytes = environment.options.copy_chunk_bytes;
+  CANOPY_CO_ASSIGN(auto result, co_await scan_slice(*file, std::move(scan),
+                                                    [](const FrameView&) { return Result<void>(); }));
+  co_return result.end;
+}
+
+// A slice that follows another without a compaction between names what that one's manifest names, that one
+// closed at its end, and itself. It is so when all of these are there and nothing else is: a compaction would
+// have left slices that no other manifest names, or have removed some that it does. Frames of the older slice
+// that count although they were given up are harmless: they were sent again to the newer one, with the same
+// UIDs, and the later record counts.
+Task<Result<AccountLog::State::Chosen>> AccountLog::State::reconstruct_manifest(Directory found,
+                                                                                SliceId damaged,
+                                                                                std::optional<Chosen> older) {
+  const auto uncertain = [&](SliceId id, std::string_view what) {
+    return fail(
+        Code::kDamaged, slice_path(damaged),
+        fmt::format("the manifest at offset 64 does not verify, and it cannot be made up: slice {} {}",
+                    slice_file_name(id), what));
+  };
+  Chosen made;
+  made.id = damaged;
+  if (older) {
+    made.secret = older->secret;
+    made.manifest = std::move(older->manifest);
+  } else {
+    auto file = co_await environment.files->get(store(), slice_path(damaged), false);
+    if (!file) co_return fail(slice_vanished(std::move(file).error()));
+    CANOPY_CO_ASSIGN(std::string front, co_await read_front(**file, kSliceHeaderBytes));
+    auto header = decode_slice_header(front);
+    if (!header) co_return uncertain(damaged, "has a damaged header too, and is the only one");
+    made.secret = header->secret;
+  }
+  for (ManifestEntry& entry : made.manifest.slices) {
+    if (std::ranges::find(found.slices, entry.id) == found.slices.end())
+      co_return uncertain(entry.id, "is not there: a compaction may have dropped it");
+    if (entry.length != kOpenEnded) continue;
+    CANOPY_CO_ASSIGN(entry.length, co_await end_of(entry.id, made.secret));
+  }
+  for (SliceId id : found.slices) {
+    const auto is_it = [id](const ManifestEntry& entry) { return entry.id == id; };
+    if (id == damaged || std::ranges::any_of(made.manifest.slices, is_it)) continue;
+    CANOPY_CO_ASSIGN(const bool acknowledged, co_await holds_acknowledged_bytes(id, made.secret));
+    if (newer_slice(id, damaged) && !acknowledged) continue;  // a first write that tore
+    co_return uncertain(id, "lies beside it, and no manifest says whether it counts");
+  }
+  made.manifest.slices.push_back({damaged, SliceKind::kAppend, true, kOpenEnded});
+  log_event(LogLevel::kWarning, "manifest-made-up", slice_path(damaged),
+            {{"slices", made.manifest.slices.size()}});
+  co_return made;
+}
+
 Task<Result<AccountLog::State::Chosen>> AccountLog::State::choose_manifest(Directory found, SliceId except) {
   std::optional<Chosen> chosen;
   std::vector<SliceId> without;  // newer than the one chosen
@@ -128,6 +191,8 @@ Task<Result<AccountLog::State::Chosen>> AccountLog::State::choose_manifest(Direc
   // choosing an older manifest would lose what was acknowledged.
   for (SliceId id : without) {
     CANOPY_CO_ASSIGN(const bool acknowledged, co_await holds_acknowledged_bytes(id, known_secret));
+    if (acknowledged && environment.options.reconstruct_manifest)
+      co_return co_await reconstruct_manifest(std::move(found), id, std::move(chosen));
     if (acknowledged)
       co_return fail(Code::kDamaged, slice_path(id),
                      "the manifest at offset 64 does not verify, but acknowledged frames follow it");

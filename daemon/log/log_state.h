@@ -144,6 +144,8 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   // byte.
   Task<Result<Chosen>> choose_manifest(Directory found, SliceId except);
   Task<Result<std::optional<Chosen>>> read_manifest(SliceId id, std::string known_secret);
+  Task<Result<Chosen>> reconstruct_manifest(Directory found, SliceId damaged, std::optional<Chosen> older);
+  Task<Result<uint64_t>> end_of(SliceId id, std::string known_secret);
   Task<Result<bool>> holds_acknowledged_bytes(SliceId id, std::string known_secret);
   void adopt(const Chosen& chosen);
   Task<Result<void>> load(Directory found, Chosen chosen);

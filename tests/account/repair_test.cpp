@@ -6,18 +6,19 @@ namespace {
 
 class RepairTest : public AccountTest {
  protected:
-  void flip(const std::string& name, uint64_t offset) {
+  void flip(const std::string& name, uint64_t offset) { flip(disk, name, offset); }
+  static void flip(MemoryDisk& on, const std::string& name, uint64_t offset) {
     const std::string path = std::string(kDirectory) + "/" + name;
     OpenOptions options;
     options.write = true;
-    auto file = disk.open(path, options);
+    auto file = on.open(path, options);
     ASSERT_TRUE(file);
     char byte = 0;
-    ASSERT_TRUE(disk.read(*file, false, offset, std::span(&byte, 1)));
+    ASSERT_TRUE(on.read(*file, false, offset, std::span(&byte, 1)));
     byte = static_cast<char>(byte ^ 0x55);
     std::string_view piece(&byte, 1);
-    ASSERT_TRUE(disk.write(*file, false, offset, std::span(&piece, 1), Durable::kYes));
-    disk.close(*file);
+    ASSERT_TRUE(on.write(*file, false, offset, std::span(&piece, 1), Durable::kYes));
+    on.close(*file);
   }
   std::vector<std::string> names(const std::string& path) {
     std::vector<std::string> all;
@@ -27,6 +28,77 @@ class RepairTest : public AccountTest {
     return all;
   }
 };
+
+// One slice a process, the newest with a damaged manifest.
+TEST_F(RepairTest, ALostManifestIsMadeUpFromTheOlderSlicesAndAllMessagesStay) {
+  for (int slices = 1; slices <= 3; ++slices) {
+    SCOPED_TRACE(slices);
+    SimWorld own(1);
+    MemoryDisk tree;
+    std::string newest, before;
+    for (int i = 0; i < slices; ++i) {
+      Backend process(own, tree, kEpoch + static_cast<uint64_t>(i) * (1ull << 32));
+      ASSERT_TRUE(process.open());
+      for (uint32_t k = 0; k < 3; ++k) ASSERT_TRUE(process.append(message_text(k, 500)));
+      ASSERT_TRUE(process.flag(1, {{1, 2}}, FlagsMode::kAdd, kFlagSeen));
+      ASSERT_TRUE(process.expunge(1, {{static_cast<uint32_t>(3 * i + 2), static_cast<uint32_t>(3 * i + 2)}}));
+      newest = process.account->slices().back().file;
+      ASSERT_EQ(process.account->slices().size(), static_cast<size_t>(i + 1));
+      before = picture_of(process.account->state());
+      own.kill(process.loop);
+      process.account.reset();
+    }
+    flip(tree, newest, 64 + 50);
+
+    Backend next(own, tree, kEpoch + (9ull << 32));
+    auto refused = next.open();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), Code::kDamaged);
+    next.log_options.reconstruct_manifest = true;
+    ASSERT_TRUE(next.open());
+    EXPECT_EQ(picture_of(next.account->state()), before);
+    auto repaired = next.run(next.account->repair());
+    ASSERT_TRUE(repaired) << repaired.error().to_string();
+    EXPECT_THAT(repaired->lost, testing::IsEmpty());
+    next.close();
+    next.log_options.reconstruct_manifest = false;
+    ASSERT_TRUE(next.open());
+    EXPECT_EQ(picture_of(next.account->state()), before);
+    EXPECT_TRUE(next.fetch(1, 1));
+    auto report = next.run(next.account->check());
+    ASSERT_TRUE(report);
+    EXPECT_THAT(report->damages, testing::IsEmpty());
+    next.close();
+  }
+}
+
+TEST_F(RepairTest, ALostManifestIsNotMadeUpWhereASliceIsMissingOrUnknown) {
+  ASSERT_TRUE(backend.append(message_text(1)));
+  ASSERT_TRUE(backend.append(message_text(2)));
+  const std::string oldest = backend.account->slices().back().file;
+  backend.close();
+  Backend second(world, disk, kEpoch + (1ull << 32));
+  ASSERT_TRUE(second.open());
+  ASSERT_TRUE(second.append(message_text(3)));
+  ASSERT_TRUE(second.append(message_text(4)));
+  const std::string newest = second.account->slices().back().file;
+  second.close();
+  flip(newest, 64 + 50);
+  const std::string path = std::string(kDirectory) + "/";
+  Backend third(world, disk, kEpoch + (2ull << 32));
+  third.log_options.reconstruct_manifest = true;
+
+  // A slice that no manifest names, as a compaction makes them.
+  const std::string between = fmt::format("{:016x}-{:016x}.slice", 1, kEpoch + 1);
+  ASSERT_TRUE(disk.link(path + oldest, path + between, Durable::kYes));
+  auto unknown = third.open();
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code(), Code::kDamaged);
+  EXPECT_THAT(unknown.error().message(), testing::HasSubstr(between));
+  ASSERT_TRUE(disk.remove(path + between, Durable::kYes));
+  ASSERT_TRUE(third.open());
+  third.close();
+}
 
 TEST_F(RepairTest, AMessageThatIsDamagedIsNamedLostAndExpungedAndAllOthersStay) {
   for (uint32_t i = 1; i <= 5; ++i) ASSERT_TRUE(backend.append(message_text(i, 1000)));

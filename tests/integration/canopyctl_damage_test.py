@@ -163,6 +163,24 @@ class Damage(CtlCase):
         self.ctl("mailbox", "export", "slice@company.com", out)
         self.assertEqual([read(out).count(f"BODY{i}".encode()) for i in range(3)], [1, 0, 1])
 
+    def test_a_damaged_manifest_is_made_up(self):
+        self.ctl("account", "create", "front@company.com", "--no-password")
+        for round_ in range(2):  # a slice each
+            for i in range(2):
+                self.assertEqual(deliver(self.stack, ["front@company.com"], f"Subject: x\r\n\r\nBODY{round_}{i}\r\n"), {})
+            self.stack.stop()
+            self.stack.start()
+        self.stack.stop()
+        newest = sorted(glob.glob(self.base("SharedDomains", "company.com", "front.macnt", "*.slice")))[-1]
+        content = read(newest)
+        write(newest, content[:100] + bytes([content[100] ^ 1]) + content[101:])
+        self.stack.start()
+        self.assertEqual(self.refused(FAILED, "account", "show", "front@company.com")["name"], "damaged")
+        self.assertEqual(self.stack.ctl("check", "front@company.com", check=False).returncode, FAILED)
+        self.assertEqual(self.ctl("check", "front@company.com", "--repair")["unrepaired"], 0)
+        self.assertEqual(self.ctl("account", "show", "front@company.com")["messages"], 4)
+        self.assertEqual(self.ctl("check", "front@company.com")["damages"], [])
+
     def test_a_damaged_settings_file_of_an_account_is_begun_anew_with_the_account_disabled(self):
         self.ctl("account", "create", "torn@company.com", "--no-password")
         self.damaged_at_start("SharedDomains", "company.com", "torn.macnt", "account.settings")

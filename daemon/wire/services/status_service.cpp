@@ -75,6 +75,13 @@ void add_broken(v1::CheckResponse& out, const Error& error) {
   damage->set_what(error.message());
 }
 
+void add_lost(v1::CheckResponse& out, const AccountAddress& address, std::string file,
+              const LostMessage& lost) {
+  add_damage(out, address, std::move(file), 0, 0,
+             fmt::format("message UID {} of mailbox {} lay in it and is lost", lost.uid, lost.mailbox_id))
+      ->set_repaired(true);
+}
+
 }  // namespace
 
 // Of the cluster and its domains. What was repaired by hand is served from now on.
@@ -139,7 +146,16 @@ Task<Result<void>> StatusService::check_log(Shard& shard, AccountAddress address
   auto account = co_await shard.accounts.open(address, Accounts::For::kRecord);
   if (!account) {
     if (account.error().code() != Code::kDamaged) co_return fail(std::move(account).error());
-    add_damage(out, address, account.error().object(), 0, 0, account.error().message());
+    v1::Damage* damage = add_damage(out, address, account.error().object(), 0, 0, account.error().message());
+    if (!repair || (*settings)->use == AccountUse::kSuspended) co_return Result<void>();
+    auto repaired = co_await shard.accounts.repair_manifest(address);
+    if (!repaired) {
+      if (repaired.error().code() != Code::kDamaged) co_return fail(std::move(repaired).error());
+      damage->set_what(repaired.error().message());
+      co_return Result<void>();
+    }
+    damage->set_repaired(true);
+    for (const LostMessage& lost : repaired->lost) add_lost(out, address, account.error().object(), lost);
     co_return Result<void>();
   }
   auto report = co_await (*account)->check();
@@ -163,11 +179,7 @@ Task<Result<void>> StatusService::check_log(Shard& shard, AccountAddress address
     co_return fail(std::move(repaired).error());
   }
   for (v1::Damage* damage : found) damage->set_repaired(true);
-  for (const LostMessage& lost : repaired->lost) {
-    add_damage(out, address, directory, 0, 0,
-               fmt::format("message UID {} of mailbox {} lay in it and is lost", lost.uid, lost.mailbox_id))
-        ->set_repaired(true);
-  }
+  for (const LostMessage& lost : repaired->lost) add_lost(out, address, directory, lost);
   co_return Result<void>();
 }
 
