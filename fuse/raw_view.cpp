@@ -253,10 +253,12 @@ Task<Result<uint64_t>> RawView::seek(OpenFileRef file, uint64_t offset, bool hol
 
 Task<Result<Found>> RawView::set_attributes(NodeRef node, OpenFileRef file, AttributeChange change) {
   v1::TreeSetAttributesRequest request;
-  if (change.mode) request.set_mode(*change.mode);
-  if (change.uid) request.set_uid(*change.uid);
-  if (change.gid) request.set_gid(*change.gid);
-  if (change.size) request.set_size(*change.size);
+  request.set_which((change.mode ? 1u : 0u) | (change.uid ? 2u : 0u) | (change.gid ? 4u : 0u) |
+                    (change.size ? 8u : 0u));
+  request.set_mode(change.mode.value_or(0));
+  request.set_uid(change.uid.value_or(0));
+  request.set_gid(change.gid.value_or(0));
+  request.set_size(change.size.value_or(0));
   fill_time(change.accessed, &v1::TreeSetAttributesRequest::mutable_accessed, request);
   fill_time(change.modified, &v1::TreeSetAttributesRequest::mutable_modified, request);
   if (file != nullptr && static_cast<File&>(*file).write) {

@@ -97,10 +97,10 @@ Task<Result<v1::TreeAttributes>> TreeService::get_attributes(CallContext& call, 
 Task<Result<v1::TreeAttributes>> TreeService::set_attributes(CallContext& call,
                                                              const v1::TreeSetAttributesRequest& request) {
   SetAttributes change;
-  if (request.has_mode()) change.mode = request.mode() & 07777;
-  if (request.has_uid()) change.uid = request.uid();
-  if (request.has_gid()) change.gid = request.gid();
-  if (request.has_size()) change.size = request.size();
+  if ((request.which() & 1) != 0) change.mode = request.mode() & 07777;
+  if ((request.which() & 2) != 0) change.uid = request.uid();
+  if ((request.which() & 4) != 0) change.gid = request.gid();
+  if ((request.which() & 8) != 0) change.size = request.size();
   change.accessed = time_of(request.has_accessed(), request.accessed());
   change.modified = time_of(request.has_modified(), request.modified());
   for (const auto* time : {&change.accessed, &change.modified}) {
