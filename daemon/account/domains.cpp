@@ -51,6 +51,8 @@ Task<Result<TreeSettings>> load_tree_settings(SettingsFiles& files) {
   auto defaults = co_await read_or_empty(files, std::string(kDefaultsFile));
   if (defaults) {
     settings.defaults = std::move(*defaults);
+  } else if (defaults.error().retryable()) {
+    co_return fail(std::move(defaults).error());  // the store, not the file
   } else {
     settings.defaults_error = std::move(defaults).error();
   }
@@ -66,7 +68,6 @@ Task<Result<TreeSettings>> load_tree_settings(SettingsFiles& files) {
   co_return settings;
 }
 
-// A read that failed for another reason than the file's content keeps its code: it may be well later.
 static Task<Result<std::shared_ptr<const Domain>>> read_domain(SettingsFiles& files, const TreeSettings& tree,
                                                                std::string name, std::string directory) {
   const std::string path = directory + "/domain.settings";
@@ -83,16 +84,21 @@ static Task<Result<std::shared_ptr<const Domain>>> read_domain(SettingsFiles& fi
                   directory, tree.domain_foldering.to_string(), kTreeSettingsFile, (*domain)->directory()));
 }
 
-static Task<void> take_in(SettingsFiles& files, std::string name, std::string directory, DomainTable& table) {
+// Fails where the store did not answer: only what is wrong with the file itself is the domain's.
+static Task<Result<void>> take_in(SettingsFiles& files, std::string name, std::string directory,
+                                  DomainTable& table) {
   auto domain = co_await read_domain(files, table.tree, name, directory);
   if (domain) {
     table.broken.erase(name);
     table.domains[name] = std::move(*domain);
   } else if (domain.error().code() == Code::kNotFound) {
     table.broken.erase(name);  // a creation that was never finished
+  } else if (domain.error().retryable()) {
+    co_return fail(std::move(domain).error());
   } else if (!table.domains.contains(name)) {
     table.broken.insert_or_assign(name, BrokenDomain{directory, std::move(domain).error()});
   }
+  co_return Result<void>();
 }
 
 static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint32_t depth,
@@ -110,7 +116,7 @@ static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint
       if (kind == TreeElement::kFolder && depth < kFolderingLevelsMax) {
         CANOPY_CO_TRY(co_await walk(files, path, depth + 1, table));
       } else if (kind == TreeElement::kDomain) {
-        co_await take_in(files, entry.name, path, table);
+        CANOPY_CO_TRY(co_await take_in(files, entry.name, path, table));
       }
     }
   }
@@ -132,12 +138,15 @@ Task<Result<void>> read_broken_again(SettingsFiles& files, DomainTable& table) {
     if (defaults) {
       table.tree.defaults = std::move(*defaults);
       table.tree.defaults_error.reset();
+    } else if (defaults.error().retryable()) {
+      co_return fail(std::move(defaults).error());
     } else {
       table.tree.defaults_error = std::move(defaults).error();
     }
   }
   const auto broken = table.broken;
-  for (const auto& [name, domain] : broken) co_await take_in(files, name, domain.directory, table);
+  for (const auto& [name, domain] : broken)
+    CANOPY_CO_TRY(co_await take_in(files, name, domain.directory, table));
   co_return Result<void>();
 }
 
