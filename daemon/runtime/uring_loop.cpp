@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -45,6 +46,12 @@ std::unexpected<Error> setup_error(int error_number) {
               fmt::format("io_uring_setup: {}: {}", strerror(error_number), advice));
 }
 
+int scarce_descriptors_begin() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX) return INT32_MAX;
+  return static_cast<int>(limit.rlim_cur / 4 * 3);
+}
+
 }  // namespace
 
 struct UringLoop::State {
@@ -74,6 +81,15 @@ struct UringLoop::State {
   } wake;
   bool wake_armed = false;
 
+  // One of each slot of the ring's table that was ever used; its completion is that of leaving it.
+  struct Slot : Completion {
+    State* state;
+    int number;
+  };
+  std::deque<Slot> slots;
+  std::vector<int> free_slots;
+  uint32_t table_slots = 0;  // 0: not registered yet
+
   std::array<uint64_t, 32> random_words{};
   size_t random_left = 0;
 
@@ -97,6 +113,8 @@ struct UringLoop::State {
   void wake_up();
   bool about_to_sleep();
   io_uring_sqe* next_entry();
+  bool make_table();
+  Slot* free_slot();
 };
 
 Result<void> UringLoop::State::setup() {
@@ -139,7 +157,9 @@ Result<std::unique_ptr<UringLoop>> UringLoop::create(const UringOptions& options
   return std::unique_ptr<UringLoop>(new UringLoop(std::move(state)));
 }
 
-UringLoop::UringLoop(std::unique_ptr<State> state) : state_(std::move(state)) {}
+UringLoop::UringLoop(std::unique_ptr<State> state) : state_(std::move(state)) {
+  park_from_ = state_->options.park_from > 0 ? state_->options.park_from : scarce_descriptors_begin();
+}
 UringLoop::~UringLoop() { CANOPY_CHECK(state_->running_on.load() == pthread_t{}); }
 
 void UringLoop::State::begin_run() {
@@ -366,16 +386,68 @@ io_uring_sqe* UringLoop::entry(Completion& completion) {
   return sqe;
 }
 
+io_uring_sqe* UringLoop::entry_of_nobody() {
+  io_uring_sqe* sqe = state_->next_entry();
+  sqe->user_data = 0;
+  return sqe;
+}
+
 void UringLoop::reserve(uint32_t count) { state_->make_room(count); }
 
-void UringLoop::cancel(Completion& completion) {
-  io_uring_sqe* sqe = state_->next_entry();
-  io_uring_prep_cancel(sqe, &completion, 0);
-  sqe->user_data = 0;
-}
+void UringLoop::cancel(Completion& completion) { io_uring_prep_cancel(entry_of_nobody(), &completion, 0); }
 
 void UringLoop::keep(Completion& completion, std::shared_ptr<void> owner) {
   state_->kept[&completion] = std::move(owner);
+}
+
+// The kernel takes as many slots as descriptors would be allowed. Made when first needed: a table for the
+// largest limits takes 8 MiB of the kernel's memory.
+bool UringLoop::State::make_table() {
+  constexpr rlim_t kSlotsMax = 1u << 20;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+  auto count = static_cast<uint32_t>(std::min(limit.rlim_cur, kSlotsMax));
+  if (io_uring_register_files_sparse(&ring, count) != 0) return false;
+  table_slots = count;
+  return true;
+}
+
+UringLoop::State::Slot* UringLoop::State::free_slot() {
+  if (!free_slots.empty()) {
+    Slot& slot = slots[static_cast<size_t>(free_slots.back())];
+    free_slots.pop_back();
+    return &slot;
+  }
+  if (slots.size() >= table_slots) return nullptr;
+  Slot& slot = slots.emplace_back();
+  slot.state = this;
+  slot.number = static_cast<int>(slots.size() - 1);
+  slot.done = [](Completion* self, int32_t result, uint32_t) {
+    auto& left = *static_cast<Slot*>(self);
+    if (result == 0) left.state->free_slots.push_back(left.number);
+  };
+  return &slot;
+}
+
+int UringLoop::park(int fd) {
+  State& s = *state_;
+  if (s.table_slots == 0 && !s.make_table()) {
+    park_from_ = INT32_MAX;  // does not get better: not asked again
+    return -1;
+  }
+  State::Slot* slot = s.free_slot();
+  if (slot == nullptr) return -1;
+  if (io_uring_register_files_update(&s.ring, static_cast<unsigned>(slot->number), &fd, 1) != 1) {
+    s.free_slots.push_back(slot->number);
+    return -1;
+  }
+  close(fd);
+  return slot->number;
+}
+
+void UringLoop::leave(int slot) {
+  io_uring_sqe* sqe = entry(state_->slots[static_cast<size_t>(slot)]);
+  io_uring_prep_close_direct(sqe, static_cast<unsigned>(slot));
 }
 
 }  // namespace canopy

@@ -16,6 +16,8 @@ struct UringOptions {
   uint32_t entries = 4096;     // submission queue; the completion queue is 4 times that
   uint32_t file_workers = 64;  // kernel threads for file operations that cannot be done at once (fdatasync):
                                // its concurrency is what lets a journalling file system commit many at a time
+  int park_from = 0;  // sockets whose descriptor is this or above are parked when idle (see park()); 0: three
+                      // quarters of RLIMIT_NOFILE as it is when the loop is made
 };
 
 class UringLoop final : public Loop {
@@ -48,6 +50,7 @@ class UringLoop final : public Loop {
   // A free entry, already bound to `completion`; the caller fills it with an io_uring_prep_* and nothing
   // else. It is submitted at the end of the turn. Never null: a full queue is submitted first.
   io_uring_sqe* entry(Completion& completion);
+  io_uring_sqe* entry_of_nobody();  // its result interests nobody
   // `count` entries that the kernel will see in one submission, for chains with IOSQE_IO_LINK.
   void reserve(uint32_t count);
   void cancel(Completion& completion);  // asks; the completion still comes (usually -ECANCELED)
@@ -61,6 +64,15 @@ class UringLoop final : public Loop {
   // Takes a connected stream socket, blocking, on success and on failure alike.
   std::unique_ptr<Stream> adopt(int socket_fd);
 
+  // Parking: a process may hold more connections than descriptors, because a ring has a table of files of its
+  // own, which RLIMIT_NOFILE limits apart. A descriptor that is scarce moves there: park() answers its slot
+  // and closes the descriptor, or answers -1 and leaves it as it is (the table is full, or the kernel has
+  // none). Operations name the slot in place of the descriptor, with IOSQE_FIXED_FILE. leave() closes the
+  // slot's file after everything that was submitted before.
+  bool parks(int fd) const { return fd >= park_from_; }
+  int park(int fd);
+  void leave(int slot);
+
   // co_await loop.submit([&](io_uring_sqe* sqe) { io_uring_prep_read(sqe, …); }): the CQE's result, -errno on
   // failure.
   template <class Prepare>
@@ -70,6 +82,7 @@ class UringLoop final : public Loop {
   struct State;
   explicit UringLoop(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
+  int park_from_;
 };
 
 template <class Prepare>

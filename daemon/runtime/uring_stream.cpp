@@ -11,6 +11,11 @@ namespace {
 
 constexpr size_t kPiecesAtOnce = 16;
 
+// Bytes on their way from a parked stream that does not wait for them.
+struct LastWords : UringLoop::Completion {
+  std::string bytes;
+};
+
 // Fills `vectors` with what is left of the pieces, beginning at byte `offset` of the first.
 size_t gather(std::span<const std::string_view> pieces, size_t offset,
               std::array<iovec, kPiecesAtOnce>& vectors) {
@@ -38,7 +43,20 @@ void skip(std::span<const std::string_view>& pieces, size_t& offset, size_t byte
 
 UringStream::~UringStream() {
   CANOPY_CHECK(reading_ == nullptr && writing_ == nullptr);
-  close(fd_);
+  if (!parked_)
+    close(fd_);
+  else if (fd_ >= 0)
+    loop_.leave(fd_);
+}
+
+void UringStream::park() {
+  ends();  // what can be asked only of a descriptor
+  PeerCredentials credentials = peer_credentials();
+  int slot = loop_.park(fd_);
+  if (slot < 0) return;
+  ends_->credentials = credentials;
+  fd_ = slot;
+  parked_ = true;
 }
 
 std::unexpected<Error> UringStream::failed(int error_number, std::string_view operation) const {
@@ -57,7 +75,7 @@ std::unexpected<Error> UringStream::cut_short(const SocketOp& op, std::string_vi
 }
 
 bool UringStream::may_read_at_once() {
-  if (!likely_readable_ || reads_at_once_ >= kAtOnceMax) {
+  if (!likely_readable_ || parked_ || reads_at_once_ >= kAtOnceMax) {
     reads_at_once_ = 0;
     return false;
   }
@@ -72,9 +90,14 @@ Task<Result<void>> UringStream::readable(int64_t deadline) {
     if (recv(fd_, &peeked, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) co_return Result<void>{};
     likely_readable_ = false;
   }
+  // While a write is under way its bytes are bound for the descriptor.
+  if (loop_.parks(fd_) && !parked_ && writing_ == nullptr) park();
   for (;;) {
     SocketOp op(loop_, &reading_, deadline);
-    co_await SocketWait(op, [&](io_uring_sqe* sqe) { io_uring_prep_poll_add(sqe, fd_, POLLIN | POLLRDHUP); });
+    co_await SocketWait(op, [&](io_uring_sqe* sqe) {
+      io_uring_prep_poll_add(sqe, fd_, POLLIN | POLLRDHUP);
+      name_file(sqe);
+    });
     if (aborted_) co_return cut_short(op, "read");
     if (op.result() >= 0) {
       likely_readable_ = true;
@@ -99,8 +122,10 @@ Task<Result<size_t>> UringStream::read(std::span<char> into, int64_t deadline) {
   }
   for (;;) {
     SocketOp op(loop_, &reading_, deadline);
-    co_await SocketWait(
-        op, [&](io_uring_sqe* sqe) { io_uring_prep_recv(sqe, fd_, into.data(), into.size(), 0); });
+    co_await SocketWait(op, [&](io_uring_sqe* sqe) {
+      io_uring_prep_recv(sqe, fd_, into.data(), into.size(), 0);
+      name_file(sqe);
+    });
     if (op.result() > 0 || (op.result() == 0 && !aborted_)) {
       likely_readable_ = (op.flags() & IORING_CQE_F_SOCK_NONEMPTY) != 0;
       co_return static_cast<size_t>(op.result());
@@ -122,7 +147,7 @@ Task<Result<void>> UringStream::write(std::span<const std::string_view> pieces, 
   while (!pieces.empty()) {
     message.msg_iovlen = gather(pieces, offset, vectors);
     // A socket's send buffer nearly always has room, and the peer need not wait for the end of this turn.
-    if (writes_at_once_ < kAtOnceMax) {
+    if (writes_at_once_ < kAtOnceMax && !parked_) {
       ++writes_at_once_;
       ssize_t sent = sendmsg(fd_, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent >= 0) {
@@ -133,8 +158,10 @@ Task<Result<void>> UringStream::write(std::span<const std::string_view> pieces, 
     }
     writes_at_once_ = 0;
     SocketOp op(loop_, &writing_, deadline);
-    co_await SocketWait(op,
-                        [&](io_uring_sqe* sqe) { io_uring_prep_sendmsg(sqe, fd_, &message, MSG_NOSIGNAL); });
+    co_await SocketWait(op, [&](io_uring_sqe* sqe) {
+      io_uring_prep_sendmsg(sqe, fd_, &message, MSG_NOSIGNAL);
+      name_file(sqe);
+    });
     if (aborted_) co_return cut_short(op, "write");
     if (op.result() >= 0)
       skip(pieces, offset, static_cast<size_t>(op.result()));
@@ -148,11 +175,30 @@ Task<Result<void>> UringStream::write(std::span<const std::string_view> pieces, 
 
 size_t UringStream::write_at_once(std::string_view bytes) {
   if (writing_ != nullptr || aborted_) return 0;
+  if (parked_) {
+    // The socket of an idle connection has room; what finds none is lost.
+    auto words = std::make_shared<LastWords>();
+    words->bytes = bytes;
+    words->done = [](UringLoop::Completion*, int32_t, uint32_t) {};
+    io_uring_sqe* sqe = loop_.entry(*words);
+    io_uring_prep_send(sqe, fd_, words->bytes.data(), words->bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    name_file(sqe);
+    loop_.keep(*words, words);
+    return bytes.size();
+  }
   ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   return sent > 0 ? static_cast<size_t>(sent) : 0;
 }
 
-void UringStream::shutdown_write() { ::shutdown(fd_, SHUT_WR); }
+void UringStream::shutdown_write() {
+  if (!parked_) {
+    ::shutdown(fd_, SHUT_WR);
+  } else if (fd_ >= 0) {
+    io_uring_sqe* sqe = loop_.entry_of_nobody();
+    io_uring_prep_shutdown(sqe, fd_, SHUT_WR);
+    name_file(sqe);
+  }
+}
 
 void UringStream::abort() {
   if (aborted_) return;
@@ -160,7 +206,10 @@ void UringStream::abort() {
   if (reading_ != nullptr) reading_->cancel();
   if (writing_ != nullptr) writing_->cancel();
   ends();  // errors still name the peer
-  ::shutdown(fd_, SHUT_RDWR);
+  if (!parked_)
+    ::shutdown(fd_, SHUT_RDWR);
+  else
+    loop_.leave(std::exchange(fd_, -1));
 }
 
 const UringStream::Ends& UringStream::ends() const {
@@ -181,6 +230,7 @@ const Address& UringStream::peer() const { return ends().peer; }
 const Address& UringStream::local() const { return ends().local; }
 
 PeerCredentials UringStream::peer_credentials() const {
+  if (parked_) return ends_->credentials;
   ucred from{};
   socklen_t length = sizeof from;
   if (getsockopt(fd_, SOL_SOCKET, SO_PEERCRED, &from, &length) != 0 || from.pid == 0) return {};

@@ -99,13 +99,21 @@ class UringStream final : public Stream {
   // turn.
   static constexpr uint8_t kAtOnceMax = 16;
 
+  // An idle stream whose descriptor is scarce goes on in the ring's file table (UringLoop::park()): there
+  // every operation goes through the ring.
+  void park();
+  void name_file(io_uring_sqe* sqe) const {
+    if (parked_) sqe->flags |= IOSQE_FIXED_FILE;
+  }
+
   std::unexpected<Error> failed(int error_number, std::string_view operation) const;
   std::unexpected<Error> cut_short(const SocketOp& op, std::string_view operation) const;
   bool may_read_at_once();
 
   UringLoop& loop_;
-  int fd_;
+  int fd_;  // the slot, when parked; -1 when it has left that
   bool aborted_ = false;
+  bool parked_ = false;
   bool likely_readable_ = true;  // a client speaks first, and often already has when it is accepted
   uint8_t reads_at_once_ = 0;
   uint8_t writes_at_once_ = 0;
@@ -113,6 +121,7 @@ class UringStream final : public Stream {
   SocketOp* writing_ = nullptr;
   struct Ends {
     Address local, peer;
+    PeerCredentials credentials;  // when parked
   };
   const Ends& ends() const;
   mutable std::unique_ptr<Ends> ends_;  // asked for on first use
