@@ -1,6 +1,7 @@
 #include "proto-frontends/common/server.h"
 
 #include "daemon/base/log.h"
+#include "daemon/runtime/accept_failures.h"
 #include "proto-frontends/common/proxy_protocol.h"
 
 namespace canopy::frontend {
@@ -27,15 +28,20 @@ void Server::serve(std::unique_ptr<Stream> stream, ListenerShared& shared, Proto
 }
 
 Task<void> Server::accept(Listener& listener, ListenerShared& shared, ProtocolHandler handler) {
+  AcceptFailures failures;
   while (!draining_) {
     auto stream = co_await listener.accept();
     if (stream) {
+      if (uint64_t ended = failures.end(loop_.now()); ended > 0)
+        log_event(LogLevel::kWarning, "accept-works-again", listener.local().to_string(),
+                  {{"failures", ended}});
       serve(std::move(*stream), shared, handler);
       continue;
     }
     if (stream.error().code() == Code::kCancelled) co_return;
-    log_event(LogLevel::kError, "accept-failed", listener.local().to_string(),
-              {{"error", stream.error().to_string()}});
+    if (failures.begin(loop_.now()))
+      log_event(LogLevel::kError, "accept-failed", listener.local().to_string(),
+                {{"error", stream.error().to_string()}});
     co_await loop_.sleep(kAcceptPause);
   }
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "daemon/base/log.h"
+#include "daemon/runtime/accept_failures.h"
 
 namespace canopy::wire {
 
@@ -38,15 +39,20 @@ Task<void> RpcServer::serve_one(std::shared_ptr<ServerConnection> connection) {
 
 Task<void> RpcServer::accept(RpcServer& server, std::shared_ptr<Accepting> from) {
   constexpr Nanos kPauseAfterFailure = 100 * kMillisecond;
+  AcceptFailures failures;
   while (!server.draining_) {
     auto stream = co_await from->listener->accept();
     if (!stream) {
       if (server.draining_ || stream.error().code() == Code::kCancelled) break;
-      log_event(LogLevel::kWarning, "accept-failed", from->listener->local().to_string(),
-                {{"error", stream.error().to_string()}});
+      if (failures.begin(server.loop_.now()))
+        log_event(LogLevel::kError, "accept-failed", from->listener->local().to_string(),
+                  {{"error", stream.error().to_string()}});
       co_await server.loop_.sleep(kPauseAfterFailure);
       continue;
     }
+    if (uint64_t ended = failures.end(server.loop_.now()); ended > 0)
+      log_event(LogLevel::kWarning, "accept-works-again", from->listener->local().to_string(),
+                {{"failures", ended}});
     if (server.stats_.connections + server.shaking_hands_.size() >= server.options_.connections_max) {
       log_event(LogLevel::kWarning, "connection-refused", from->listener->local().to_string(),
                 {{"why", "too many connections"}, {"limit", server.options_.connections_max}});
