@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/runtime/accept_failures.h"
 #include "daemon/runtime/sync.h"
 #include "daemon/runtime/tls_context.h"
 #include "daemon/runtime/uring_loop.h"
@@ -339,6 +340,20 @@ TEST(Parking, MoreConnectionsThanDescriptorsAreHeldAndAnswered) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), kConnections);
   setrlimit(RLIMIT_NOFILE, &before);
+}
+
+// ---- when descriptors are at an end all the same
+
+TEST(AcceptFailures, AreToldOnceWhenTheyBeginAndOnceWhenTheyHaveEnded) {
+  AcceptFailures failures;
+  EXPECT_EQ(failures.end(0), 0u);
+  EXPECT_TRUE(failures.begin(1 * kSecond));
+  EXPECT_FALSE(failures.begin(2 * kSecond));
+  EXPECT_EQ(failures.end(3 * kSecond), 0u);  // one got in, which ends nothing
+  EXPECT_FALSE(failures.begin(4 * kSecond));
+  EXPECT_EQ(failures.end(14 * kSecond), 3u);
+  EXPECT_EQ(failures.end(15 * kSecond), 0u);
+  EXPECT_TRUE(failures.begin(16 * kSecond));
 }
 
 }  // namespace

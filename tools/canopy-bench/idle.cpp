@@ -2,13 +2,16 @@
 // once.
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <liburing.h>
 
+#include <thread>
+
 #include "daemon/runtime/socket_address.h"
 #include "daemon/runtime/sync.h"
-#include "tools/canopy-bench/latencies.h"
 #include "tools/canopy-bench/patterns.h"
 #include "tools/canopy-bench/pop3_session.h"
 #include "tools/canopy-bench/process_figures.h"
@@ -28,7 +31,7 @@ struct Options {
   bool login = false;
   std::string pattern = "user%05d@company.com", passwords = "secret", probe;
   double settle = 2;
-  uint32_t rounds = 3;
+  uint32_t rounds = 3, processes = 1;
   std::vector<pid_t> pids;
 };
 
@@ -38,7 +41,7 @@ struct Run {
   Address to;
   const TlsSettings& tls;
   std::vector<std::unique_ptr<Pop3Session>> sessions = {};
-  uint32_t next = 0, failed = 0;
+  uint32_t next, end, failed = 0;
   std::string last_error = {};
 };
 
@@ -84,7 +87,7 @@ Task<Result<void>> open_one(Run& run, uint32_t number) {
 }
 
 Task<void> open_some(Run& run) {
-  while (run.next < run.options.connections) {
+  while (run.next < run.end) {
     Result<void> opened = co_await open_one(run, run.next++);
     if (opened) continue;
     ++run.failed;
@@ -96,30 +99,101 @@ Task<void> open_all(Run& run) {
   TaskGroup group(run.loop);
   for (uint32_t i = 0; i < kOpeningAtOnce; ++i) group.spawn(open_some(run));
   co_await group.join();
-  co_await run.loop.sleep(static_cast<Nanos>(run.options.settle * 1e9));
 }
 
 struct Probes {
-  Latencies answers;
-  uint32_t failed = 0;
+  uint32_t answered = 0, failed = 0;
 };
 
-Task<void> probe_one(Run& run, Pop3Session& session, Probes& probes, Nanos begun) {
+Task<void> probe_one(Run& run, Pop3Session& session, Probes& probes) {
   std::string_view words = !run.options.probe.empty() ? std::string_view(run.options.probe)
                            : run.options.login        ? "NOOP"
                                                       : "CAPA";
   Result<void> answered = co_await session.probe(words);
-  if (answered)
-    probes.answers.add(run.loop.now() - begun);
-  else
-    ++probes.failed;
+  ++(answered ? probes.answered : probes.failed);
 }
 
 Task<void> probe_all(Run& run, Probes& probes) {
   TaskGroup group(run.loop);
-  Nanos begun = run.loop.now();
-  for (auto& session : run.sessions) group.spawn(probe_one(run, *session, probes, begun));
+  for (auto& session : run.sessions) group.spawn(probe_one(run, *session, probes));
   co_await group.join();
+}
+
+// ---- Several processes: each may have only so many open files, and all of them ask at the same moment.
+
+struct Opened {
+  uint32_t held = 0, failed = 0;
+  std::array<char, 256> last_error{};
+};
+
+struct Probed {
+  uint32_t answered = 0, failed = 0;
+  double cpu_seconds = 0;
+};
+
+class Share {
+ public:
+  // Forks the process that holds the connections from `first` to before `end`. It ends with this object.
+  static Result<Share> begin(const Options& options, const Address& to, uint32_t first, uint32_t end);
+  Share(Share&& other) noexcept
+      : process_(std::exchange(other.process_, -1)), channel_(std::exchange(other.channel_, -1)) {}
+  Share& operator=(Share&&) = delete;
+  ~Share() {
+    if (process_ < 0) return;
+    ::shutdown(channel_, SHUT_RDWR);  // younger processes have a copy of our end
+    close(channel_);
+    waitpid(process_, nullptr, 0);
+  }
+  bool ask() const { return send(channel_, "?", 1, MSG_NOSIGNAL) == 1; }
+  template <class T>
+  Result<T> hear() const {
+    T answer;
+    if (recv(channel_, &answer, sizeof answer, MSG_WAITALL) == sizeof answer) return answer;
+    return fail(Code::kInternal, fmt::format("process {}", process_), "ended before it answered");
+  }
+
+ private:
+  Share(pid_t process, int channel) : process_(process), channel_(channel) {}
+  pid_t process_;
+  int channel_;
+};
+
+// In the process of its own: opens, then probes as often as it is asked.
+Result<void> hold(const Options& options, const Address& to, uint32_t first, uint32_t end, int channel) {
+  CANOPY_ASSIGN(auto loop, UringLoop::create({.entries = 16384}));
+  CANOPY_ASSIGN(auto tls, TlsSettings::create());
+  Run run{.loop = *loop, .options = options, .to = to, .tls = *tls, .next = first, .end = end};
+  run.loop.run_until_done(open_all(run));
+  Opened opened{.held = static_cast<uint32_t>(run.sessions.size()), .failed = run.failed};
+  run.last_error.copy(opened.last_error.data(), opened.last_error.size() - 1);
+  char asked;
+  for (bool heard = send(channel, &opened, sizeof opened, MSG_NOSIGNAL) > 0;
+       heard && read(channel, &asked, 1) == 1;) {
+    Probes probes;
+    double before = own_cpu_seconds();
+    run.loop.run_until_done(probe_all(run, probes));
+    Probed probed{.answered = probes.answered, .failed = probes.failed};
+    probed.cpu_seconds = own_cpu_seconds() - before;
+    heard = send(channel, &probed, sizeof probed, MSG_NOSIGNAL) > 0;
+  }
+  return {};
+}
+
+Result<Share> Share::begin(const Options& options, const Address& to, uint32_t first, uint32_t end) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return fail_errno(errno, "idle", "socketpair");
+  pid_t process = fork();
+  if (process == 0) {
+    close(ends[0]);
+    Result<void> held = hold(options, to, first, end, ends[1]);
+    if (!held) std::fprintf(stderr, "canopy-bench: %s\n", held.error().to_string().c_str());
+    _exit(held ? 0 : 1);
+  }
+  close(ends[1]);
+  if (process > 0) return Share(process, ends[0]);
+  close(ends[0]);
+  return fail_errno(errno, "idle", "fork");
 }
 
 void put_memory(Json& row, const Options& options, uint64_t before, uint64_t now, size_t connections) {
@@ -130,46 +204,76 @@ void put_memory(Json& row, const Options& options, uint64_t before, uint64_t now
   row["kib_per_connection"] = rounded(grown / 1024 / static_cast<double>(std::max<size_t>(connections, 1)));
 }
 
-double seconds_since(Run& run, Nanos begun) { return static_cast<double>(run.loop.now() - begun) / 1e9; }
+double seconds_since(std::chrono::steady_clock::time_point begun) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+}
 
-Result<Report> measure(Run& run) {
-  const Options& options = run.options;
+Result<Json> probe(const Options& options, const std::vector<Share>& shares) {
+  double server_before = cpu_seconds(options.pids);
+  auto begun = std::chrono::steady_clock::now();
+  for (const Share& share : shares)
+    if (!share.ask()) return fail_errno(errno, "idle", "asking a process to probe");
+  Probed all;
+  for (const Share& share : shares) {
+    CANOPY_ASSIGN(Probed one, share.hear<Probed>());
+    all.answered += one.answered;
+    all.failed += one.failed;
+    all.cpu_seconds += one.cpu_seconds;
+  }
+  Json row{{"step", "probe all at once"},
+           {"connections", all.answered},
+           {"failed", all.failed},
+           {"seconds", rounded(seconds_since(begun))},
+           {"client_cpu_seconds", rounded(all.cpu_seconds)}};
+  if (!options.pids.empty()) row["server_cpu_seconds"] = rounded(cpu_seconds(options.pids) - server_before);
+  return row;
+}
+
+Result<Report> measure(const Options& options, const Address& to, uint32_t processes) {
   CANOPY_ASSIGN(uint64_t before, pss_bytes(options.pids));
-  Nanos begun = run.loop.now();
-  run.loop.run_until_done(open_all(run));
-  CANOPY_ASSIGN(uint64_t held, pss_bytes(options.pids));
-  Report report("idle");
+  auto begun = std::chrono::steady_clock::now();
+  std::vector<Share> shares;
+  for (uint64_t i = 0; i < processes; ++i) {
+    auto first = static_cast<uint32_t>(options.connections * i / processes);
+    auto end = static_cast<uint32_t>(options.connections * (i + 1) / processes);
+    CANOPY_ASSIGN(Share share, Share::begin(options, to, first, end));
+    shares.push_back(std::move(share));
+  }
+  Opened all;
+  for (const Share& share : shares) {
+    CANOPY_ASSIGN(Opened one, share.hear<Opened>());
+    all.held += one.held;
+    all.failed += one.failed;
+    if (one.failed > 0) all.last_error = one.last_error;
+  }
   Json row{{"step", "open and hold"},
-           {"connections", run.sessions.size()},
-           {"failed", run.failed},
-           {"seconds", rounded(seconds_since(run, begun) - options.settle)}};
-  put_memory(row, options, before, held, run.sessions.size());
+           {"connections", all.held},
+           {"failed", all.failed},
+           {"seconds", rounded(seconds_since(begun))}};
+  std::this_thread::sleep_for(std::chrono::duration<double>(options.settle));
+  CANOPY_ASSIGN(uint64_t held, pss_bytes(options.pids));
+  put_memory(row, options, before, held, all.held);
+  Report report("idle");
   report.add_row(std::move(row));
   for (uint32_t round = 0; round < options.rounds; ++round) {
-    Probes probes;
-    begun = run.loop.now();
-    run.loop.run_until_done(probe_all(run, probes));
-    Json probed{{"step", "probe all at once"},
-                {"connections", probes.answers.count()},
-                {"failed", probes.failed},
-                {"seconds", rounded(seconds_since(run, begun))}};
+    CANOPY_ASSIGN(Json probed, probe(options, shares));
     CANOPY_ASSIGN(uint64_t now, pss_bytes(options.pids));
-    put_memory(probed, options, before, now, run.sessions.size());
+    put_memory(probed, options, before, now, all.held);
     report.add_row(std::move(probed));
   }
-  if (run.failed > 0) report.add_note("last error: " + run.last_error);
+  if (all.failed > 0) report.add_note(fmt::format("last error: {}", all.last_error.data()));
   return report;
 }
 
 Result<Report> run_idle(const Options& options) {
   CANOPY_ASSIGN(Address to, Address::parse(options.connect));
+  constexpr uint64_t kOtherFiles = 100;
   uint64_t files = raise_open_files();
-  if (files < options.connections + 100)
-    return fail(Code::kInvalidArgument, "--connections", fmt::format("only {} files may be open", files));
-  CANOPY_ASSIGN(auto loop, UringLoop::create({.entries = 16384}));
-  CANOPY_ASSIGN(auto tls, TlsSettings::create());
-  Run run{.loop = *loop, .options = options, .to = to, .tls = *tls};
-  return measure(run);
+  if (files <= 2 * kOtherFiles)
+    return fail(Code::kInvalidArgument, "ulimit -n", fmt::format("only {} files may be open", files));
+  uint64_t each = files - kOtherFiles;
+  auto needed = static_cast<uint32_t>((options.connections + each - 1) / each);
+  return measure(options, to, std::max(options.processes, needed));
 }
 
 }  // namespace
@@ -192,6 +296,10 @@ void add_idle(CLI::App& app, Chosen& chosen) {
   command->add_option("--password-pattern", options->passwords, "likewise");
   command->add_option("--probe", options->probe, "command to ask with; otherwise CAPA, after --login NOOP");
   command->add_option("--rounds", options->rounds, "how often all are asked");
+  command
+      ->add_option("--processes", options->processes,
+                   "of the client; more where so many files may not be open")
+      ->check(CLI::Range(1, 64));
   command->add_option("--settle", options->settle, "seconds of quiet before memory is looked at");
   command->add_option("--pid", options->pids, "processes of the server whose memory is wanted")
       ->delimiter(',');
