@@ -366,10 +366,10 @@ uint64_t UringLoop::random() {
 void UringLoop::defer(std::coroutine_handle<> handle) { state_->ready.push_back(handle); }
 
 void UringLoop::post(std::move_only_function<void()> work) {
-  {
-    std::lock_guard lock(state_->posted_mutex);
-    state_->posted.push_back(std::move(work));
-  }
+  // All under the mutex: once the work can be taken, it may be what ends the loop, and nothing of it may be
+  // touched.
+  std::lock_guard lock(state_->posted_mutex);
+  state_->posted.push_back(std::move(work));
   // Many posts between two turns of the loop cost one wake-up.
   if (!state_->has_posted.exchange(true)) state_->wake_up();
 }
