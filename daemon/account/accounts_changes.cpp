@@ -19,6 +19,8 @@ Task<Result<void>> Accounts::exists_already(EntryRef held, AccountAddress addres
   if (!is_none(id)) {
     auto known = co_await load_settings(held, address);
     if (known && (*known)->own.created == mark_of(id, address.to_string(), loop())) co_return Result<void>();
+    // Whose it is shows when the store answers.
+    if (!known && known.error().retryable()) co_return fail(std::move(known).error());
   }
   co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
 }

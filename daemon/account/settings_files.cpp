@@ -202,6 +202,11 @@ Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch) {
     CANOPY_CO_TRY(co_await remove_stage(store, entry.name));
     ++removed;
   }
+  if (removed == 0) co_return removed;
+  // Durable before anything is served: a crash of the store must not bring back what a late rename could
+  // find.
+  CANOPY_CO_TRY(co_await store.sync_directory(std::string(kTrashRoot)));
+  CANOPY_CO_TRY(co_await store.sync_directory(std::string(kStageRoot)));
   co_return removed;
 }
 

@@ -141,33 +141,39 @@ Task<Result<void>> AccountLog::State::take_free_number(Created& created) {
   co_return Result<void>();
 }
 
+// Numbers of one epoch only rise: a slice of ours whose write failed may get its manifest later still, and
+// must then stand below that of every slice that we have begun since.
 Task<Result<AccountLog::State::Created>> AccountLog::State::create_slice(uint32_t above) {
-  Created created;
   uint32_t number = above;
-  for (int attempt = 0; attempt < kCreateAttemptsMax && !created.file; ++attempt) {
+  for (int attempt = 0; attempt < kCreateAttemptsMax; ++attempt) {
     if (number == UINT32_MAX) co_return fail(Code::kTooLarge, directory, "the slice numbers are used up");
+    Created created;
     created.id = {++number, environment.epoch};
     OpenOptions options;
     options.write = options.create = options.exclusive = true;
     options.mode = 0600;
     auto opened = co_await store().open(slice_path(created.id), options);
-    if (opened) {
+    const bool left_before = !opened && opened.error().code() == Code::kAlreadyExists;
+    if (!opened && !left_before) co_return fail(std::move(opened).error());
+    CANOPY_CO_ASSIGN(created.found, co_await list());
+    uint32_t highest = 0;
+    for (SliceId id : created.found.slices) {
+      if (id.epoch > environment.epoch)
+        co_return fenced("a later owner has begun slice " + slice_file_name(id));
+      if (left_before || id.epoch == environment.epoch) highest = std::max(highest, id.number);
+    }
+    number = std::max(number, highest);
+    if (opened && number == created.id.number) {
       created.file = std::move(*opened);
-    } else if (opened.error().code() != Code::kAlreadyExists) {
-      co_return fail(std::move(opened).error());
-    } else {  // left by attempts that failed
-      CANOPY_CO_ASSIGN(const Directory there, co_await list());
-      for (SliceId id : there.slices) number = std::max(number, id.number);
+      environment.files->put(store(), slice_path(created.id), true, created.file);
+      co_return created;
+    }
+    if (opened) {
+      opened->reset();
+      (void)co_await store().remove(slice_path(created.id), Durable::kNo);  // an orphan when that fails
     }
   }
-  if (!created.file)
-    co_return fail(Code::kTryAgain, directory, "no free name for a slice; orphans must be removed");
-  CANOPY_CO_ASSIGN(created.found, co_await list());
-  for (SliceId id : created.found.slices)
-    if (id.epoch > environment.epoch)
-      co_return fenced("a later owner has begun slice " + slice_file_name(id));
-  environment.files->put(store(), slice_path(created.id), true, created.file);
-  co_return created;
+  co_return fail(Code::kTryAgain, directory, "no free name for a slice; orphans must be removed");
 }
 
 // Nobody else writes to a store that is not shared: the process before us is dead (it held the lock of the

@@ -72,6 +72,31 @@ TEST_P(OlderStagesTest, AStagedDirectoryIsNeverPutInPlaceInPart) {
   }
 }
 
+// The store loses what was not synced, while a request of the dead process is still on its way.
+TEST_P(OlderStagesTest, ACrashOfTheStoreBringsNothingBackThatALateRenameFinds) {
+  if (!GetParam()) GTEST_SKIP() << "on a store of one machine no request outlives its process";
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    MemoryDisk each;
+    std::string file, directory;
+    {
+      Backend dead(world, each, kEpoch, true);
+      SettingsFiles files(dead.store, kEpoch, 0);
+      file = *dead.run(files.stage_file(7, "{Old=1;}"));
+      directory = *dead.run(files.stage_path(7));
+      ASSERT_TRUE(each.make_directory(directory, 0700, Durable::kYes));
+    }
+    Backend process(world, each, kEpoch + 1, true);
+    auto trash = process.run(retire_older_stages(process.store, process.epoch));
+    ASSERT_TRUE(trash) << trash.error().to_string();
+    process.run_void(empty_trash(process.store, *trash));
+    each.crash(seed);
+    for (const std::string& path : {file, directory}) {
+      auto late = each.rename(path, "late", RenameMode::kNoReplace, Durable::kYes);
+      EXPECT_EQ(late.error().code(), Code::kNotFound) << path << " seed " << seed;
+    }
+  }
+}
+
 TEST_P(OlderStagesTest, ANewTreeHasNone) {
   Backend process(world, disk, kEpoch, GetParam());
   auto trash = process.run(retire_older_stages(process.store, process.epoch));

@@ -202,6 +202,33 @@ TEST_F(AccountLogTest, AFailedFirstWriteOfASliceIsForgottenEvenIfItArrives) {
   third.close();
 }
 
+// The manifest of a failed first write may arrive when the process has opened the account anew and begun
+// another slice.
+TEST_F(AccountLogTest, ASliceBegunAfterAFailedFirstWriteCountsMoreWhateverArrives) {
+  Process first(world, disk, kEpoch, true);
+  ASSERT_TRUE(first.create());
+  ASSERT_TRUE(first.append(delivery(1)));
+  first.close();
+  Process second(world, disk, kEpoch + 1, true);
+  ASSERT_TRUE(second.open());
+  FaultPlan late = Process::without_unclosed({});
+  late.late = 1;
+  late.operations = FaultPlan::only(StoreOperation::kWrite);
+  late.late_max = 600 * kSecond;
+  second.store.set_plan(late);
+  ASSERT_FALSE(second.append(delivery(2)));
+  second.store.set_plan(Process::without_unclosed({}));
+  second.close();
+  // As after several failed attempts: a slice of ours whose number is far above the one that counts.
+  const std::string in = std::string(kAccount) + "/";
+  ASSERT_TRUE(disk.rename(in + names().back(), in + slice_file_name({40, kEpoch + 1}), RenameMode::kReplace,
+                          Durable::kYes));
+  ASSERT_TRUE(second.open());
+  ASSERT_TRUE(second.append(delivery(3)));
+  EXPECT_GT(parse_slice_file_name(names().back())->number, 40u);
+  second.close();
+}
+
 // The manifest that was in the failed write may lie there, and ends the older slice where it ended then.
 TEST_F(AccountLogTest, AfterAFailedFirstWriteNothingIsAppendedToTheOlderSlice) {
   Process first(world, disk, kEpoch, true);
