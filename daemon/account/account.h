@@ -160,6 +160,7 @@ class Account : public std::enable_shared_from_this<Account> {
   std::vector<uint16_t> keyword_ids(const std::vector<std::string>& names) const;
   uint32_t new_uidvalidity();
   MailboxCreate plan_create(const std::string& name, uint32_t id);
+  Error ids_used_up() const;
   Result<void> plan_levels(const std::string& name, Frame& frame, std::vector<MailboxCreate>& created);
   Result<void> check_room(uint64_t bytes, uint64_t messages) const;
   Task<Result<void>> check_capacity(uint64_t bytes);

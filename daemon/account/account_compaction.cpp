@@ -131,13 +131,14 @@ Task<Result<bool>> AccountCompaction::next(Step& out) {
     co_return true;
   }
   while (out.rows.size() < kCompactionRowsPerStep) {
-    auto ends = uid_ends_.lower_bound(at_mailbox_);
+    if (at_mailbox_ > UINT32_MAX) break;
+    auto ends = uid_ends_.lower_bound(static_cast<uint32_t>(at_mailbox_));
     if (ends == uid_ends_.end()) break;
     if (ends->first != at_mailbox_) {
       at_mailbox_ = ends->first;
       at_uid_ = 0;
     }
-    const MailboxState* box = account_.state_.mailbox(at_mailbox_);
+    const MailboxState* box = account_.state_.mailbox(ends->first);
     std::span<const MessageRow> rows;
     if (box != nullptr && at_uid_ + 1 < ends->second) rows = box->between(at_uid_ + 1, ends->second - 1);
     if (rows.empty()) {

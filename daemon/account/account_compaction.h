@@ -40,7 +40,9 @@ class AccountCompaction final : public CompactionSource {
   Lane::Hold alone_;
   std::deque<Frame> state_frames_;
   std::map<uint32_t, uint32_t> uid_ends_;  // mailbox id -> uidnext at the snapshot
-  uint32_t at_mailbox_ = 0, at_uid_ = 0;   // the row that was given last
+  uint64_t at_mailbox_ =
+      0;  // with at_uid_ the row that was given last; may pass the last id that 32 bits hold
+  uint32_t at_uid_ = 0;
   std::vector<Copy> copies_;
   size_t copies_given_ = 0;
   std::vector<MovedMessage> moved_;

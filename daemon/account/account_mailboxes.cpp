@@ -17,6 +17,11 @@ RequestRemembered remembered_as(const RequestId& id, int64_t now_ns, const Reque
 
 }  // namespace
 
+// An id is never given again. Only a damaged log comes this far.
+Error Account::ids_used_up() const {
+  return Error(Code::kTooLarge, name_, "the ids of mailboxes are used up: no mailbox can be made any more");
+}
+
 // Plans every level of `name` that is not there yet.
 Result<void> Account::plan_levels(const std::string& name, Frame& frame,
                                   std::vector<MailboxCreate>& created) {
@@ -29,6 +34,7 @@ Result<void> Account::plan_levels(const std::string& name, Frame& frame,
         return fail(Code::kTooLarge, name_,
                     fmt::format("an account has at most {} mailboxes", kMailboxesPerAccountMax));
       }
+      if (next_id == UINT32_MAX) return fail(ids_used_up());
       MailboxCreate create = plan_create(level, next_id++);
       create.uidvalidity = uidvalidity++;
       frame.add(create);
@@ -96,7 +102,9 @@ Task<Result<RequestResult>> Account::rename_mailbox(std::string from, std::strin
   // Created after the rename, also on replay: the name is free then.
   std::optional<MailboxCreate> inbox;
   if (from == kInbox) {
-    inbox = plan_create(from, state_.next_mailbox_id() + static_cast<uint32_t>(created.size()));
+    const uint32_t next_id = state_.next_mailbox_id() + static_cast<uint32_t>(created.size());
+    if (next_id == UINT32_MAX) co_return fail(ids_used_up());
+    inbox = plan_create(from, next_id);
     inbox->uidvalidity += static_cast<uint32_t>(created.size());
     frame.add(*inbox);
   }

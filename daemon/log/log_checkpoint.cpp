@@ -68,6 +68,9 @@ Task<Result<std::optional<CheckpointFront>>> read_checkpoint_front(FileWindow& w
     entry.id = {get_le<uint32_t>(at), get_le<uint64_t>(at + 8)};
     entry.kind = static_cast<SliceKind>(at[4]);
     entry.length = get_le<uint64_t>(at + 16);
+    // A manifest will name these lengths: what none can name is none.
+    if (entry.length < kSliceHeaderBytes || entry.length % 8 != 0 || entry.length == kOpenEnded)
+      co_return std::nullopt;
     front.covered.slices.push_back(entry);
   }
   front.payload_head = bytes.substr(head_at, head_bytes);
