@@ -274,8 +274,13 @@ void on_write(fuse_req_t request, fuse_ino_t number, const char* bytes, size_t s
   });
 }
 
-// What is written is at the daemon when write() returns, so that closing has nothing to wait for.
-void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info*) { fuse_reply_err(request, 0); }
+void on_flush(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
+  begin(request, number, [&](Mount& mount, NodeRef node) {
+    return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file) -> Task<void> {
+      answer_done(to, co_await of->view->flush(file));
+    }(mount, request, std::move(node), file_of(request, info));
+  });
+}
 
 void on_release(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
   mount_of(request).release(info->fh);

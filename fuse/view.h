@@ -99,6 +99,8 @@ class View {
                                        Caller caller);
   virtual Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes);
   virtual Task<Result<void>> sync(OpenFileRef file);
+  // Somebody has closed the file, which may stay open for others: what close() answers.
+  virtual Task<Result<void>> flush(OpenFileRef file);
   virtual Task<Result<void>> sync_directory(NodeRef directory);
   virtual Task<Result<Found>> make_directory(NodeRef directory, std::string name, mode_t mode, Caller caller);
   virtual Task<Result<Found>> make_symlink(NodeRef directory, std::string name, std::string target,
