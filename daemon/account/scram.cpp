@@ -1,7 +1,8 @@
 #include "daemon/account/scram.h"
 
-#include <openssl/evp.h>
 #include <sodium.h>
+
+#include "daemon/base/base64.h"
 
 namespace canopy {
 namespace {
@@ -40,28 +41,6 @@ std::optional<std::string> decode_name(std::string_view text) {
 }
 
 }  // namespace
-
-std::string base64_encode(std::string_view bytes) {
-  std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  int size =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  out.resize(static_cast<size_t>(size));
-  return out;
-}
-
-std::optional<std::string> base64_decode(std::string_view text) {
-  std::string out(text.size() + 1, '\0');
-  size_t size = 0;
-  const char* end = nullptr;
-  if (sodium_base642bin(reinterpret_cast<unsigned char*>(out.data()), out.size(), text.data(), text.size(),
-                        nullptr, &size, &end, sodium_base64_VARIANT_ORIGINAL) != 0 ||
-      end != text.data() + text.size()) {
-    return std::nullopt;
-  }
-  out.resize(size);
-  return out;
-}
 
 Result<ScramFirst> ScramFirst::parse(std::string_view message) {
   if (message.size() > kScramMessageBytesMax)

@@ -39,7 +39,4 @@ class ScramServer {
 // Keys that belong to nobody, the same for the same name each time.
 ScramKeys invented_scram_keys(std::string_view name, std::string_view secret);
 
-std::string base64_encode(std::string_view bytes);
-std::optional<std::string> base64_decode(std::string_view text);
-
 }  // namespace canopy

@@ -3,8 +3,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "daemon/base/base64.h"
 #include "daemon/base/limits.h"
-#include "daemon/dict/base64.h"
 #include "daemon/dict/dict.h"
 #include "daemon/dict/text.h"
 
@@ -140,7 +140,7 @@ class JsonReader {
       std::optional<Date> date = Date::parse_iso(json.get<std::string>());
       if (date) return Value(*date);
     } else if ((form == "$data" || form == "$bytes") && json.is_string()) {
-      bytes = decode_base64(json.get<std::string>());
+      bytes = base64_decode(json.get<std::string>());
     }
     if (!bytes) return refuse(fmt::format("malformed {}: $date, $data, $bytes and $dict are known", form));
     return form == "$data" ? Value(Data{*std::move(bytes)}) : Value(*std::move(bytes));

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "daemon/dict/base64.h"
+#include "daemon/base/base64.h"
 #include "daemon/dict/dict.h"
 #include "daemon/dict/text.h"
 
@@ -165,7 +165,7 @@ class Parser {
     if (end == std::string_view::npos) return refuse(begin, "the data block that begins here has no ']'");
     std::string digits(text_.substr(at_, end - at_));
     std::erase_if(digits, [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; });
-    std::optional<std::string> bytes = decode_base64(digits);
+    std::optional<std::string> bytes = base64_decode(digits);
     if (!bytes) return refuse(begin, "the data block is not base64 with padding");
     at_ = end + 1;
     out = Value(Data{*std::move(bytes)});

@@ -1,6 +1,6 @@
 #include <charconv>
 
-#include "daemon/dict/base64.h"
+#include "daemon/base/base64.h"
 #include "daemon/dict/dict.h"
 #include "daemon/dict/text.h"
 

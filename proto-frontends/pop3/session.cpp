@@ -1,7 +1,7 @@
 #include "proto-frontends/pop3/session.h"
 
+#include "daemon/base/base64.h"
 #include "daemon/base/log.h"
-#include "proto-frontends/common/base64.h"
 #include "proto-frontends/common/text.h"
 #include "proto-frontends/pop3/replies.h"
 

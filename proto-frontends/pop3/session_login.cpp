@@ -1,6 +1,6 @@
 // Logging in: USER and PASS, AUTH (RFC 5034), and opening the maildrop.
+#include "daemon/base/base64.h"
 #include "daemon/base/log.h"
-#include "proto-frontends/common/base64.h"
 #include "proto-frontends/common/text.h"
 #include "proto-frontends/pop3/replies.h"
 #include "proto-frontends/pop3/session.h"
@@ -52,7 +52,7 @@ Task<bool> Session::auth(const Command& command) {
   if (!may_log_in()) co_return true;
   std::optional<std::string> response;
   if (command.initial) {
-    response = *command.initial == "=" ? std::string() : frontend::base64_decode(*command.initial);
+    response = *command.initial == "=" ? std::string() : base64_decode(*command.initial);
     if (!response) {
       connection_.reply("-ERR Not base64");
       co_return true;
@@ -117,7 +117,7 @@ Task<Result<frontend::SaslAnswer>> Session::exchange(std::string mechanism,
     auto answer = co_await context_.backend.authenticate(std::move(asked));
     if (!answer) co_return fail(answer.error());
     if (answer->done && answer->challenge.empty()) co_return std::move(*answer);
-    connection_.reply("+ " + frontend::base64_encode(answer->challenge));
+    connection_.reply("+ " + base64_encode(answer->challenge));
     if (answer->done) {
       // The server's last word goes as a challenge, which the client answers with nothing.
       auto nothing = co_await read_response();
@@ -136,7 +136,7 @@ Task<std::optional<std::string>> Session::read_response() {
     size_t before = unread.size();
     auto found = lines_.next(unread, kSaslBytesMax);
     std::optional<std::string> response;
-    if (found.status == Status::kLine && found.line != "*") response = frontend::base64_decode(found.line);
+    if (found.status == Status::kLine && found.line != "*") response = base64_decode(found.line);
     connection_.consume(before - unread.size());
     if (found.status != Status::kNeedMore) co_return response;
     bool written = co_await connection_.flush();

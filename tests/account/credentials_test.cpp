@@ -5,6 +5,7 @@
 #include "daemon/account/credential_cache.h"
 #include "daemon/account/scram.h"
 #include "daemon/account/tickets.h"
+#include "daemon/base/base64.h"
 
 namespace canopy {
 namespace {

@@ -1,11 +1,20 @@
 #include <gtest/gtest.h>
 
+#include "daemon/base/base64.h"
 #include "daemon/base/bytes.h"
 #include "daemon/base/crc32c.h"
 #include "daemon/base/error.h"
 
 namespace canopy {
 namespace {
+
+TEST(Base64, decodes_exactly_what_it_encodes) {
+  for (std::string_view bytes : {"", "f", "fo", "foo", "foob", "fooba", "foobar"})
+    EXPECT_EQ(base64_decode(base64_encode(bytes)), bytes);
+  EXPECT_EQ(base64_encode("foob"), "Zm9vYg==");
+  for (std::string_view wrong : {"Zg=", "Zg", "Zh==", "Z===", "Zg==Zg==", "Zm9v\n", "Z-9v", "===="})
+    EXPECT_FALSE(base64_decode(wrong)) << wrong;
+}
 
 // The check value of RFC 3720, appendix B.4, and the customary "123456789".
 TEST(Crc32c, AnswersThePublishedValues) {

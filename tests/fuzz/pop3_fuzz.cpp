@@ -2,8 +2,8 @@
 // comes out of a client's unstuffing as it went in (with whole lines).
 #include <cstdint>
 
+#include "daemon/base/base64.h"
 #include "daemon/base/check.h"
-#include "proto-frontends/common/base64.h"
 #include "proto-frontends/common/line_scanner.h"
 #include "proto-frontends/pop3/command.h"
 #include "proto-frontends/pop3/stuffing.h"
@@ -23,7 +23,7 @@ std::string commands(std::string_view bytes, size_t piece) {
       Command command = parse_command(found.line);
       said += fmt::format("{}/{}/{}/{}/{}\n", static_cast<int>(command.verb), command.refusal,
                           command.message.value_or(0), command.lines, command.text);
-      if (command.initial) said += frontend::base64_decode(*command.initial).value_or("-");
+      if (command.initial) said += base64_decode(*command.initial).value_or("-");
     }
     waiting = input;
     CANOPY_CHECK(waiting.size() <= kCommandBytesMax + 1 + piece);

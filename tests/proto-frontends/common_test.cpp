@@ -2,7 +2,6 @@
 
 #include "daemon/runtime/sim_loop.h"
 
-#include "proto-frontends/common/base64.h"
 #include "proto-frontends/common/border.h"
 #include "proto-frontends/common/config.h"
 #include "proto-frontends/common/connection.h"
@@ -43,14 +42,6 @@ TEST(LineScanner, finds_the_same_lines_in_pieces_of_any_size) {
     EXPECT_EQ(lines(bytes, piece, LineEnd::kCrLf), strict) << piece;
     EXPECT_EQ(lines(bytes, piece, LineEnd::kAnyNewline), lenient) << piece;
   }
-}
-
-TEST(Base64, decodes_exactly_what_it_encodes) {
-  for (std::string_view bytes : {"", "f", "fo", "foo", "foob", "fooba", "foobar"})
-    EXPECT_EQ(base64_decode(base64_encode(bytes)), bytes);
-  EXPECT_EQ(base64_encode("foob"), "Zm9vYg==");
-  for (std::string_view wrong : {"Zg=", "Zg", "Zh==", "Z===", "Zg==Zg==", "Zm9v\n", "Z-9v", "===="})
-    EXPECT_FALSE(base64_decode(wrong)) << wrong;
 }
 
 std::string binary(std::initializer_list<int> bytes) {

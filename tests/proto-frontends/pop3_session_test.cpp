@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "proto-frontends/common/base64.h"
+#include "daemon/base/base64.h"
 #include "tests/proto-frontends/fake_backend.h"
 
 namespace canopy::frontend {

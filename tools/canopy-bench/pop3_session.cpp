@@ -1,19 +1,10 @@
 #include "tools/canopy-bench/pop3_session.h"
 
-#include <openssl/evp.h>
-
 #include <charconv>
 
-namespace canopy::bench {
+#include "daemon/base/base64.h"
 
-std::string base64(std::string_view bytes) {
-  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  int length =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  text.resize(static_cast<size_t>(length));
-  return text;
-}
+namespace canopy::bench {
 
 Task<Result<std::unique_ptr<Pop3Session>>> Pop3Session::connect(UringLoop& loop, Address to, TlsMode mode,
                                                                 const TlsSettings* tls) {
@@ -55,7 +46,7 @@ Task<Result<void>> Pop3Session::log_in(std::string_view account, std::string_vie
   if (auth == Pop3Auth::kPlain) {
     std::string response;
     response.append(1, '\0').append(account).append(1, '\0').append(password);
-    words = "AUTH PLAIN " + base64(response);
+    words = "AUTH PLAIN " + base64_encode(response);
   } else {
     words = fmt::format("USER {}", account);
     CANOPY_CO_TRY(co_await command(words));

@@ -31,6 +31,4 @@ class Pop3Session {
   std::string out_;
 };
 
-std::string base64(std::string_view bytes);
-
 }  // namespace canopy::bench

@@ -1,9 +1,9 @@
-#include "daemon/dict/base64.h"
+#include "daemon/base/base64.h"
 
 #include <array>
 #include <cstdint>
 
-namespace canopy::dict {
+namespace canopy {
 
 namespace {
 
@@ -38,7 +38,14 @@ void append_base64(std::string& out, std::string_view bytes) {
   out += '=';
 }
 
-std::optional<std::string> decode_base64(std::string_view text) {
+std::string base64_encode(std::string_view bytes) {
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  append_base64(out, bytes);
+  return out;
+}
+
+std::optional<std::string> base64_decode(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
   std::string out;
   out.reserve(text.size() / 4 * 3);
@@ -60,4 +67,4 @@ std::optional<std::string> decode_base64(std::string_view text) {
   return out;
 }
 
-}  // namespace canopy::dict
+}  // namespace canopy

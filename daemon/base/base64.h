@@ -5,10 +5,11 @@
 #include <string>
 #include <string_view>
 
-namespace canopy::dict {
+namespace canopy {
 
 void append_base64(std::string& out, std::string_view bytes);
+std::string base64_encode(std::string_view bytes);
 // Strict: nothing but the alphabet, padding to full groups of four, unused bits zero.
-std::optional<std::string> decode_base64(std::string_view text);
+std::optional<std::string> base64_decode(std::string_view text);
 
-}  // namespace canopy::dict
+}  // namespace canopy
