@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "daemon/base/limits.h"
+#include "daemon/wire/client/listing.h"
 
 namespace canopy::mount {
 namespace {
@@ -243,7 +244,8 @@ Task<Result<Page>> AccountsView::list(NodeRef directory, std::string from) {
 }
 
 Task<Result<Page>> AccountsView::list_account(Place account) {
-  auto listed = co_await backend_.mailboxes().list(account_ref(account.name), backend_.options());
+  auto listed =
+      co_await wire::list_all_mailboxes(backend_.mailboxes(), account_ref(account.name), backend_.options());
   // The mail of a suspended account is not to be read; its settings are.
   if (!listed && listed.error().code() != Code::kSuspended) co_return fail(std::move(listed).error());
   Page page;
@@ -262,7 +264,8 @@ Task<Result<Page>> AccountsView::list_account(Place account) {
 Task<Result<Page>> AccountsView::list_mailbox(Place mailbox, std::string from) {
   Page page;
   if (from.empty()) {
-    auto listed = co_await backend_.mailboxes().list(account_ref(mailbox.name), backend_.options());
+    auto listed = co_await wire::list_all_mailboxes(backend_.mailboxes(), account_ref(mailbox.name),
+                                                    backend_.options());
     if (!listed) co_return fail(std::move(listed).error());
     std::string above;
     for (const v1::Mailbox& each : listed->mailboxes()) {

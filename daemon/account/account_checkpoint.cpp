@@ -85,8 +85,7 @@ bool get_mailbox(ByteReader& in, MailboxState& box, uint64_t& rows) {
 
 bool count_rows(MailboxState& box, size_t keyword_sets) {
   if (!rows_are_valid(box.rows, keyword_sets)) return false;
-  if (!box.rows.empty() && box.rows.back().uid != UINT32_MAX && box.rows.back().uid >= box.uidnext)
-    return false;
+  if (!box.rows.empty() && box.rows.back().uid >= box.uidnext) return false;
   for (const MessageRow& row : box.rows) {
     box.bytes += row.size;
     box.unseen += (row.flags & kFlagSeen) == 0;

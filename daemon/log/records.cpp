@@ -359,7 +359,9 @@ Result<Message> decode_message(const RecordView& record) {
   const auto keywords = get_le<uint16_t>(at + 28);
   const auto kind = get_le<uint8_t>(at + 30);
   message.size = get_le<uint64_t>(at + 32);
-  if (message.uid == 0 || kind > static_cast<uint8_t>(ContentKind::kParts) || at[31] != 0)
+  // The last UID is never given: uidnext is above every UID.
+  if (message.uid == 0 || message.uid == UINT32_MAX || kind > static_cast<uint8_t>(ContentKind::kParts) ||
+      at[31] != 0)
     return damaged(record, "Message");
   message.content = static_cast<ContentKind>(kind);
   ByteReader reader(record.body.substr(kMessageFixedBytes));

@@ -200,7 +200,7 @@ Task<Result<void>> Load::look_at_mailbox(uint32_t account, std::string box, Mail
 
 Task<Result<Seen>> Load::look_at(uint32_t account) {
   Seen seen;
-  v1::AccountRef who;
+  v1::ListMailboxesRequest who;
   who.set_name(accounts_[account].name);
   auto boxes = co_await insist(client_of(account), &wire::MailboxesStub::list, who);
   if (!boxes) co_return fail(std::move(boxes).error());

@@ -125,7 +125,7 @@ class Message:
 def message(data):
     body = Body(data)
     mailbox, uid, modseq, date, zone, flags, count, kind, zero, size = body.numbers("IIQqhHHBBQ")
-    if uid == 0 or count > KEYWORDS_MAX or zero:
+    if uid in (0, 2**32 - 1) or count > KEYWORDS_MAX or zero:
         raise FormError("UID 0, too many keywords, or a byte that is not zero")
     keywords = body.numbers(f"{count}H")
     inline, reference, parts = b"", None, []

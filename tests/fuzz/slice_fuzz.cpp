@@ -37,7 +37,7 @@ Messages read_all(SimWorld& world, SimLoop& loop, Account& account) {
   for (const auto& [id, box] : state.mailboxes()) {
     uint32_t before = 0, unseen = 0;
     for (const MessageRow& row : box.rows) {
-      CANOPY_CHECK(row.uid > before && (row.uid < box.uidnext || row.uid == UINT32_MAX));
+      CANOPY_CHECK(row.uid > before && row.uid < box.uidnext);
       before = row.uid;
       unseen += (row.flags & kFlagSeen) == 0;
       bytes += row.size;

@@ -1,6 +1,7 @@
 #include "tests/sim/client.h"
 
 #include "daemon/dict/dict.h"
+#include "daemon/wire/client/listing.h"
 #include "tests/sim/client_ask.h"
 
 namespace canopy::sim {
@@ -55,7 +56,7 @@ Task<void> SimClient::set_up() {
   if (!created) site_.trace.violation("accounts cannot be created: {}", created.error().to_string());
   for (size_t i = 0; i < accounts_.size(); ++i) {
     co_await barrier(i);  // begins the log, so that INBOX has its id
-    auto list = co_await wire::MailboxesStub(*client_).list(ref(i));
+    auto list = co_await wire::list_all_mailboxes(wire::MailboxesStub(*client_), ref(i));
     if (!list || list->mailboxes_size() != 1) {
       site_.trace.violation("{} has no INBOX", accounts_[i]->name);
       continue;

@@ -1,5 +1,6 @@
 // SimClient's reading: everything of an account, as its owner says it.
 #include "daemon/dict/dict.h"
+#include "daemon/wire/client/listing.h"
 #include "tests/sim/client_ask.h"
 
 namespace canopy::sim {
@@ -58,7 +59,7 @@ Task<Result<void>> SimClient::see_mailboxes(v1::AccountRef of, Seen& seen) {
   auto client = client_;
   wire::MailboxesStub stub(*client);
   const wire::CallOptions options{.deadline = loop_.now() + 10 * kSecond};
-  auto list = co_await stub.list(of, options);
+  auto list = co_await wire::list_all_mailboxes(stub, of, options);
   if (!list) co_return fail(std::move(list).error());
   for (const v1::Mailbox& box : list->mailboxes()) {
     if (box.id() == 0) continue;  // nothing was ever done in the account

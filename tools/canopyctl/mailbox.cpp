@@ -4,6 +4,7 @@
 
 #include <iostream>
 
+#include "daemon/wire/client/listing.h"
 #include "tools/canopyctl/command.h"
 
 namespace canopy::ctl {
@@ -30,7 +31,9 @@ static Json mailbox_json(const v1::Mailbox& mailbox) {
 static Result<void> list(Context& context, const MailboxArguments& arguments) {
   v1::AccountRef request;
   request.set_name(arguments.account);
-  CANOPY_ASSIGN(const v1::ListMailboxesResponse response, context.call(&wire::MailboxesStub::list, request));
+  CANOPY_ASSIGN(wire::BlockingClient* const connected, context.client());
+  CANOPY_ASSIGN(const v1::ListMailboxesResponse response,
+                connected->run(wire::list_all_mailboxes(wire::MailboxesStub(connected->client()), request)));
   ListPrinter printer(context);
   for (const v1::Mailbox& mailbox : response.mailboxes())
     printer.row(mailbox_json(mailbox),

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <unordered_map>
 
+#include "daemon/wire/client/listing.h"
 #include "tools/canopyctl/mailbox_transfer.h"
 #include "tools/canopyctl/progress.h"
 
@@ -123,7 +124,9 @@ Result<void> MailExport::export_single(const std::string& mailbox, const std::st
 Result<void> MailExport::export_all(mailfiles::Format format) {
   v1::AccountRef request;
   request.set_name(arguments_.account);
-  CANOPY_ASSIGN(const v1::ListMailboxesResponse response, context_.call(&wire::MailboxesStub::list, request));
+  CANOPY_ASSIGN(wire::BlockingClient* const connected, context_.client());
+  CANOPY_ASSIGN(const v1::ListMailboxesResponse response,
+                connected->run(wire::list_all_mailboxes(wire::MailboxesStub(connected->client()), request)));
   if (format == mailfiles::Format::kMaildir) {
     CANOPY_ASSIGN(auto sink, mailfiles::create_sink(arguments_.path, format));
     for (const v1::Mailbox& mailbox : response.mailboxes()) {

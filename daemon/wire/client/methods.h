@@ -43,7 +43,7 @@ struct MethodInfo {
   X(locate,          Locate,         AccountRef,            Location,               kAlways)
 
 #define CANOPY_MAILBOXES_METHODS(X)                                                                 \
-  X(list,            List,           AccountRef,            ListMailboxesResponse,  kAlways)        \
+  X(list,            List,           ListMailboxesRequest,  ListMailboxesResponse,  kAlways)        \
   X(create,          Create,         CreateMailboxRequest,  Mailbox,                kWithRequestId) \
   X(rename,          Rename,         RenameMailboxRequest,  Empty,                  kWithRequestId) \
   X(remove,          Delete,         DeleteMailboxRequest,  Empty,                  kWithRequestId) \

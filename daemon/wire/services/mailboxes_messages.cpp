@@ -26,6 +26,8 @@ void put_ranges(const std::vector<UidRange>& in, google::protobuf::RepeatedPtrFi
   }
 }
 
+constexpr size_t kExpungedAnswered = 200'000;  // ranges: with 14 bytes at most each they fit into an answer
+
 void put_message(const Account& account, const MessageRow& row, v1::Message& out) {
   out.set_uid(row.uid);
   out.set_size(row.size);
@@ -180,7 +182,10 @@ Task<Result<v1::ExpungeResponse>> MailboxesService::expunge(CallContext& call,
   node_.counters().mutations.fetch_add(1, std::memory_order_relaxed);
   v1::ExpungeResponse out;
   out.set_modseq(done->modseq);
-  put_ranges(done->uids, out.mutable_expunged());
+  if (done->uids.size() <= kExpungedAnswered)
+    put_ranges(done->uids, out.mutable_expunged());
+  else
+    out.set_expunged_left_out(true);
   co_return out;
 }
 

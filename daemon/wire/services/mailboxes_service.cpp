@@ -3,13 +3,15 @@
 #include "daemon/wire/services/mailboxes_service.h"
 
 #include "daemon/account/mailbox_name.h"
+#include "daemon/base/bytes.h"
+#include "daemon/base/limits.h"
 
 namespace canopy::wire {
 
 void MailboxesService::add_to(MethodTable& table) {
   constexpr std::string_view kName = "canopy.v1.Mailboxes";
   using S = MailboxesService;
-  table.add<v1::AccountRef, v1::ListMailboxesResponse>(kName, "List", this, &S::list);
+  table.add<v1::ListMailboxesRequest, v1::ListMailboxesResponse>(kName, "List", this, &S::list);
   table.add<v1::CreateMailboxRequest, v1::Mailbox>(kName, "Create", this, &S::create);
   table.add<v1::RenameMailboxRequest, v1::Empty>(kName, "Rename", this, &S::rename);
   table.add<v1::DeleteMailboxRequest, v1::Empty>(kName, "Delete", this, &S::remove);
@@ -67,19 +69,82 @@ static void describe(const Account& account, const MailboxState& box, v1::Mailbo
   out.set_subscribed(account.state().subscriptions().contains(box.name));
 }
 
+namespace {
+
+// Where the next page of a listing goes on: behind this mailbox and this subscription.
+struct ListCursor {
+  uint32_t mailbox_id = 0;
+  std::string subscription;
+
+  static Result<ListCursor> parse(std::string_view text) {
+    ListCursor cursor;
+    if (text.empty()) return cursor;
+    if (text.size() < 4) return fail(Code::kInvalidArgument, "cursor", "it is of no answer to List");
+    cursor.mailbox_id = get_le<uint32_t>(text.data());
+    cursor.subscription = text.substr(4);
+    return cursor;
+  }
+  std::string text() const {
+    std::string bytes;
+    put_le(bytes, mailbox_id);
+    return bytes + subscription;
+  }
+};
+
+// What one answer holds: `limit` entries, or what fits well into a message.
+class ListPage {
+ public:
+  explicit ListPage(uint32_t limit) : limit_(limit) {}
+  bool full() const { return (limit_ != 0 && entries_ >= limit_) || bytes_ >= kWireMessageBytesMax / 2; }
+  void add(std::string_view name) {
+    ++entries_;
+    bytes_ += name.size() + kEntryBytesMax;
+  }
+
+ private:
+  static constexpr uint64_t kEntryBytesMax = 64;  // of a mailbox without its name
+  uint64_t limit_, entries_ = 0, bytes_ = 0;
+};
+
+}  // namespace
+
 Task<Result<v1::ListMailboxesResponse>> MailboxesService::list(CallContext& call,
-                                                               const v1::AccountRef& request) {
-  auto open = co_await open_account(node_, call, request);
+                                                               const v1::ListMailboxesRequest& request) {
+  v1::AccountRef who;
+  who.set_name(request.name());
+  who.set_ticket(request.ticket());
+  CANOPY_CO_ASSIGN(ListCursor cursor, ListCursor::parse(request.cursor()));
+  auto open = co_await open_account(node_, call, who);
   if (!open) co_return fail(std::move(open).error());
   const Account& account = *open->account;
+  const AccountState& state = account.state();
   v1::ListMailboxesResponse out;
-  for (const auto& [id, box] : account.state().mailboxes()) describe(account, box, *out.add_mailboxes());
-  if (out.mailboxes_size() == 0) {
+  ListPage page(request.limit());
+  for (auto at = state.mailboxes().upper_bound(cursor.mailbox_id); at != state.mailboxes().end(); ++at) {
+    if (page.full()) {
+      out.set_next(cursor.text());
+      co_return out;
+    }
+    v1::Mailbox& mailbox = *out.add_mailboxes();
+    describe(account, at->second, mailbox);
+    cursor.mailbox_id = at->first;
+    page.add(mailbox.name());
+  }
+  if (state.mailboxes().empty() && request.cursor().empty()) {
     CANOPY_CO_ASSIGN(const MailboxState* inbox, find_mailbox(account, 0, std::string(kInbox)));
     describe(account, *inbox, *out.add_mailboxes());
+    page.add(kInbox);
   }
-  for (const std::string& name : account.state().subscriptions())
-    out.add_subscriptions(shown_mailbox_name(name));
+  for (auto at = state.subscriptions().upper_bound(cursor.subscription); at != state.subscriptions().end();
+       ++at) {
+    if (page.full()) {
+      out.set_next(cursor.text());
+      co_return out;
+    }
+    out.add_subscriptions(shown_mailbox_name(*at));
+    cursor.subscription = *at;
+    page.add(*at);
+  }
   co_return out;
 }
 

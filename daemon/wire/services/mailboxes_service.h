@@ -15,7 +15,7 @@ class MailboxesService {
   void add_to(MethodTable& table);  // this must outlive the server
 
  private:
-  Task<Result<v1::ListMailboxesResponse>> list(CallContext& call, const v1::AccountRef& request);
+  Task<Result<v1::ListMailboxesResponse>> list(CallContext& call, const v1::ListMailboxesRequest& request);
   Task<Result<v1::Mailbox>> create(CallContext& call, const v1::CreateMailboxRequest& request);
   Task<Result<v1::Empty>> rename(CallContext& call, const v1::RenameMailboxRequest& request);
   Task<Result<v1::Empty>> remove(CallContext& call, const v1::DeleteMailboxRequest& request);
