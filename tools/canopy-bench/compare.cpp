@@ -32,11 +32,11 @@ Result<Report> run(const Options& options) {
 void add_compare(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("compare",
-                                         "the same scenarios on another server and on Canopy, in turns; "
+                                         "the same scenarios on another program and on Canopy, in turns; "
                                          "`compare dovecot -- --help` lists its options");
-  command->add_option("server", options->with, "which other server")
+  command->add_option("server", options->with, "which other program")
       ->required()
-      ->check(CLI::IsMember({"dovecot"}));
+      ->check(CLI::IsMember({"dovecot", "passthrough"}));
   command->add_option("arguments", options->arguments, "for the comparison, after --");
   command->fallthrough(false);
   choose(command, chosen, options, &run);

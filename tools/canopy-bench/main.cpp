@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   add_idle(app, chosen);
   add_accounts(app, chosen);
   add_open(app, chosen);
+  add_files(app, chosen);
   add_compare(app, chosen);
   app.footer("Exit status: 0 measured, 1 something failed, 2 wrong usage.");
   try {
