@@ -263,7 +263,8 @@ Task<int> serve(Running& running, const Options& options) {
   }
   status.watch(watched);
   std::vector<std::string> addresses;
-  auto listening = co_await listen_all(running, options, addresses);
+  auto listening = co_await tree.start();
+  if (listening) listening = co_await listen_all(running, options, addresses);
   int exit_code = 0;
   if (listening) {
     for (const auto& shard : node.shards()) {
@@ -271,6 +272,7 @@ Task<int> serve(Running& running, const Options& options) {
       shard->loop.spawn(sweep_on(*shard, running.over));
     }
     co_await loop.switch_to();
+    loop.spawn(tree.sweep(running.over));
     loop.spawn(empty_trash(*node.shards().front()->store, std::move(running.trash)));
     std::string line = fmt::format("ready dir={} epoch={}", options.dir, node.epoch());
     for (const std::string& address : addresses) line += " listen=" + address;

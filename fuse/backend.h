@@ -14,6 +14,8 @@ class Backend {
   wire::CallOptions options() const { return {.deadline = client_.loop().now() + patience_}; }
   Nanos patience() const { return patience_; }
   Loop& loop() const { return client_.loop(); }
+  // Of the server that answered last (docs/protocol/tree.md, "Once").
+  uint64_t epoch() const { return client_.hello().epoch(); }
   std::string new_request_id() const { return client_.new_request_id(); }
   uint64_t new_handle() { return next_handle_++; }
 

@@ -28,10 +28,11 @@ class NodeTable {
   void exchange_names(const NodeRef& from, std::string_view name, const NodeRef& to,
                       std::string_view new_name);
 
+  // What is known under that name; null: nothing is.
+  Node* named(const NodeRef& parent, std::string_view name) const;
   size_t size() const { return by_number_.size(); }
 
  private:
-  Node* named(const NodeRef& parent, std::string_view name) const;
   void add_name(const NodeRef& node, const NodeRef& parent, std::string_view name);
   void take_name(Node& node, const NodeRef& parent, std::string_view name);
   static std::string name_key(const NodeRef& parent, std::string_view name);

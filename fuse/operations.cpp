@@ -64,7 +64,8 @@ void on_init(void* user, fuse_conn_info* connection) {
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);  // requests are read on the loop, one buffer each
   connection->want |=
       connection->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
-                             FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA);
+                             FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA |
+                             FUSE_CAP_POSIX_ACL);
 }
 
 void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {

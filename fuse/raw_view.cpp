@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,10 +25,24 @@ void fill_time(const std::optional<timespec>& time, v1::TreeTime* (v1::TreeSetAt
   out.set_nanoseconds(static_cast<uint32_t>(time->tv_nsec));
 }
 
+// The inode number of a removed file comes back; with the time of its birth it does not.
+std::string key_of(const v1::TreeAttributes& of) {
+  return fmt::format("{}.{}.{}", of.file_id(), of.born().seconds(), of.born().nanoseconds());
+}
+
+void fill_identity(const std::string& key, v1::TreeIdentity& out) {
+  unsigned long long file_id = 0;
+  long long seconds = 0;
+  unsigned nanoseconds = 0;
+  if (std::sscanf(key.c_str(), "%llu.%lld.%u", &file_id, &seconds, &nanoseconds) != 3) return;
+  out.set_file_id(file_id);
+  out.mutable_born()->set_seconds(seconds);
+  out.mutable_born()->set_nanoseconds(nanoseconds);
+}
+
 Found found_of(const v1::TreeAttributes& in) {
   Found out;
-  // The inode number of a removed file comes back; with the time of its birth it does not.
-  out.key = fmt::format("{}.{}.{}", in.file_id(), in.born().seconds(), in.born().nanoseconds());
+  out.key = key_of(in);
   struct stat& to = out.attributes;
   to.st_ino = in.file_id();
   to.st_mode = in.mode();
@@ -52,7 +67,7 @@ struct RawView::File final : OpenFile {
   Backend& backend;
   uint64_t handle;
   bool write = false;
-  uint64_t file_id = 0;
+  v1::TreeIdentity identity;
 };
 
 Task<void> RawView::close(Backend& backend, uint64_t handle) {
@@ -80,6 +95,28 @@ Result<std::string> RawView::path_in(const Node& directory, const std::string& n
   auto path = path_of(directory);
   if (path) *path += "/" + name;
   return path;
+}
+
+// Sent again after a lost connection, it is carried out once.
+template <class Request>
+void RawView::name_request(Request& request) const {
+  request.set_request_id(backend_.new_request_id());
+  request.set_epoch(backend_.epoch());
+}
+
+bool RawView::is_open(const NodeRef& directory, const std::string& name) const {
+  const Node* known = nodes_->named(directory, name);
+  return known != nullptr && !known->open.empty();
+}
+
+// What lies under the name, as far as anybody knows: usually the kernel has just asked.
+Task<void> RawView::expect(NodeRef directory, std::string name, v1::TreeIdentity* into) {
+  if (const Node* known = nodes_->named(directory, name)) {
+    fill_identity(known->key, *into);
+    co_return;
+  }
+  auto found = co_await lookup(directory, std::move(name));
+  if (found) fill_identity(found->key, *into);
 }
 
 Task<Result<Found>> RawView::top(std::string name) {
@@ -136,23 +173,28 @@ Task<Result<Created>> RawView::open_at(std::string path, bool create, bool exclu
   request.set_write(file->write || create);
   request.set_create(create);
   request.set_exclusive(exclusive);
+  request.set_request_id(backend_.new_request_id());
   request.set_truncate((flags & O_TRUNC) != 0);
   request.set_mode(mode & 07777);
   request.set_uid(caller.uid);
   request.set_gid(caller.gid);
   auto opened = co_await backend_.tree().open(request, backend_.options());
   if (!opened) co_return fail(std::move(opened).error());
-  file->file_id = opened->file_id();
+  file->identity.set_file_id(opened->file_id());
+  *file->identity.mutable_born() = opened->born();
   co_return Created{found_of(*opened), std::move(file)};
 }
 
 Task<Result<void>> RawView::reopen(File& file) {
   v1::TreeOpenRequest request;
-  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*file.node));
+  if (!file.node->names.empty()) {
+    CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*file.node));
+  }
   const uint64_t handle = backend_.new_handle();
   request.set_handle(handle);
   request.set_write(file.write);
-  request.set_file_id(file.file_id);
+  request.set_file_id(file.identity.file_id());
+  *request.mutable_born() = file.identity.born();
   auto opened = co_await backend_.tree().open(request, backend_.options());
   if (!opened) co_return fail(std::move(opened).error());
   file.handle = handle;
@@ -287,6 +329,7 @@ Task<Result<Found>> RawView::make_directory(NodeRef directory, std::string name,
   request.set_mode(mode & 07777);
   request.set_uid(caller.uid);
   request.set_gid(caller.gid);
+  name_request(request);
   auto made = co_await backend_.tree().make(request, backend_.options());
   if (!made) co_return fail(std::move(made).error());
   co_return found_of(*made);
@@ -300,6 +343,7 @@ Task<Result<Found>> RawView::make_symlink(NodeRef directory, std::string name, s
   request.set_target(std::move(target));
   request.set_uid(caller.uid);
   request.set_gid(caller.gid);
+  name_request(request);
   auto made = co_await backend_.tree().make(request, backend_.options());
   if (!made) co_return fail(std::move(made).error());
   co_return found_of(*made);
@@ -310,6 +354,8 @@ Task<Result<Found>> RawView::link(NodeRef node, NodeRef directory, std::string n
   request.set_kind(v1::TreeMakeRequest::LINK);
   CANOPY_CO_ASSIGN(*request.mutable_path(), path_in(*directory, name));
   CANOPY_CO_ASSIGN(*request.mutable_target(), path_of(*node));
+  fill_identity(node->key, *request.mutable_expected());
+  name_request(request);
   auto made = co_await backend_.tree().make(request, backend_.options());
   if (!made) co_return fail(std::move(made).error());
   co_return found_of(*made);
@@ -319,6 +365,9 @@ Task<Result<void>> RawView::remove(NodeRef directory, std::string name, bool is_
   v1::TreeRemoveRequest request;
   CANOPY_CO_ASSIGN(*request.mutable_path(), path_in(*directory, name));
   request.set_directory(is_directory);
+  request.set_held(is_open(directory, name));
+  name_request(request);
+  co_await expect(directory, name, request.mutable_expected());
   auto done = co_await backend_.tree().remove(request, backend_.options());
   if (!done) co_return fail(std::move(done).error());
   nodes_->drop_name(*this, directory, name, is_directory);
@@ -336,6 +385,10 @@ Task<Result<void>> RawView::rename(NodeRef from, std::string name, NodeRef to, s
     case RENAME_EXCHANGE: request.set_mode(v1::TreeRenameRequest::EXCHANGE); break;
     default: co_return refuse(EINVAL, request.from(), "a way of renaming that is not offered");
   }
+  name_request(request);
+  co_await expect(from, name, request.mutable_expected());
+  request.set_held(is_open(to, new_name));
+  if (flags == RENAME_EXCHANGE) co_await expect(to, new_name, request.mutable_expected_to());
   auto done = co_await backend_.tree().rename(request, backend_.options());
   if (!done) co_return fail(std::move(done).error());
   if (flags == RENAME_EXCHANGE)
@@ -351,6 +404,52 @@ Task<Result<std::string>> RawView::read_link(NodeRef node) {
   auto target = co_await backend_.tree().read_link(request, backend_.options());
   if (!target) co_return fail(std::move(target).error());
   co_return std::move(*target->mutable_target());
+}
+
+// ------------------------------------------------------------------------------------------------ attributes
+
+Task<Result<std::string>> RawView::get_xattr(NodeRef node, std::string name) {
+  // The kernel asks for security.capability at every write.
+  if (name.starts_with("security.")) co_return refuse(ENODATA, node->key, "it has no such attribute");
+  v1::TreeXattrRequest request;
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
+  request.set_name(std::move(name));
+  auto value = co_await backend_.tree().get_xattr(request, backend_.options());
+  if (!value) co_return fail(std::move(value).error());
+  co_return std::move(*value->mutable_value());
+}
+
+Task<Result<std::vector<std::string>>> RawView::list_xattr(NodeRef node) {
+  v1::TreePath request;
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
+  auto listed = co_await backend_.tree().list_xattrs(request, backend_.options());
+  if (!listed) co_return fail(std::move(listed).error());
+  std::vector<std::string> names;
+  for (std::string& name : *listed->mutable_names()) names.push_back(std::move(name));
+  co_return names;
+}
+
+Task<Result<void>> RawView::set_xattr(NodeRef node, std::string name, std::string value, int flags) {
+  v1::TreeSetXattrRequest request;
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
+  request.set_name(std::move(name));
+  request.set_value(std::move(value));
+  if (flags == XATTR_CREATE) request.set_mode(v1::TreeSetXattrRequest::CREATE);
+  if (flags == XATTR_REPLACE) request.set_mode(v1::TreeSetXattrRequest::REPLACE);
+  name_request(request);
+  auto done = co_await backend_.tree().set_xattr(request, backend_.options());
+  if (!done) co_return fail(std::move(done).error());
+  co_return Result<void>();
+}
+
+Task<Result<void>> RawView::remove_xattr(NodeRef node, std::string name) {
+  v1::TreeXattrRequest request;
+  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
+  request.set_name(std::move(name));
+  name_request(request);
+  auto done = co_await backend_.tree().remove_xattr(request, backend_.options());
+  if (!done) co_return fail(std::move(done).error());
+  co_return Result<void>();
 }
 
 }  // namespace canopy::mount

@@ -36,6 +36,10 @@ class RawView final : public View {
   Task<Result<std::string>> read_link(NodeRef node) override;
   Task<Result<void>> allocate(OpenFileRef file, int mode, uint64_t offset, uint64_t bytes) override;
   Task<Result<uint64_t>> seek(OpenFileRef file, uint64_t offset, bool hole) override;
+  Task<Result<std::string>> get_xattr(NodeRef node, std::string name) override;
+  Task<Result<std::vector<std::string>>> list_xattr(NodeRef node) override;
+  Task<Result<void>> set_xattr(NodeRef node, std::string name, std::string value, int flags) override;
+  Task<Result<void>> remove_xattr(NodeRef node, std::string name) override;
 
  private:
   struct File;
@@ -45,6 +49,10 @@ class RawView final : public View {
   Task<Result<void>> reopen(File& file);
   Task<Result<Created>> open_at(std::string path, bool create, bool exclusive, mode_t mode, int flags,
                                 Caller caller);
+  template <class Request>
+  void name_request(Request& request) const;
+  bool is_open(const NodeRef& directory, const std::string& name) const;
+  Task<void> expect(NodeRef directory, std::string name, v1::TreeIdentity* into);
   static Task<void> close(Backend& backend, uint64_t handle);
   // Calls a method of the Tree service with the file's handle; opens the file again when the connection on
   // which it was open has gone.

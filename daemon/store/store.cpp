@@ -2,7 +2,26 @@
 
 #include "daemon/store/store_path.h"
 
+#include <cerrno>
+
 namespace canopy {
+
+namespace {
+std::unexpected<Error> without_xattrs(std::string path) {
+  return fail(Code::kUnsupported, std::move(path), "the store has no extended attributes");
+}
+}  // namespace
+
+Task<Result<std::string>> Store::xattr(std::string path, std::string) { co_return without_xattrs(path); }
+Task<Result<std::vector<std::string>>> Store::list_xattrs(std::string path) {
+  co_return without_xattrs(path);
+}
+Task<Result<void>> Store::set_xattr(std::string path, std::string, std::string, XattrMode, Durable) {
+  co_return without_xattrs(path);
+}
+Task<Result<void>> Store::remove_xattr(std::string path, std::string, Durable) {
+  co_return without_xattrs(path);
+}
 
 namespace {
 
@@ -37,6 +56,19 @@ Result<void> check_store_path(std::string_view path) {
     if (slash == std::string_view::npos) return {};
     rest.remove_prefix(slash + 1);
   }
+}
+
+Result<void> check_xattr_name(std::string_view name) {
+  const size_t dot = name.find('.');
+  if (dot == std::string_view::npos || dot == 0 || dot + 1 == name.size() ||
+      name.find('\0') != std::string_view::npos)
+    return fail(Code::kInvalidArgument, std::string(name), "an attribute is called NAMESPACE.NAME");
+  if (name.size() > kStoreXattrNameBytesMax) {
+    return std::unexpected<Error>(
+        Error(Code::kNoSpaceForName, std::string(name),
+              fmt::format("an attribute's name has at most {} bytes", kStoreXattrNameBytesMax), ERANGE));
+  }
+  return {};
 }
 
 Result<void> check_store_name(std::string_view path) {

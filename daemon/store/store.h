@@ -87,6 +87,7 @@ struct StoreSpace {
 // kReserve and kZero grow the file where the range ends beyond it; the others never change its size.
 enum class AllocateMode : uint8_t { kReserve, kReserveKeepSize, kPunchHole, kZero };
 enum class RenameMode : uint8_t { kReplace, kNoReplace, kExchange };
+enum class XattrMode : uint8_t { kAny, kCreate, kReplace };
 
 // An open file. Its destructor closes it; no call may be under way then. Calls may overlap one another.
 class File {
@@ -111,6 +112,8 @@ class File {
 
 inline constexpr size_t kStoreWritePiecesMax = 1024;
 inline constexpr size_t kStoreDirectoryPageEntries = 4096;
+inline constexpr size_t kStoreXattrNameBytesMax = 255;
+inline constexpr size_t kStoreXattrBytesMax = 65'536;  // a value, and all names together
 
 class Store {
  public:
@@ -138,6 +141,15 @@ class Store {
   // Makes the names in this directory durable.
   virtual Task<Result<void>> sync_directory(std::string path) = 0;
   virtual Task<Result<StoreSpace>> space() = 0;
+
+  // Extended attributes, with Linux' names ("user.x") and refusals: kNotFound with ENODATA when there is no
+  // such attribute, kAlreadyExists for kCreate when there is. A store without them answers kUnsupported to
+  // all.
+  virtual Task<Result<std::string>> xattr(std::string path, std::string name);
+  virtual Task<Result<std::vector<std::string>>> list_xattrs(std::string path);
+  virtual Task<Result<void>> set_xattr(std::string path, std::string name, std::string value, XattrMode mode,
+                                       Durable durable);
+  virtual Task<Result<void>> remove_xattr(std::string path, std::string name, Durable durable);
 };
 
 // Makes `path` and what is missing above it; existing directories are fine. Durable: the new names are.

@@ -18,6 +18,9 @@ Result<void> check_store_path(std::string_view path);
 // The same, and refuses the root: for what makes, removes or renames a name.
 Result<void> check_store_name(std::string_view path);
 
+// kInvalidArgument (an attribute without a namespace, or a NUL byte), kNoSpaceForName with ERANGE.
+Result<void> check_xattr_name(std::string_view name);
+
 std::string_view store_parent_of(std::string_view path);  // "a/b" of "a/b/c"; "" of "a"
 std::string_view store_leaf_of(std::string_view path);    // "c" of "a/b/c"
 

@@ -1,6 +1,7 @@
 """The account tree as a file system: canopy-mount against a real daemon."""
 import errno
 import os
+import struct
 import subprocess
 import tempfile
 import time
@@ -156,6 +157,44 @@ class Mount(unittest.TestCase):
             os.unlink(path)
             self.assertEqual(file.read(), b"still here")
             self.assertEqual(os.fstat(file.fileno()).st_nlink, 0)
+
+    def test_extended_attributes(self):
+        path, link = self.raw("attributes"), self.raw("attributes-link")
+        write(path, b"")
+        os.symlink("attributes", link)
+        self.assertEqual(os.listxattr(path), [])
+        os.setxattr(path, "user.one", b"\x00value\xff", os.XATTR_CREATE)
+        with self.assertRaises(FileExistsError):
+            os.setxattr(path, "user.one", b"", os.XATTR_CREATE)
+        os.setxattr(path, "user.two", bytes(3000))
+        self.assertEqual(sorted(os.listxattr(path)), ["user.one", "user.two"])
+        self.assertEqual(os.getxattr(path, "user.one"), b"\x00value\xff")
+        lies = os.path.join(self.stack.facts["base"], "SharedDomains", self.domain, "attributes")
+        self.assertEqual(os.getxattr(lies, "user.two"), bytes(3000))
+        os.removexattr(path, "user.one")
+        for attempt, error_number in ((lambda: os.getxattr(path, "user.one"), errno.ENODATA),
+                                      (lambda: os.removexattr(path, "user.one"), errno.ENODATA),
+                                      (lambda: os.setxattr(path, "user.one", b"", os.XATTR_REPLACE), errno.ENODATA),
+                                      (lambda: os.setxattr(link, "user.x", b"", follow_symlinks=False), errno.EPERM),
+                                      (lambda: os.setxattr(path, "security.x", b""), errno.EOPNOTSUPP),
+                                      (lambda: os.setxattr(self.raw(self.local + ".macnt"), "user.x", b""), errno.EBUSY)):
+            with self.assertRaises(OSError) as refused:
+                attempt()
+            self.assertEqual(refused.exception.errno, error_number)
+
+    @unittest.skipUnless(os.geteuid() == 0, "other users' rights are tried as root")
+    def test_access_lists_are_kept_and_obeyed(self):
+        path = self.raw("listed")
+        write(path, b"")
+        os.chmod(path, 0o600)
+        # Version 2; user::rw-, user:12345:rw-, group::---, mask::rw-, other::---
+        entries = ((1, 6, 0xffffffff), (2, 6, 12345), (4, 0, 0xffffffff), (16, 6, 0xffffffff), (32, 0, 0xffffffff))
+        acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+        os.setxattr(path, "system.posix_acl_access", acl)
+        self.assertEqual(os.getxattr(path, "system.posix_acl_access"), acl)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o660)
+        os.chmod(path, 0o600)  # changes the mask
+        self.assertEqual(os.getxattr(path, "system.posix_acl_access")[4 + 3 * 8 + 2], 0)
 
     def test_a_directory_of_many_entries_lists_each_once(self):
         top = self.raw("many")

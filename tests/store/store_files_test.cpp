@@ -196,5 +196,43 @@ TYPED_TEST(StoreFiles, ManyOverlappingWritesAllArrive) {
     EXPECT_EQ(all.substr(static_cast<size_t>(i) * 10, 10), fmt::format("{:010}", i));
 }
 
+TYPED_TEST(StoreFiles, ExtendedAttributesHaveNamesAndBytes) {
+  this->create("f");
+  this->must(this->store().make_directory("d", 0700, Durable::kNo));
+  const std::string value("\0bytes\xff", 7);
+  for (std::string path : {"f", "d"}) {
+    SCOPED_TRACE(path);
+    EXPECT_THAT(this->must(this->store().list_xattrs(path)), testing::IsEmpty());
+    EXPECT_EQ(this->code(this->store().xattr(path, "user.a")), Code::kNotFound);
+    EXPECT_EQ(this->code(this->store().set_xattr(path, "user.a", value, XattrMode::kReplace, Durable::kNo)),
+              Code::kNotFound);
+    this->must(this->store().set_xattr(path, "user.a", value, XattrMode::kCreate, Durable::kYes));
+    this->must(this->store().set_xattr(path, "user.b", "", XattrMode::kAny, Durable::kNo));
+    EXPECT_EQ(this->code(this->store().set_xattr(path, "user.a", "x", XattrMode::kCreate, Durable::kNo)),
+              Code::kAlreadyExists);
+    EXPECT_EQ(this->must(this->store().xattr(path, "user.a")), value);
+    EXPECT_EQ(this->must(this->store().xattr(path, "user.b")), "");
+    EXPECT_THAT(this->must(this->store().list_xattrs(path)),
+                testing::UnorderedElementsAre("user.a", "user.b"));
+    this->must(
+        this->store().set_xattr(path, "user.a", std::string(2000, 'v'), XattrMode::kReplace, Durable::kNo));
+    EXPECT_EQ(this->must(this->store().xattr(path, "user.a")), std::string(2000, 'v'));
+    this->must(this->store().remove_xattr(path, "user.a", Durable::kYes));
+    auto gone = this->run(this->store().remove_xattr(path, "user.a", Durable::kNo));
+    ASSERT_FALSE(gone);
+    EXPECT_EQ(gone.error().error_number(), ENODATA);
+    EXPECT_THAT(this->must(this->store().list_xattrs(path)), testing::ElementsAre("user.b"));
+  }
+  for (std::string name : {"", "user", "user.", ".a"}) {
+    EXPECT_EQ(this->code(this->store().set_xattr("f", name, "x", XattrMode::kAny, Durable::kNo)),
+              Code::kInvalidArgument)
+        << name;
+  }
+  auto long_name = this->run(this->store().xattr("f", "user." + std::string(255, 'a')));
+  ASSERT_FALSE(long_name);
+  EXPECT_EQ(long_name.error().error_number(), ERANGE);
+  EXPECT_EQ(this->code(this->store().xattr("missing", "user.a")), Code::kNotFound);
+}
+
 }  // namespace
 }  // namespace canopy

@@ -7,10 +7,11 @@ namespace canopy {
 
 namespace {
 constexpr std::string_view kOperationNames[] = {
-    "open",   "read",           "write", "attributes",     "set-attributes",
-    "sync",   "allocate",       "seek",  "make-directory", "remove-directory",
-    "remove", "rename",         "link",  "make-symlink",   "read-symlink",
-    "list",   "sync-directory", "space"};
+    "open",      "read",           "write", "attributes",     "set-attributes",
+    "sync",      "allocate",       "seek",  "make-directory", "remove-directory",
+    "remove",    "rename",         "link",  "make-symlink",   "read-symlink",
+    "list",      "sync-directory", "space", "xattr",          "list-xattrs",
+    "set-xattr", "remove-xattr"};
 static_assert(std::size(kOperationNames) == static_cast<size_t>(StoreOperation::kCount));
 
 Task<Result<void>> left_out_directory_sync() { co_return Result<void>(); }
@@ -139,6 +140,36 @@ Task<Result<void>> FaultyStore::sync_directory(std::string path) {
 Task<Result<StoreSpace>> FaultyStore::space() {
   FaultyCall<StoreSpace> call{StoreOperation::kSpace, std::string(name())};
   call.execute = [&inner = world_->inner](FaultyExecution) { return inner.space(); };
+  return FaultyWorld::perform(world_, std::move(call));
+}
+
+Task<Result<std::string>> FaultyStore::xattr(std::string path, std::string name) {
+  FaultyCall<std::string> call{StoreOperation::kXattr, path};
+  call.execute = [&inner = world_->inner, path, name](FaultyExecution) { return inner.xattr(path, name); };
+  return FaultyWorld::perform(world_, std::move(call));
+}
+
+Task<Result<std::vector<std::string>>> FaultyStore::list_xattrs(std::string path) {
+  FaultyCall<std::vector<std::string>> call{StoreOperation::kListXattrs, path};
+  call.execute = [&inner = world_->inner, path](FaultyExecution) { return inner.list_xattrs(path); };
+  return FaultyWorld::perform(world_, std::move(call));
+}
+
+Task<Result<void>> FaultyStore::set_xattr(std::string path, std::string name, std::string value,
+                                          XattrMode mode, Durable durable) {
+  FaultyCall<void> call{StoreOperation::kSetXattr, path, durable};
+  call.bytes = value.size();
+  call.execute = [&inner = world_->inner, path, name, value, mode](FaultyExecution how) {
+    return inner.set_xattr(path, name, value, mode, how.durable);
+  };
+  return FaultyWorld::perform(world_, std::move(call));
+}
+
+Task<Result<void>> FaultyStore::remove_xattr(std::string path, std::string name, Durable durable) {
+  FaultyCall<void> call{StoreOperation::kRemoveXattr, path, durable};
+  call.execute = [&inner = world_->inner, path, name](FaultyExecution how) {
+    return inner.remove_xattr(path, name, how.durable);
+  };
   return FaultyWorld::perform(world_, std::move(call));
 }
 

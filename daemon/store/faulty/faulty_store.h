@@ -36,6 +36,10 @@ enum class StoreOperation : uint8_t {
   kList,
   kSyncDirectory,
   kSpace,
+  kXattr,
+  kListXattrs,
+  kSetXattr,
+  kRemoveXattr,
   kCount
 };
 std::string_view store_operation_name(StoreOperation operation);
@@ -99,6 +103,11 @@ class FaultyStore final : public Store {
                                    Listing listing = Listing::kNames) override;
   Task<Result<void>> sync_directory(std::string path) override;
   Task<Result<StoreSpace>> space() override;
+  Task<Result<std::string>> xattr(std::string path, std::string name) override;
+  Task<Result<std::vector<std::string>>> list_xattrs(std::string path) override;
+  Task<Result<void>> set_xattr(std::string path, std::string name, std::string value, XattrMode mode,
+                               Durable durable) override;
+  Task<Result<void>> remove_xattr(std::string path, std::string name, Durable durable) override;
 
  private:
   std::shared_ptr<class FaultyWorld> world_;

@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/xattr.h>
 
 #include <cerrno>
 
@@ -222,6 +223,83 @@ Task<Result<void>> LocalStore::sync_directory(std::string path) {
   CANOPY_CO_TRY(check_store_path(path));
   CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_RDONLY | O_DIRECTORY, 0));
   co_return co_await directory_sync_.sync(fd.get(), std::move(path));
+}
+
+// ------------------------------------------------------------------------------------------------ attributes
+
+namespace {
+
+// A path that means the very file, a symbolic link too, whatever its mode.
+std::string path_of_descriptor(const Fd& fd) { return fmt::format("/proc/self/fd/{}", fd.get()); }
+
+std::unexpected<Error> fail_xattr(int error_number, std::string path, const std::string& name,
+                                  std::string_view operation) {
+  if (error_number == ENODATA) {
+    return std::unexpected<Error>(
+        Error(Code::kNotFound, std::move(path), fmt::format("it has no attribute {}", name), ENODATA));
+  }
+  return fail_system(error_number, std::move(path), operation);
+}
+
+}  // namespace
+
+Task<Result<std::string>> LocalStore::xattr(std::string path, std::string name) {
+  CANOPY_CO_TRY(check_xattr_name(name));
+  CANOPY_CO_TRY(check_store_path(path));
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_PATH | O_NOFOLLOW, 0));
+  const std::string at = path_of_descriptor(fd);
+  std::string value(256, '\0');
+  while (true) {
+    const ssize_t size = getxattr(at.c_str(), name.c_str(), value.data(), value.size());
+    if (size >= 0) {
+      value.resize(static_cast<size_t>(size));
+      co_return value;
+    }
+    if (errno != ERANGE || value.size() >= kStoreXattrBytesMax)
+      co_return fail_xattr(errno, std::move(path), name, "getxattr");
+    value.resize(kStoreXattrBytesMax);
+  }
+}
+
+Task<Result<std::vector<std::string>>> LocalStore::list_xattrs(std::string path) {
+  CANOPY_CO_TRY(check_store_path(path));
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_PATH | O_NOFOLLOW, 0));
+  std::string all(kStoreXattrBytesMax, '\0');
+  const ssize_t size = listxattr(path_of_descriptor(fd).c_str(), all.data(), all.size());
+  if (size < 0) co_return fail_system(errno, std::move(path), "listxattr");
+  std::vector<std::string> names;
+  for (size_t at = 0; at < static_cast<size_t>(size);) {
+    names.emplace_back(all.c_str() + at);
+    at += names.back().size() + 1;
+  }
+  co_return names;
+}
+
+Task<Result<void>> LocalStore::set_xattr(std::string path, std::string name, std::string value,
+                                         XattrMode mode, Durable durable) {
+  CANOPY_CO_TRY(check_xattr_name(name));
+  CANOPY_CO_TRY(check_store_path(path));
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_PATH | O_NOFOLLOW, 0));
+  const int flags = mode == XattrMode::kCreate    ? XATTR_CREATE
+                    : mode == XattrMode::kReplace ? XATTR_REPLACE
+                                                  : 0;
+  if (setxattr(path_of_descriptor(fd).c_str(), name.c_str(), value.data(), value.size(), flags) != 0)
+    co_return fail_xattr(errno, std::move(path), name, "setxattr");
+  co_return co_await settle_xattrs(std::move(path), durable);
+}
+
+Task<Result<void>> LocalStore::remove_xattr(std::string path, std::string name, Durable durable) {
+  CANOPY_CO_TRY(check_xattr_name(name));
+  CANOPY_CO_TRY(check_store_path(path));
+  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_PATH | O_NOFOLLOW, 0));
+  if (removexattr(path_of_descriptor(fd).c_str(), name.c_str()) != 0)
+    co_return fail_xattr(errno, std::move(path), name, "removexattr");
+  co_return co_await settle_xattrs(std::move(path), durable);
+}
+
+Task<Result<void>> LocalStore::settle_xattrs(std::string path, Durable durable) {
+  if (durable == Durable::kNo) co_return Result<void>();
+  co_return co_await set_attributes(std::move(path), SetAttributes{}, durable);
 }
 
 Task<Result<StoreSpace>> LocalStore::space() {

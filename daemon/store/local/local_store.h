@@ -51,6 +51,11 @@ class LocalStore final : public Store {
                                    Listing listing = Listing::kNames) override;
   Task<Result<void>> sync_directory(std::string path) override;
   Task<Result<StoreSpace>> space() override;
+  Task<Result<std::string>> xattr(std::string path, std::string name) override;
+  Task<Result<std::vector<std::string>>> list_xattrs(std::string path) override;
+  Task<Result<void>> set_xattr(std::string path, std::string name, std::string value, XattrMode mode,
+                               Durable durable) override;
+  Task<Result<void>> remove_xattr(std::string path, std::string name, Durable durable) override;
 
   const local::DirectorySync& directory_sync() const { return directory_sync_; }
 
@@ -66,6 +71,7 @@ class LocalStore final : public Store {
   Task<Result<Parent>> open_parent(std::string path);
   Task<Result<void>> settle(Parent& parent, std::string path, Durable durable);
   Task<Result<void>> unlink(std::string path, int flags, Durable durable);
+  Task<Result<void>> settle_xattrs(std::string path, Durable durable);
   Task<Result<void>> sync_whole_file_system(std::string path);
 
   UringLoop& loop_;

@@ -64,6 +64,11 @@ class MemoryDisk {
   Result<DirectoryPage> list(std::string_view path, uint64_t cookie, Listing listing = Listing::kNames);
   Result<void> sync_directory(std::string_view path);
   StoreSpace space() const;
+  Result<std::string> xattr(std::string_view path, const std::string& name);
+  Result<std::vector<std::string>> list_xattrs(std::string_view path);
+  Result<void> set_xattr(std::string_view path, const std::string& name, std::string value, XattrMode mode,
+                         Durable durable);
+  Result<void> remove_xattr(std::string_view path, const std::string& name, Durable durable);
 
   // By open file. With `stale` a file without a name answers kNotFound although it is open, as NFSv3 does.
   Result<size_t> read(FileId file, bool stale, uint64_t offset, std::span<char> into);

@@ -35,6 +35,7 @@ void MemoryDisk::Inode::apply(const Change& change, SparseBytes& bytes, Owner& o
       owner.uid = change.uid;
       owner.gid = change.gid;
       break;
+    case Change::Kind::kXattrs: owner.xattrs = change.xattrs; break;
   }
 }
 
@@ -82,7 +83,8 @@ void MemoryDisk::change_content(Inode& inode, Change change, Durable durable) {
   Inode::apply(change, inode.bytes, inode.owner);
   used_bytes_ += inode.bytes.allocated() - before;  // modulo 2^64: may be less than before
   inode.owner.changed = tick();
-  if (change.kind != Change::Kind::kOwner) inode.owner.modified = inode.owner.changed;
+  if (change.kind != Change::Kind::kOwner && change.kind != Change::Kind::kXattrs)
+    inode.owner.modified = inode.owner.changed;
   if (durable == Durable::kNo) {
     inode.unsynced.push_back(std::move(change));
     if (inode.unsynced.size() >
@@ -96,7 +98,7 @@ void MemoryDisk::change_content(Inode& inode, Change change, Durable durable) {
   // crash.
   bool rests_on_earlier = std::ranges::any_of(inode.unsynced, [&](const Change& earlier) {
     return earlier.kind == Change::Kind::kResize || change.kind != Change::Kind::kWrite ||
-           (earlier.kind != Change::Kind::kOwner &&
+           (earlier.kind != Change::Kind::kOwner && earlier.kind != Change::Kind::kXattrs &&
             overlaps(earlier.offset, earlier.size, change.offset, change.size));
   });
   if (rests_on_earlier) sync_content(inode);
@@ -190,6 +192,50 @@ Result<uint64_t> MemoryDisk::seek(FileId file, bool stale, uint64_t offset, bool
     return fail(Code::kNotFound, fmt::format("file {}", file),
                 "nothing of the kind before the end of the file");
   return *at;
+}
+
+namespace {
+std::unexpected<Error> no_xattr(std::string_view path, const std::string& name) {
+  return std::unexpected<Error>(
+      Error(Code::kNotFound, std::string(path), fmt::format("it has no attribute {}", name), ENODATA));
+}
+}  // namespace
+
+Result<std::string> MemoryDisk::xattr(std::string_view path, const std::string& name) {
+  CANOPY_ASSIGN(Inode * inode, walk(path));
+  auto found = inode->owner.xattrs.find(name);
+  if (found == inode->owner.xattrs.end()) return no_xattr(path, name);
+  return found->second;
+}
+
+Result<std::vector<std::string>> MemoryDisk::list_xattrs(std::string_view path) {
+  CANOPY_ASSIGN(Inode * inode, walk(path));
+  std::vector<std::string> names;
+  for (const auto& [name, value] : inode->owner.xattrs) names.push_back(name);
+  return names;
+}
+
+Result<void> MemoryDisk::set_xattr(std::string_view path, const std::string& name, std::string value,
+                                   XattrMode mode, Durable durable) {
+  CANOPY_ASSIGN(Inode * inode, walk(path));
+  const bool there = inode->owner.xattrs.contains(name);
+  if (mode == XattrMode::kReplace && !there) return no_xattr(path, name);
+  if (mode == XattrMode::kCreate && there)
+    return fail(Code::kAlreadyExists, std::string(path), fmt::format("it has an attribute {}", name));
+  Change change{Change::Kind::kXattrs};
+  change.xattrs = inode->owner.xattrs;
+  change.xattrs[name] = std::move(value);
+  change_content(*inode, std::move(change), durable);
+  return {};
+}
+
+Result<void> MemoryDisk::remove_xattr(std::string_view path, const std::string& name, Durable durable) {
+  CANOPY_ASSIGN(Inode * inode, walk(path));
+  Change change{Change::Kind::kXattrs};
+  change.xattrs = inode->owner.xattrs;
+  if (change.xattrs.erase(name) == 0) return no_xattr(path, name);
+  change_content(*inode, std::move(change), durable);
+  return {};
 }
 
 }  // namespace canopy

@@ -10,11 +10,12 @@ namespace canopy {
 
 // A change of content or attributes that was not synced.
 struct MemoryDisk::Change {
-  enum class Kind { kWrite, kResize, kPunch, kReserve, kReserveAndGrow, kZero, kOwner } kind;
+  enum class Kind { kWrite, kResize, kPunch, kReserve, kReserveAndGrow, kZero, kOwner, kXattrs } kind;
   uint64_t offset = 0;
   uint64_t size = 0;  // kResize: of the file
   std::string bytes = {};
-  uint32_t mode = 0, uid = 0, gid = 0;  // kOwner: all three after the change
+  uint32_t mode = 0, uid = 0, gid = 0;             // kOwner: all three after the change
+  std::map<std::string, std::string> xattrs = {};  // kXattrs: all of them after the change
 };
 
 struct MemoryDisk::Assignment {
@@ -34,6 +35,7 @@ struct MemoryDisk::Inode {
   struct Owner {
     uint32_t mode = 0, uid = 0, gid = 0;
     FileTime accessed, modified, changed;
+    std::map<std::string, std::string> xattrs;
   };
   struct Name {
     FileId target = 0;

@@ -1,6 +1,7 @@
 #include "daemon/store/memory/memory_store.h"
 
 #include "daemon/base/check.h"
+#include "daemon/store/store_path.h"
 
 namespace canopy {
 
@@ -200,6 +201,39 @@ Task<Result<void>> MemoryStore::sync_directory(std::string path) {
 Task<Result<StoreSpace>> MemoryStore::space() {
   co_await wander();
   co_return disk_->space();
+}
+
+Task<Result<std::string>> MemoryStore::xattr(std::string path, std::string name) {
+  CANOPY_CO_TRY(check_xattr_name(name));
+  co_await wander();
+  auto answer = disk_->xattr(path, name);
+  co_await wander();
+  co_return answer;
+}
+
+Task<Result<std::vector<std::string>>> MemoryStore::list_xattrs(std::string path) {
+  co_await wander();
+  auto answer = disk_->list_xattrs(path);
+  co_await wander();
+  co_return answer;
+}
+
+Task<Result<void>> MemoryStore::set_xattr(std::string path, std::string name, std::string value,
+                                          XattrMode mode, Durable durable) {
+  CANOPY_CO_TRY(check_xattr_name(name));
+  if (value.size() > kStoreXattrBytesMax) co_return fail_errno(E2BIG, path, "setxattr");
+  co_await wander();
+  auto answer = disk_->set_xattr(path, name, std::move(value), mode, durable);
+  co_await wander();
+  co_return answer;
+}
+
+Task<Result<void>> MemoryStore::remove_xattr(std::string path, std::string name, Durable durable) {
+  CANOPY_CO_TRY(check_xattr_name(name));
+  co_await wander();
+  auto answer = disk_->remove_xattr(path, name, durable);
+  co_await wander();
+  co_return answer;
 }
 
 }  // namespace canopy

@@ -45,6 +45,11 @@ class MemoryStore final : public Store {
                                    Listing listing = Listing::kNames) override;
   Task<Result<void>> sync_directory(std::string path) override;
   Task<Result<StoreSpace>> space() override;
+  Task<Result<std::string>> xattr(std::string path, std::string name) override;
+  Task<Result<std::vector<std::string>>> list_xattrs(std::string path) override;
+  Task<Result<void>> set_xattr(std::string path, std::string name, std::string value, XattrMode mode,
+                               Durable durable) override;
+  Task<Result<void>> remove_xattr(std::string path, std::string name, Durable durable) override;
 
   Task<void> wander();  // lets a seeded number of turns pass
 

@@ -76,20 +76,26 @@ struct MethodInfo {
 
 #define CANOPY_TREE_METHODS(X)                                                                      \
   X(get_attributes,  GetAttributes,  TreePath,              TreeAttributes,         kAlways)        \
-  X(set_attributes,  SetAttributes,  TreeSetAttributesRequest, TreeAttributes,      kNever)         \
+  X(set_attributes,  SetAttributes,  TreeSetAttributesRequest, TreeAttributes,      kAlways)        \
   X(list,            List,           TreeListRequest,       TreeListResponse,       kAlways)        \
   X(read_link,       ReadLink,       TreePath,              TreeReadLinkResponse,   kAlways)        \
-  X(make,            Make,           TreeMakeRequest,       TreeAttributes,         kNever)         \
-  X(remove,          Remove,         TreeRemoveRequest,     Empty,                  kNever)         \
-  X(rename,          Rename,         TreeRenameRequest,     Empty,                  kNever)         \
+  X(make,            Make,           TreeMakeRequest,       TreeAttributes,         kWithRequestId) \
+  X(remove,          Remove,         TreeRemoveRequest,     Empty,                  kWithRequestId) \
+  X(rename,          Rename,         TreeRenameRequest,     Empty,                  kWithRequestId) \
   X(get_space,       GetSpace,       TreePath,              TreeSpace,              kAlways)        \
-  X(open,            Open,           TreeOpenRequest,       TreeAttributes,         kNever)         \
+  X(open,            Open,           TreeOpenRequest,       TreeAttributes,         kWithRequestId) \
   X(read,            Read,           TreeReadRequest,       TreeReadResponse,       kNever)         \
   X(write,           Write,          TreeWriteRequest,      TreeWriteResponse,      kNever)         \
   X(allocate,        Allocate,       TreeAllocateRequest,   TreeAttributes,         kNever)         \
   X(seek,            Seek,           TreeSeekRequest,       TreeSeekResponse,       kNever)         \
-  X(sync,            Sync,           TreeSyncRequest,       Empty,                  kNever)         \
-  X(close,           Close,          TreeCloseRequest,      Empty,                  kNever)
+  X(sync,            Sync,           TreeSyncRequest,       Empty,                  kAlways)        \
+  X(close,           Close,          TreeCloseRequest,      Empty,                  kNever)         \
+  X(get_xattr,       GetXattr,       TreeXattrRequest,      TreeXattrValue,         kAlways)        \
+  X(list_xattrs,     ListXattrs,     TreePath,              TreeXattrNames,         kAlways)        \
+  X(set_xattr,       SetXattr,       TreeSetXattrRequest,   Empty,                  kWithRequestId) \
+  X(remove_xattr,    RemoveXattr,    TreeXattrRequest,      Empty,                  kWithRequestId) \
+  X(lock,            Lock,           TreeLockRequest,       TreeLockResponse,       kAlways)        \
+  X(watch,           Watch,          TreeWatchRequest,      TreeWatchResponse,      kAlways)
 
 #define CANOPY_CLUSTER_METHODS(X)                                                                   \
   X(get_status,      GetStatus,      Empty,                 ClusterStatus,          kAlways)        \

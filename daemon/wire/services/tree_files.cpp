@@ -4,6 +4,15 @@
 #include "daemon/wire/services/tree_service.h"
 
 namespace canopy::wire {
+namespace {
+
+// A client that was made before `born` was gives the number alone.
+bool is_expected(const Attributes& found, const v1::TreeOpenRequest& request) {
+  if (found.file_id != request.file_id()) return false;
+  return !request.has_born() || identity_of(found) == identity_of(request.file_id(), request.born());
+}
+
+}  // namespace
 
 Result<TreeService::OpenFileRef> TreeService::file_of(CallContext& call, uint64_t handle) {
   const auto& open = call.connection().attachment<OpenFiles>().by_handle;
@@ -18,6 +27,48 @@ Task<Result<void>> TreeService::may_write(CallContext& call, const OpenFile& fil
   co_return co_await may_change(node_, call.loop(), file.path);
 }
 
+Task<Result<Attributes>> TreeService::create_file(Loop& loop, const v1::TreeOpenRequest& request,
+                                                  std::unique_ptr<File>& into) {
+  NewName what;
+  what.path = request.path();
+  what.mode = request.mode() & 07777;
+  what.uid = request.uid();
+  what.gid = request.gid();
+  what.request_id = request.request_id();
+  auto made = co_await make_once(loop, what);
+  into = std::move(what.file);
+  co_return made;
+}
+
+Task<Result<Attributes>> TreeService::open_file(Loop& loop, const v1::TreeOpenRequest& request,
+                                                std::unique_ptr<File>& into) {
+  OpenOptions options;
+  options.write = request.write();
+  options.create = request.create();
+  options.truncate = request.truncate() && request.file_id() == 0;
+  options.mode = request.mode() & 07777;
+  std::optional<TreeNames::Hold> held;
+  if (request.create()) held.emplace(co_await names_.hold(loop, {request.path()}));
+  const FileIdentity expected = identity_of(request.file_id(), request.born());
+  if (!request.path().empty()) {
+    auto opened = co_await store().open(request.path(), options);
+    if (!opened && (!expected || opened.error().code() != Code::kNotFound))
+      co_return fail(std::move(opened).error());
+    if (opened) {
+      CANOPY_CO_ASSIGN(const Attributes found, co_await (*opened)->attributes());
+      if (!expected || is_expected(found, request)) {
+        into = std::move(*opened);
+        co_return found;
+      }
+    }
+  }
+  // Its last name may be gone.
+  auto kept = co_await store().open(unlinked_path(expected), OpenOptions{.write = request.write()});
+  if (!kept) co_return fail(Code::kNotFound, request.path(), "another file has taken its name");
+  into = std::move(*kept);
+  co_return co_await into->attributes();
+}
+
 Task<Result<v1::TreeAttributes>> TreeService::open(CallContext& call, const v1::TreeOpenRequest& request) {
   auto& handles = call.connection().attachment<OpenFiles>().by_handle;
   if (request.handle() == 0 || handles.contains(request.handle()))
@@ -27,34 +78,23 @@ Task<Result<v1::TreeAttributes>> TreeService::open(CallContext& call, const v1::
         Code::kTooLarge, request.path(),
         fmt::format("this connection has {} files open; close some", kTreeHandlesPerConnectionMax), ENFILE));
   }
-  if (request.write())
+  const bool nameless = request.path().empty() && request.file_id() != 0;
+  if (request.write() && !nameless)
     CANOPY_CO_TRY(co_await may_change(node_, call.loop(), request.path()));
-  else
+  else if (!nameless)
     CANOPY_CO_TRY(check_raw_path(request.path()));
-  OpenOptions options;
-  options.write = request.write();
-  options.create = request.create();
-  options.exclusive = request.exclusive();
-  options.truncate = request.truncate() && request.file_id() == 0;
-  options.mode = request.mode() & 07777;
-  auto file = co_await store().open(request.path(), options);
-  if (!file) co_return fail(std::move(file).error());
-  auto found = co_await (*file)->attributes();
-  if (!found) co_return fail(std::move(found).error());
-  if (request.file_id() != 0 && found->file_id != request.file_id())
-    co_return fail(Code::kNotFound, request.path(), "another file has taken its name");
-  if (request.create() && found->size == 0 && (found->uid != request.uid() || found->gid != request.gid()) &&
-      options.exclusive) {
-    CANOPY_CO_TRY(co_await (*file)->set_attributes(SetAttributes{.uid = request.uid(), .gid = request.gid()},
-                                                   Durable::kNo));
-    found->uid = request.uid();
-    found->gid = request.gid();
-  }
-  auto opened = std::make_shared<OpenFile>(
-      OpenFile{request.path(), std::move(*file), request.write() && depends_on_account(request.path())});
+  std::unique_ptr<File> file;
+  CANOPY_CO_ASSIGN(const Attributes found, co_await (request.create() && request.exclusive()
+                                                         ? create_file(call.loop(), request, file)
+                                                         : open_file(call.loop(), request, file)));
+  // A file without a name belongs to no account any more.
+  std::string path = request.path().empty() ? unlinked_path(identity_of(found)) : request.path();
+  const bool guarded = request.write() && !request.path().empty() && depends_on_account(request.path());
+  auto opened = std::make_shared<OpenFile>(std::move(path), std::move(file), guarded, identity_of(found),
+                                           call.loop(), open_files_);
   if (!handles.emplace(request.handle(), std::move(opened)).second)
     co_return fail(Code::kInvalidArgument, "handle", "it is in use on this connection");
-  co_return tree_attributes(*found);
+  co_return tree_attributes(seen(found));
 }
 
 Task<Result<v1::TreeReadResponse>> TreeService::read(CallContext& call, const v1::TreeReadRequest& request) {
@@ -97,7 +137,7 @@ Task<Result<v1::TreeAttributes>> TreeService::allocate(CallContext& call,
   CANOPY_CO_TRY(co_await open->file->allocate(mode, request.offset(), request.bytes()));
   auto after = co_await open->file->attributes();
   if (!after) co_return fail(std::move(after).error());
-  co_return tree_attributes(*after);
+  co_return tree_attributes(seen(*after));
 }
 
 Task<Result<v1::TreeSeekResponse>> TreeService::seek(CallContext& call, const v1::TreeSeekRequest& request) {
@@ -122,7 +162,11 @@ Task<Result<v1::Empty>> TreeService::sync(CallContext& call, const v1::TreeSyncR
 }
 
 Result<v1::Empty> TreeService::close(CallContext& call, const v1::TreeCloseRequest& request) {
-  call.connection().attachment<OpenFiles>().by_handle.erase(request.handle());
+  auto& open = call.connection().attachment<OpenFiles>().by_handle;
+  if (auto found = open.find(request.handle()); found != open.end()) {
+    found->second->closed = true;
+    open.erase(found);
+  }
   return v1::Empty();
 }
 

@@ -68,19 +68,16 @@ void TreeService::add_to(MethodTable& table) {
   table.add<v1::TreeSeekRequest, v1::TreeSeekResponse>(kService, "Seek", this, &TreeService::seek);
   table.add<v1::TreeSyncRequest, v1::Empty>(kService, "Sync", this, &TreeService::sync);
   table.add<v1::TreeCloseRequest, v1::Empty>(kService, "Close", this, &TreeService::close);
+  table.add<v1::TreeXattrRequest, v1::TreeXattrValue>(kService, "GetXattr", this, &TreeService::get_xattr);
+  table.add<v1::TreePath, v1::TreeXattrNames>(kService, "ListXattrs", this, &TreeService::list_xattrs);
+  table.add<v1::TreeSetXattrRequest, v1::Empty>(kService, "SetXattr", this, &TreeService::set_xattr);
+  table.add<v1::TreeXattrRequest, v1::Empty>(kService, "RemoveXattr", this, &TreeService::remove_xattr);
 }
 
 Task<Result<v1::TreeAttributes>> TreeService::attributes_of(std::string path) {
   auto found = co_await store().attributes(std::move(path));
   if (!found) co_return fail(std::move(found).error());
-  co_return tree_attributes(*found);
-}
-
-// What the daemon makes belongs to its own user at first.
-Task<Result<void>> TreeService::give_to(std::string path, uint32_t uid, uint32_t gid) {
-  if (uid == geteuid() && gid == getegid()) co_return Result<void>();
-  co_return co_await store().set_attributes(std::move(path), SetAttributes{.uid = uid, .gid = gid},
-                                            Durable::kNo);
+  co_return tree_attributes(seen(*found));
 }
 
 Task<Result<v1::TreeAttributes>> TreeService::get_attributes(CallContext& call, const v1::TreePath& request) {
@@ -88,7 +85,7 @@ Task<Result<v1::TreeAttributes>> TreeService::get_attributes(CallContext& call, 
     CANOPY_CO_ASSIGN(OpenFileRef open, file_of(call, request.handle()));
     auto found = co_await open->file->attributes();
     if (!found) co_return fail(std::move(found).error());
-    co_return tree_attributes(*found);
+    co_return tree_attributes(seen(*found));
   }
   CANOPY_CO_TRY(check_raw_path(request.path()));
   co_return co_await attributes_of(request.path());
@@ -113,7 +110,7 @@ Task<Result<v1::TreeAttributes>> TreeService::set_attributes(CallContext& call,
     CANOPY_CO_TRY(co_await open->file->set_attributes(change, Durable::kNo));
     auto after = co_await open->file->attributes();
     if (!after) co_return fail(std::move(after).error());
-    co_return tree_attributes(*after);
+    co_return tree_attributes(seen(*after));
   }
   CANOPY_CO_TRY(co_await may_change(node_, call.loop(), request.path()));
   CANOPY_CO_TRY(co_await store().set_attributes(request.path(), change, Durable::kNo));
@@ -128,7 +125,7 @@ Task<Result<v1::TreeListResponse>> TreeService::list(CallContext&, const v1::Tre
   for (size_t i = 0; i < page->entries.size(); ++i) {
     v1::TreeEntry* entry = out.add_entries();
     entry->set_name(std::move(page->entries[i].name));
-    fill_attributes(page->attributes[i], *entry->mutable_attributes());
+    fill_attributes(seen(page->attributes[i]), *entry->mutable_attributes());
   }
   out.set_next_cookie(page->next_cookie);
   out.set_end(page->end);
@@ -142,53 +139,6 @@ Task<Result<v1::TreeReadLinkResponse>> TreeService::read_link(CallContext&, cons
   v1::TreeReadLinkResponse out;
   out.set_target(std::move(*target));
   co_return out;
-}
-
-Task<Result<v1::TreeAttributes>> TreeService::make(CallContext& call, const v1::TreeMakeRequest& request) {
-  CANOPY_CO_TRY(co_await may_change(node_, call.loop(), request.path()));
-  switch (request.kind()) {
-    case v1::TreeMakeRequest::DIRECTORY:
-      CANOPY_CO_TRY(co_await store().make_directory(request.path(), request.mode() & 07777, Durable::kNo));
-      CANOPY_CO_TRY(co_await give_to(request.path(), request.uid(), request.gid()));
-      break;
-    case v1::TreeMakeRequest::SYMLINK:
-      CANOPY_CO_TRY(co_await store().make_symlink(request.target(), request.path(), Durable::kNo));
-      CANOPY_CO_TRY(co_await give_to(request.path(), request.uid(), request.gid()));
-      break;
-    case v1::TreeMakeRequest::LINK:
-      // A second name of an account's file would be a way around the account.
-      CANOPY_CO_TRY(co_await may_change(node_, call.loop(), request.target()));
-      CANOPY_CO_TRY(co_await store().link(request.target(), request.path(), Durable::kNo));
-      break;
-    default: co_return fail(Code::kInvalidArgument, "kind", "it is DIRECTORY, SYMLINK or LINK");
-  }
-  co_return co_await attributes_of(request.path());
-}
-
-Task<Result<v1::Empty>> TreeService::remove(CallContext& call, const v1::TreeRemoveRequest& request) {
-  CANOPY_CO_TRY(co_await may_change(node_, call.loop(), request.path()));
-  if (request.directory())
-    CANOPY_CO_TRY(co_await store().remove_directory(request.path(), Durable::kNo));
-  else
-    CANOPY_CO_TRY(co_await store().remove(request.path(), Durable::kNo));
-  co_return v1::Empty();
-}
-
-Task<Result<v1::Empty>> TreeService::rename(CallContext& call, const v1::TreeRenameRequest& request) {
-  CANOPY_CO_TRY(co_await may_move(node_, call.loop(), request.from()));
-  if (request.mode() == v1::TreeRenameRequest::EXCHANGE)
-    CANOPY_CO_TRY(co_await may_move(node_, call.loop(), request.to()));
-  else
-    CANOPY_CO_TRY(co_await may_change(node_, call.loop(), request.to()));
-  RenameMode mode = RenameMode::kReplace;
-  switch (request.mode()) {
-    case v1::TreeRenameRequest::REPLACE: break;
-    case v1::TreeRenameRequest::NO_REPLACE: mode = RenameMode::kNoReplace; break;
-    case v1::TreeRenameRequest::EXCHANGE: mode = RenameMode::kExchange; break;
-    default: co_return fail(Code::kInvalidArgument, "mode", "it is REPLACE, NO_REPLACE or EXCHANGE");
-  }
-  CANOPY_CO_TRY(co_await store().rename(request.from(), request.to(), mode, Durable::kNo));
-  co_return v1::Empty();
 }
 
 Task<Result<v1::TreeSpace>> TreeService::get_space(CallContext&, const v1::TreePath& request) {

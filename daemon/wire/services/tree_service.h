@@ -8,6 +8,9 @@
 #include "daemon/store/store.h"
 #include "daemon/wire/server/method_table.h"
 #include "daemon/wire/services/node.h"
+#include "daemon/wire/services/tree_intents.h"
+#include "daemon/wire/services/tree_once.h"
+#include "daemon/wire/services/tree_open_files.h"
 
 namespace canopy::wire {
 
@@ -17,12 +20,35 @@ class TreeService {
  public:
   explicit TreeService(Node& node) : node_(node) {}
   void add_to(MethodTable& table);  // this must outlive the server
+  // Before the server serves. Begins and ends on the first shard's loop.
+  Task<Result<void>> start();
+  // Removes what nobody needs any more, until `over`. On the first shard's loop.
+  Task<void> sweep(const std::atomic<bool>& over);
+  Task<void> sweep_once(Shard& shard);
 
  private:
   struct OpenFile {
     std::string path;
     std::unique_ptr<File> file;
     bool guarded;  // writing needs a look at the account each time
+    FileIdentity identity;
+    Loop& loop;
+    TreeOpenFiles& table;
+    bool closed = false;  // by the client
+
+    OpenFile(std::string at, std::unique_ptr<File> opened, bool is_guarded, FileIdentity which, Loop& on,
+             TreeOpenFiles& in)
+        : path(std::move(at)),
+          file(std::move(opened)),
+          guarded(is_guarded),
+          identity(which),
+          loop(on),
+          table(in) {
+      table.opened(identity);
+    }
+    OpenFile(const OpenFile&) = delete;
+    OpenFile& operator=(const OpenFile&) = delete;
+    ~OpenFile() { table.gone(identity, closed, loop.now()); }
   };
   using OpenFileRef = std::shared_ptr<OpenFile>;
   struct OpenFiles {  // of one connection
@@ -40,12 +66,50 @@ class TreeService {
   Task<Result<v1::TreeSpace>> get_space(CallContext& call, const v1::TreePath& request);
 
   Task<Result<v1::TreeAttributes>> open(CallContext& call, const v1::TreeOpenRequest& request);
+  Task<Result<Attributes>> create_file(Loop& loop, const v1::TreeOpenRequest& request,
+                                       std::unique_ptr<File>& into);
+  Task<Result<Attributes>> open_file(Loop& loop, const v1::TreeOpenRequest& request,
+                                     std::unique_ptr<File>& into);
   Task<Result<v1::TreeReadResponse>> read(CallContext& call, const v1::TreeReadRequest& request);
   Task<Result<v1::TreeWriteResponse>> write(CallContext& call, const v1::TreeWriteRequest& request);
   Task<Result<v1::TreeAttributes>> allocate(CallContext& call, const v1::TreeAllocateRequest& request);
   Task<Result<v1::TreeSeekResponse>> seek(CallContext& call, const v1::TreeSeekRequest& request);
   Task<Result<v1::Empty>> sync(CallContext& call, const v1::TreeSyncRequest& request);
   Result<v1::Empty> close(CallContext& call, const v1::TreeCloseRequest& request);
+
+  Task<Result<v1::TreeXattrValue>> get_xattr(CallContext& call, const v1::TreeXattrRequest& request);
+  Task<Result<v1::TreeXattrNames>> list_xattrs(CallContext& call, const v1::TreePath& request);
+  Task<Result<v1::Empty>> set_xattr(CallContext& call, const v1::TreeSetXattrRequest& request);
+  Task<Result<v1::Empty>> remove_xattr(CallContext& call, const v1::TreeXattrRequest& request);
+  Task<Result<void>> set_xattr_once(std::string path, const v1::TreeSetXattrRequest& request, XattrMode mode);
+  static Result<std::string> path_of(CallContext& call, const std::string& path, uint64_t handle);
+
+  // Something that a request makes under a name.
+  struct NewName {
+    enum class Kind { kFile, kDirectory, kSymlink } kind = Kind::kFile;
+    std::string path, target;
+    uint32_t mode = 0, uid = 0, gid = 0;
+    std::string request_id;
+    std::unique_ptr<File> file;  // of kFile: open for writing, when it was made
+  };
+  Task<Result<Attributes>> make_new(Loop& loop, NewName& what);
+  Task<Result<Attributes>> make_once(Loop& loop, NewName& what);
+  Task<Result<Attributes>> make_now(NewName& what);
+  Task<Result<Attributes>> find_made(NewName& what, FileIdentity made);
+  Task<Result<void>> link_once(Loop& loop, const v1::TreeMakeRequest& request);
+  Task<Result<void>> remove_once(Loop& loop, const v1::TreeRemoveRequest& request);
+  Task<Result<void>> rename_once(Loop& loop, const v1::TreeRenameRequest& request, RenameMode mode);
+  Task<Result<void>> remove_file(Loop& loop, std::string path, const FileIdentity& expected, bool held);
+  Task<Result<void>> replace_file(Loop& loop, const v1::TreeRenameRequest& request, RenameMode mode);
+  // As clients see it.
+  Attributes seen(Attributes of) const;
+  Task<bool> was_renamed(const v1::TreeRenameRequest& request);
+  Task<std::optional<FileIdentity>> named(std::string path);
+  // True: the request has been carried out before; an error: refused before. An empty id is always new.
+  Task<Result<bool>> claim(Loop& loop, std::string request_id);
+  void settle(const std::string& request_id, const Result<void>& done);
+  // True when an earlier process may have got the request.
+  bool of_another_epoch(uint64_t epoch) const { return epoch != 0 && epoch != node_.epoch(); }
 
   Store& store() { return *node_.here().store; }
   static Result<OpenFileRef> file_of(CallContext& call, uint64_t handle);
@@ -54,6 +118,10 @@ class TreeService {
   Task<Result<void>> give_to(std::string path, uint32_t uid, uint32_t gid);
 
   Node& node_;
+  TreeIntents intents_;
+  TreeOnce once_;
+  TreeNames names_;
+  TreeOpenFiles open_files_;
 };
 
 // The message for what the store said.
