@@ -205,6 +205,7 @@ Task<Result<void>> build_node(Running& running, const Options& options) {
   accounts.memory_bytes_max = (options.memory_mib << 20) / running.loops.size();
   CANOPY_CO_ASSIGN(running.catalog, co_await make_catalog(*stores.front(), options));
   std::vector<std::unique_ptr<wire::Shard>> shards;
+  shards.reserve(running.loops.size());
   for (uint32_t i = 0; i < running.loops.size(); ++i) {
     shards.push_back(std::make_unique<wire::Shard>(*running.loops[i], std::move(stores[i]), epoch, i,
                                                    accounts, lease_of(running, i), running.catalog.get()));

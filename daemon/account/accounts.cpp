@@ -72,7 +72,7 @@ Accounts::EntryRef Accounts::entry(const AccountAddress& address) {
   return found;
 }
 
-void Accounts::erase(EntryRef held) {
+void Accounts::erase(const EntryRef& held) {
   auto at = entries_.find(held->name);
   if (at == entries_.end() || at->second != held) return;
   memory_bytes_ -= std::exchange(held->counted_bytes, 0);
@@ -195,6 +195,7 @@ Task<void> Accounts::close(AccountAddress address) {
 Task<void> Accounts::close_all() {
   co_await background_.join();
   std::vector<EntryRef> all;
+  all.reserve(entries_.size());
   for (const auto& [name, held] : entries_) all.push_back(held);
   for (const EntryRef& held : all) {
     auto guard = co_await held->gate.lock();

@@ -125,7 +125,7 @@ class Accounts {
 
   EntryRef entry(const AccountAddress& address);  // and counts as using it
   EntryRef entry_unused(const AccountAddress& address);
-  void erase(EntryRef entry);
+  void erase(const EntryRef& entry);
   void count(Entry& entry);  // its bytes anew
   bool over_budget() const {
     return memory_bytes_ > options_.memory_bytes_max || entries_.size() > options_.entries_max;

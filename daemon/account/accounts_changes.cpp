@@ -123,7 +123,8 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
   }
   names_changed_(address, false);
   if (domain->layout.fast_index() != 0) {
-    for (std::string path : {domain->layout.settings_file(address), domain->layout.info_file(address)}) {
+    for (const std::string& path :
+         {domain->layout.settings_file(address), domain->layout.info_file(address)}) {
       auto gone = co_await store().remove(path, Durable::kYes);
       if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
     }
@@ -149,7 +150,7 @@ Task<Result<void>> Accounts::copy_apart(const Domain& from_domain, const Account
   for (auto [source, target] :
        {Copy{from_domain.layout.settings_file(from), to_domain.layout.settings_file(to)},
         Copy{from_domain.layout.info_file(from), to_domain.layout.info_file(to)}}) {
-    if (to_stage) target = inside + target.substr(target.rfind('/'));
+    if (to_stage) target.replace(0, target.rfind('/'), inside);
     if (source == target) continue;
     auto text = co_await read_file(store(), source, kDictBytesMax);
     if (!text && text.error().code() != Code::kNotFound) co_return fail(std::move(text).error());

@@ -64,7 +64,7 @@ Task<Result<TreeSettings>> load_tree_settings(SettingsFiles& files) {
     co_return fail(Code::kDamaged, std::string(kTreeSettingsFile),
                    fmt::format("DomainFoldering: {}", foldering.error().message()));
   }
-  settings.domain_foldering = std::move(*foldering);
+  settings.domain_foldering = *foldering;
   co_return settings;
 }
 

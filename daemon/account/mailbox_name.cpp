@@ -52,7 +52,7 @@ std::string shown_mailbox_name(std::string_view name) {
 }
 
 Result<std::string> canonical_mailbox_name(std::string_view name) {
-  auto refuse = [&](std::string rule) {
+  auto refuse = [&](const std::string& rule) {
     return fail(Code::kInvalidArgument, shown_mailbox_name(name.substr(0, 200)), "a mailbox name " + rule);
   };
   if (name.empty()) return refuse("must not be empty");

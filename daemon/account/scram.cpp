@@ -73,7 +73,7 @@ Result<ScramFirst> ScramFirst::parse(std::string_view message) {
   return first;
 }
 
-ScramServer::ScramServer(ScramFirst first, ScramKeys keys, std::string server_nonce)
+ScramServer::ScramServer(ScramFirst first, ScramKeys keys, const std::string& server_nonce)
     : first_(std::move(first)), keys_(std::move(keys)), nonce_(first_.nonce + server_nonce) {
   server_first_ = fmt::format("r={},s={},i={}", nonce_, base64_encode(keys_.salt), keys_.iterations);
 }

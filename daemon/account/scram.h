@@ -24,7 +24,7 @@ struct ScramFirst {  // client-first-message, parsed
 class ScramServer {
  public:
   // `keys` of the account; for one that does not exist invented ones, so that the answer does not tell.
-  ScramServer(ScramFirst first, ScramKeys keys, std::string server_nonce);
+  ScramServer(ScramFirst first, ScramKeys keys, const std::string& server_nonce);
   const std::string& challenge() const { return server_first_; }  // server-first-message
   // The server-final-message ("v=…"), or kUnauthenticated.
   Result<std::string> finish(std::string_view client_final) const;

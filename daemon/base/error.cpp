@@ -67,13 +67,13 @@ Code code_from_errno(int error_number) {
     case EINVAL: return Code::kInvalidArgument;
     case ENOENT: return Code::kNotFound;
     case EEXIST: return Code::kAlreadyExists;
-    case EACCES: return Code::kPermissionDenied;
+    case EACCES:
     case EPERM: return Code::kPermissionDenied;
     case ENOTEMPTY: return Code::kNotEmpty;
     case ENOTDIR: return Code::kNotDirectory;
     case EISDIR: return Code::kIsDirectory;
     case EBUSY: return Code::kBusy;
-    case ENOSPC: return Code::kStoreFull;
+    case ENOSPC:
     case EDQUOT: return Code::kStoreFull;
     case EFBIG: return Code::kTooLarge;
     case ETIMEDOUT: return Code::kDeadlineExceeded;

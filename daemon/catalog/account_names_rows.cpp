@@ -15,7 +15,7 @@ void put_big_endian(std::string& out, uint64_t value) {
 
 // One of the two sorted lists of names that make the domain's.
 struct Layer {
-  Layer(const CatalogRows& rows, std::string prefix, std::string_view from)
+  Layer(const CatalogRows& rows, const std::string& prefix, std::string_view from)
       : prefix_bytes(prefix.size()),
         at(rows.seek(kTable, prefix + std::string(from), catalog_prefix_end(prefix))) {}
   bool valid() const { return at->valid(); }

@@ -55,6 +55,7 @@ Task<void> find_rows(Catalog* catalog, Loop& loop, std::vector<Wanted>& wanted) 
   if (catalog == nullptr) co_return;
   auto found = co_await catalog->run(loop, [&](CatalogRows& rows) -> Result<void> {
     std::vector<std::string> keys;
+    keys.reserve(wanted.size());
     for (const Wanted& each : wanted) keys.push_back(each.key);
     CANOPY_ASSIGN(auto values, rows.get_many(kTable, keys));
     for (size_t i = 0; i < wanted.size(); ++i) {

@@ -50,8 +50,6 @@ class Parser {
       char c = text_[at_];
       if (c == ' ' || c == '\n' || c == '\t' || c == '\r') {
         ++at_;
-      } else if (c != '/') {
-        return true;
       } else if (text_.substr(at_, 2) == "//") {
         at_ = std::min(text_.find('\n', at_), text_.size());
       } else if (text_.substr(at_, 2) == "/*") {

@@ -82,8 +82,8 @@ static Result<std::vector<AnsweredRequest>> requests_of(const Dict& dict, std::s
 static Array print_requests(const std::vector<AnsweredRequest>& requests) {
   Array printed;
   for (const AnsweredRequest& each : requests) {
-    printed.push_back(Array{Data{each.id}, each.unix_seconds, hex64(each.version.epoch),
-                            static_cast<int64_t>(each.version.number)});
+    printed.emplace_back(Array{Data{each.id}, each.unix_seconds, hex64(each.version.epoch),
+                               static_cast<int64_t>(each.version.number)});
   }
   return printed;
 }

@@ -39,7 +39,7 @@ Task<Result<void>> AccountLog::State::check_slice(LiveSlice& slice, CheckReport&
     co_return Result<void>();
   }
   CANOPY_CO_TRY(opened);
-  const std::shared_ptr<File> file = *opened;
+  const std::shared_ptr<File>& file = *opened;
   std::string front(kSliceHeaderBytes, '\0');
   CANOPY_CO_ASSIGN(const size_t got, co_await file->read(0, std::span<char>(front)));
   auto header = decode_slice_header(std::string_view(front).substr(0, got));

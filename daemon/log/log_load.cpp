@@ -161,7 +161,7 @@ Task<Result<OwnedRecord>> AccountLog::State::read_record(std::shared_ptr<const S
   };
   if (!opened && opened.error().code() == Code::kNotFound) co_return damaged("the slice is missing: record");
   CANOPY_CO_TRY(opened);
-  const std::shared_ptr<File> file = *opened;
+  const std::shared_ptr<File>& file = *opened;
   const uint64_t longest = (kRecordHeaderBytes + kRecordBodyBytesMax + 7) & ~uint64_t{7};
   uint64_t capacity = hint >= kRecordHeaderBytes && hint <= longest ? hint : 4096;
   auto bytes = std::make_unique_for_overwrite<char[]>(capacity);

@@ -55,13 +55,13 @@ void SimConnection::arrive() {
     if (piece.kind == Kind::kBytes && world.random_.one_in(world.options_.break_one_in))
       break_now();
     else
-      deliver(from, std::move(piece));
+      deliver(from, piece);
     break;
   }
   schedule();
 }
 
-void SimConnection::deliver(int from, Piece piece) {
+void SimConnection::deliver(int from, const Piece& piece) {
   int to = 1 - from;
   SimStream* reader = ends[to];
   switch (piece.kind) {

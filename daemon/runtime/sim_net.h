@@ -97,7 +97,7 @@ struct SimConnection : std::enable_shared_from_this<SimConnection> {
 
  private:
   void arrive();
-  void deliver(int from, Piece piece);
+  void deliver(int from, const Piece& piece);
   struct Timer : TimerNode {
     SimConnection* connection;
   } timer_;

@@ -95,10 +95,10 @@ Result<> refuse_ties(const std::vector<MountRow>& rows, const std::vector<MountP
     }
     // Equally many literals and equal depth: a pattern with brackets has more places than a literal one, or
     // `*`.
-    for (size_t a = 0; a < others.size(); ++a) {
-      for (size_t b : members) {
-        if (b == others[a] || !patterns[others[a]].meets(patterns[b])) continue;
-        return refuse_row(rows[others[a]],
+    for (const size_t a : others) {
+      for (const size_t b : members) {
+        if (b == a || !patterns[a].meets(patterns[b])) continue;
+        return refuse_row(rows[a],
                           fmt::format("ties with row {}: some path matches both with equally many elements "
                                       "and literal characters",
                                       rows[b].pattern));

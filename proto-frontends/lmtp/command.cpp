@@ -37,7 +37,10 @@ std::optional<std::string> take_quoted(std::string_view& rest) {
       rest.remove_prefix(i + 1);
       return text;
     }
-    if (rest[i] == '\\' && ++i == rest.size()) return std::nullopt;
+    if (rest[i] == '\\') {
+      ++i;
+      if (i == rest.size()) return std::nullopt;
+    }
     text.push_back(rest[i]);
   }
   return std::nullopt;

@@ -83,7 +83,7 @@ class MaildirSource final : public MailSource {
     for (const char letter : entry.flags) {
       for (const FlagLetter& row : kFlagLetters)
         if (row.letter == letter) item.system_flags |= row.flag;
-      if (letter == 'P') item.keywords.push_back("$Forwarded");
+      if (letter == 'P') item.keywords.emplace_back("$Forwarded");
       if (letter >= 'a' && letter <= 'z') {
         const auto& names = keywords_of(entry.folder_path);
         const auto found = names.find(letter - 'a');

@@ -131,6 +131,7 @@ void MemoryDisk::crash(uint64_t seed) {
   SeededRandom random(seed);
   crash_names(random);
   std::vector<FileId> ids;
+  ids.reserve(inodes_.size());
   for (const auto& [id, inode] : inodes_) ids.push_back(id);
   std::ranges::sort(ids);  // the map's own order is not part of the seed
   for (FileId id : ids) crash_content(*inodes_.at(id), random);

@@ -42,12 +42,8 @@ static Task<void> open_target(Node& node, Loop& home, AccountAddress address, ui
     verdict = fail(Code::kSuspended, found->address.to_string(), "the account is suspended");
   } else {
     auto account = co_await found->shard->accounts.open(found->address);
-    if (account) {
-      verdict = co_await (*account)->may_append(bytes);
-    } else {
-      verdict = fail(std::move(account).error());
-    }
-    if (verdict) {
+    verdict = account ? co_await (*account)->may_append(bytes) : fail(account.error());
+    if (account && verdict) {
       (*account)->upload_begin();
       target->shard = found->shard;
       target->address = found->address;
@@ -156,7 +152,6 @@ Task<Result<RequestResult>> MailboxesService::deliver_to(const v1::DeliverReques
     message.create_mailbox = true;
   }
   std::shared_ptr<Account> account;
-  std::string name;
   if (uploaded != nullptr) {
     if (uploaded->error) co_return fail(*uploaded->error);
     co_await uploaded->shard->loop.switch_to();
