@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(os.environ.get("CANOPY_SOURCE_DIR") or Path(__file__).resolve().parents[2])
 PARTS = ("daemon", "fuse", "proto-frontends", "tools", "tests")
 COLUMNS_MAX = {".cpp": 110, ".h": 110, ".py": 150, ".proto": 125}
-LINES_MAX = 600
+LINES_MAX = {".cpp": 600, ".h": 600, ".py": 600, ".proto": 900}  # the protocol is one file: a client takes one
 
 
 def files(*suffixes, parts=PARTS):
@@ -36,7 +36,7 @@ class Tidy(unittest.TestCase):
             lines = path.read_text(encoding="utf-8").split("\n")
             found += [f"{name_of(path)}:{number} has {len(line)} columns"
                       for number, line in enumerate(lines, 1) if len(line) > COLUMNS_MAX[path.suffix]]
-            if len(lines) > LINES_MAX:
+            if len(lines) > LINES_MAX[path.suffix]:
                 found.append(f"{name_of(path)} has {len(lines)} lines")
         self.none(found, f"columns of a line are at most {COLUMNS_MAX}, lines of a file {LINES_MAX}")
 
