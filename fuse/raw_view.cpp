@@ -303,7 +303,8 @@ Task<Result<Found>> RawView::set_attributes(NodeRef node, OpenFileRef file, Attr
   request.set_size(change.size.value_or(0));
   fill_time(change.accessed, &v1::TreeSetAttributesRequest::mutable_accessed, request);
   fill_time(change.modified, &v1::TreeSetAttributesRequest::mutable_modified, request);
-  if (file != nullptr && static_cast<File&>(*file).write) {
+  // A size is set through what was opened for writing; the rest of a file without a name through any handle.
+  if (file != nullptr && (static_cast<File&>(*file).write || (node->names.empty() && !change.size))) {
     auto done = co_await on_handle(file, &wire::TreeStub::set_attributes, request);
     if (!done) co_return fail(std::move(done).error());
     co_return found_of(*done);

@@ -11,6 +11,7 @@ namespace canopy {
 inline constexpr size_t kStoreNameBytesMax = 255;  // a component, in bytes of any value but '/' and NUL
 inline constexpr size_t kStorePathBytesMax =
     4000;  // a path: below the kernel's PATH_MAX with room for a root's prefix
+inline constexpr size_t kSymlinkBytesMax = 4095;  // what a symbolic link says; Linux has room for no more
 
 // kInvalidArgument: an empty component (also from a leading, trailing or doubled '/'), "." or "..", or a NUL
 // byte; kNoSpaceForName: a component or the path is too long. "" is the root and is fine.

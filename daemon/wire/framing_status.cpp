@@ -1,5 +1,5 @@
 #include "daemon/wire/framing_status.h"
-
+#include "daemon/dict/text.h"
 #include "daemon/wire/canopy.pb.h"
 #include "daemon/wire/ttrpc.pb.h"
 
@@ -89,11 +89,26 @@ Code code_of_grpc(int grpc_code) {
   }
 }
 
+// The names of files are any bytes, but a message with a string that is no UTF-8 would not be read at all.
+std::string as_utf8(std::string_view bytes) {
+  std::string out;
+  while (!bytes.empty()) {
+    uint32_t code_point = 0;
+    const uint32_t length = dict::utf8_sequence(bytes, code_point);
+    if (length == 0)
+      fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<uint8_t>(bytes[0]));
+    else
+      out.append(bytes.substr(0, length));
+    bytes.remove_prefix(std::max(length, 1u));
+  }
+  return out;
+}
+
 void fill_error(const Error& error, v1::Error& out) {
   out.set_code(static_cast<uint32_t>(error.code()));
   out.set_name(std::string(code_name(error.code())));
-  out.set_object(error.object());
-  out.set_message(error.message());
+  out.set_object(as_utf8(error.object()));
+  out.set_message(as_utf8(error.message()));
   out.set_retryable(error.retryable());
   if (error.error_number() != code_to_errno(error.code()))
     out.set_error_number(static_cast<uint32_t>(error.error_number()));
@@ -113,7 +128,7 @@ std::string encode_status(const Error& error, const v1::Owner* owner) {
   if (owner != nullptr) *detail.mutable_owner() = *owner;
   ttrpc::Status status;
   status.set_code(grpc_code_of(error.code()));
-  status.set_message(error.to_string());
+  status.set_message(as_utf8(error.to_string()));
   auto* any = status.add_details();
   any->set_type_url(std::string(kErrorTypeUrl));
   detail.SerializeToString(any->mutable_value());

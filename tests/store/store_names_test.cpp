@@ -217,6 +217,11 @@ TYPED_TEST(StoreNames, SymbolicLinksAreKeptButNeverFollowed) {
   this->must(this->store().make_symlink("d/f", "to_f", Durable::kYes));
   this->must(this->store().make_symlink("/etc", "d/out", Durable::kNo));
   EXPECT_EQ(this->must(this->store().read_symlink("to_f")), "d/f");
+  const std::string longest(4095, 'x');
+  this->must(this->store().make_symlink(longest, "longest", Durable::kNo));
+  EXPECT_EQ(this->must(this->store().read_symlink("longest")), longest);
+  EXPECT_EQ(this->code(this->store().make_symlink(longest + "x", "longer", Durable::kNo)),
+            Code::kNoSpaceForName);
   EXPECT_EQ(this->must(this->store().attributes("to_f")).type, FileType::kSymlink);
   EXPECT_EQ(this->must(this->store().attributes("to_f")).size, 3u);
   EXPECT_EQ(this->code(this->store().read_symlink("d/f")), Code::kInvalidArgument);

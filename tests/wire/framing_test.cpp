@@ -211,6 +211,14 @@ TEST(Status, CarriesTheOwnerOfAnotherBackendsAccount) {
   EXPECT_EQ(back.slot(), 77u);
 }
 
+TEST(Status, ArrivesAlsoWhenItIsAboutAFileWhoseNameIsNoUtf8) {
+  auto error = decode_status(encode_status(Error(Code::kNotFound, "d/\xc3\xa4\xff", "no \xfe here", ENOENT)));
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->code(), Code::kNotFound);
+  EXPECT_EQ(error->object(), "d/\xc3\xa4\\xff");
+  EXPECT_EQ(error->message(), "no \\xfe here");
+}
+
 TEST(Status, UnderstandsServersOfOtherMakeAndLaterVersions) {
   ttrpc::Status status;
   status.set_code(5);

@@ -191,7 +191,7 @@ Task<Result<void>> LocalStore::make_symlink(std::string target, std::string path
   if (target.empty() || target.find('\0') != std::string::npos) {
     co_return fail(Code::kInvalidArgument, path, "a symbolic link needs a target without NUL bytes");
   }
-  if (target.size() > kStorePathBytesMax)
+  if (target.size() > kSymlinkBytesMax)
     co_return fail(Code::kNoSpaceForName, path, "the target is too long");
   CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
   int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
@@ -206,7 +206,7 @@ Task<Result<std::string>> LocalStore::read_symlink(std::string path) {
   CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_PATH | O_NOFOLLOW, 0));
   CANOPY_CO_ASSIGN(Attributes found, local::attributes_now(fd.get(), path));
   if (found.type != FileType::kSymlink) co_return fail(Code::kInvalidArgument, path, "not a symbolic link");
-  std::string target(kStorePathBytesMax + 1, '\0');
+  std::string target(kSymlinkBytesMax + 1, '\0');
   ssize_t size = readlinkat(fd.get(), "", target.data(), target.size());
   if (size < 0) co_return fail_system(errno, path, "readlink");
   target.resize(static_cast<size_t>(size));

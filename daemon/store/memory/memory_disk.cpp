@@ -229,7 +229,7 @@ Result<void> MemoryDisk::make_symlink(std::string_view target, std::string_view 
     return fail(Code::kInvalidArgument, std::string(path),
                 "a symbolic link needs a target without NUL bytes");
   }
-  if (target.size() > kStorePathBytesMax)
+  if (target.size() > kSymlinkBytesMax)
     return fail(Code::kNoSpaceForName, std::string(path), "the target is too long");
   CANOPY_ASSIGN(Place place, place_of(path));
   if (place.found != nullptr) return fail(Code::kAlreadyExists, std::string(path), "the name is taken");

@@ -89,7 +89,8 @@ Task<Result<v1::TreeAttributes>> TreeService::open(CallContext& call, const v1::
                                                          : open_file(call.loop(), request, file)));
   // A file without a name belongs to no account any more.
   std::string path = request.path().empty() ? unlinked_path(identity_of(found)) : request.path();
-  const bool guarded = request.write() && !request.path().empty() && depends_on_account(request.path());
+  // Opened for writing it has just been asked for; attributes are changed through other handles, too.
+  const bool guarded = !request.path().empty() && (!request.write() || depends_on_account(request.path()));
   auto opened = std::make_shared<OpenFile>(std::move(path), std::move(file), guarded, identity_of(found),
                                            call.loop(), open_files_);
   if (!handles.emplace(request.handle(), std::move(opened)).second)

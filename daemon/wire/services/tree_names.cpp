@@ -1,8 +1,10 @@
 // The Tree service's changes of names, each carried out once however often its request comes
 // (docs/protocol/tree.md, "Once").
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/base/limits.h"
+#include "daemon/store/store_path.h"
 #include "daemon/wire/services/tree_guard.h"
 #include "daemon/wire/services/tree_service.h"
 
@@ -41,11 +43,20 @@ Task<std::optional<FileIdentity>> TreeService::named(std::string path) {
   co_return identity_of(*found);
 }
 
-// What the daemon makes belongs to its own user at first.
-Task<Result<void>> TreeService::give_to(std::string path, uint32_t uid, uint32_t gid) {
-  if (uid == geteuid() && gid == getegid()) co_return Result<void>();
-  co_return co_await store().set_attributes(std::move(path), SetAttributes{.uid = uid, .gid = gid},
-                                            Durable::kNo);
+// What the daemon makes belongs to its own user and group at first, in a set-group-id directory to that one's
+// group, which stays.
+Task<Result<void>> TreeService::give_to_caller(const NewName& what) {
+  SetAttributes change;
+  if (what.uid != geteuid()) change.uid = what.uid;
+  if (what.gid != getegid()) {
+    auto above = co_await store().attributes(std::string(store_parent_of(what.path)));
+    if (!above) co_return fail(std::move(above).error());
+    if ((above->mode & S_ISGID) == 0) change.gid = what.gid;
+  }
+  if (!change.uid && !change.gid) co_return Result<void>();
+  // A change of the owner takes these bits away.
+  if (what.kind == NewName::Kind::kFile && (what.mode & (S_ISUID | S_ISGID)) != 0) change.mode = what.mode;
+  co_return co_await store().set_attributes(what.path, change, Durable::kNo);
 }
 
 // ------------------------------------------------------------------------------------------------ making
@@ -64,7 +75,7 @@ Task<Result<Attributes>> TreeService::make_now(NewName& what) {
       CANOPY_CO_TRY(co_await store().make_symlink(what.target, what.path, Durable::kNo));
       break;
   }
-  CANOPY_CO_TRY(co_await give_to(what.path, what.uid, what.gid));
+  CANOPY_CO_TRY(co_await give_to_caller(what));
   co_return co_await store().attributes(what.path);
 }
 
@@ -78,8 +89,7 @@ Task<Result<Attributes>> TreeService::find_made(NewName& what, FileIdentity made
     CANOPY_CO_ASSIGN(what.file, co_await store().open(what.path, OpenOptions{.write = true}));
   }
   if (found->uid == what.uid && found->gid == what.gid) co_return found;
-  CANOPY_CO_TRY(co_await store().set_attributes(what.path, SetAttributes{.uid = what.uid, .gid = what.gid},
-                                                Durable::kNo));
+  CANOPY_CO_TRY(co_await give_to_caller(what));
   co_return co_await store().attributes(what.path);
 }
 

@@ -30,7 +30,7 @@ class TreeService {
   struct OpenFile {
     std::string path;
     std::unique_ptr<File> file;
-    bool guarded;  // writing needs a look at the account each time
+    bool guarded;  // changing it needs a look at the account each time
     FileIdentity identity;
     Loop& loop;
     TreeOpenFiles& table;
@@ -115,7 +115,7 @@ class TreeService {
   static Result<OpenFileRef> file_of(CallContext& call, uint64_t handle);
   Task<Result<void>> may_write(CallContext& call, const OpenFile& file);
   Task<Result<v1::TreeAttributes>> attributes_of(std::string path);
-  Task<Result<void>> give_to(std::string path, uint32_t uid, uint32_t gid);
+  Task<Result<void>> give_to_caller(const NewName& what);
 
   Node& node_;
   TreeIntents intents_;

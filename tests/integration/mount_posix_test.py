@@ -1,0 +1,68 @@
+"""The cases of tests/posix in the mount's raw tree and in a directory of the local file system: what they print is the same,
+except for what the table in docs/operations/mount-differences.md lists."""
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+
+from mounted import Mounted
+from stack import BIN, SOURCE, Stack
+
+TABLE = os.path.join(SOURCE, "docs/operations/mount-differences.md")
+SUITE_SECONDS = 240  # a bound for machines that are busy; each case has one of its own
+
+
+def outcomes(directory):
+    """What was seen, by the name of the case and of what it looked at."""
+    done = subprocess.run([os.path.join(BIN, "posix_suite"), directory], capture_output=True, text=True,
+                          timeout=SUITE_SECONDS, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"posix_suite in {directory}: status {done.returncode}: {done.stderr}")
+    seen, of_name = {}, {}
+    for line in done.stdout.splitlines():
+        name, outcome = line.split(": ", 1)
+        of_name[name] = of_name.get(name, 0) + 1
+        if of_name[name] > 1:
+            name += f" ({of_name[name]})"
+        seen[name] = outcome
+    return seen
+
+
+def permitted():
+    """The table's rows: what was looked at, and its outcome in the mount and in a local directory."""
+    rows = {}
+    with open(TABLE, encoding="utf-8") as table:
+        for line in table:
+            row = re.fullmatch(r"\| `([^`]+)` \| `([^`]*)` \| `([^`]*)` \| ([^|]+) \|\n", line)
+            if row:
+                rows[row[1]] = (row[2], row[3])
+    return rows
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class MountPosix(unittest.TestCase):
+    maxDiff = None
+
+    def test_the_mount_answers_as_a_local_directory_does(self):
+        # The local directory and the mount's tree lie on the same file system, so that its own ways make no difference.
+        with Stack() as stack, tempfile.TemporaryDirectory(prefix="canopy-local.") as local:
+            options = ["-o", "allow_other"] if os.geteuid() == 0 else []
+            with Mounted(stack, *options) as mounted:
+                directory = mounted.path("SharedDomains", stack.facts["domain"], "posix")
+                os.mkdir(directory)
+                in_mount = outcomes(directory)
+                self.assertEqual(os.listdir(directory), [], "the cases leave nothing behind")
+            in_local = outcomes(local)
+        self.assertGreater(len(in_local), 500, "these are all the cases")
+        differences = {name: (in_mount.get(name, "-"), in_local.get(name, "-"))
+                       for name in sorted(in_mount.keys() | in_local.keys())
+                       if in_mount.get(name) != in_local.get(name)}
+        expected = permitted()
+        if os.geteuid() != 0:  # cases that say `needs root`
+            expected = {name: row for name, row in expected.items() if name in in_mount}
+        self.assertEqual(differences, expected, f"differences as in {TABLE}: (mount, local)")
+
+
+if __name__ == "__main__":
+    unittest.main()
