@@ -23,8 +23,7 @@ std::string NodeTable::name_key(const NodeRef& parent, std::string_view name) {
 
 std::string NodeTable::node_key(const View& view, std::string_view key) {
   std::string whole;
-  const View* address = &view;
-  append_bytes(whole, address);
+  append_bytes(whole, reinterpret_cast<uintptr_t>(&view));
   whole += key;
   return whole;
 }

@@ -63,9 +63,9 @@ void on_init(void* user, fuse_conn_info* connection) {
   connection->want &=
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);  // requests are read on the loop, one buffer each
   connection->want |=
-      connection->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
-                             FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA |
-                             FUSE_CAP_POSIX_ACL);
+      connection->capable &
+      (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ |
+       FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_ACL);
 }
 
 void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
@@ -88,7 +88,7 @@ void on_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets
 }
 
 void on_getattr(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
-  begin(request, number, [&](Mount& mount, NodeRef node) {
+  begin(request, number, [&](Mount& mount, const NodeRef& node) {
     return [](Mount& on, fuse_req_t to, NodeRef of, OpenFileRef file) -> Task<void> {
       answer_attributes(on, to, co_await of->view->attributes(of, file));
     }(mount, request, node, file_of(request, info, *node));
@@ -111,7 +111,7 @@ AttributeChange change_of(const struct stat& to, int which) {
 }
 
 void on_setattr(fuse_req_t request, fuse_ino_t number, struct stat* to, int which, fuse_file_info* info) {
-  begin(request, number, [&](Mount& mount, NodeRef node) {
+  begin(request, number, [&](Mount& mount, const NodeRef& node) {
     return
         [](Mount& on, fuse_req_t reply, NodeRef of, OpenFileRef file, AttributeChange change) -> Task<void> {
           answer_attributes(on, reply, co_await of->view->set_attributes(of, file, change));

@@ -15,8 +15,8 @@ Result<CsvReader> CsvReader::open(const std::string& path, Place start) {
     const size_t got = std::fread(mark, 1, 3, file);
     if (got == 3 && std::string_view(mark, 3) == "\xEF\xBB\xBF") {
       reader.place_.offset = 3;
-    } else {
-      std::rewind(file);
+    } else if (std::fseek(file, 0, SEEK_SET) != 0) {
+      return fail_errno(errno, path, "seek in");
     }
   }
   return reader;
