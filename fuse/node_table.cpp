@@ -55,7 +55,7 @@ void NodeTable::add_name(const NodeRef& node, const NodeRef& parent, std::string
                   [&](const NodeName& each) { return each.parent == parent && each.name == name; });
   }
   holder = node.get();
-  node->names.push_back(NodeName{parent, std::string(name)});
+  node->names.insert(node->names.begin(), NodeName{parent, std::string(name)});
 }
 
 void NodeTable::take_name(Node& node, const NodeRef& parent, std::string_view name) {
@@ -78,7 +78,21 @@ NodeRef NodeTable::enter(View& view, std::string key, const NodeRef& parent, std
   }
   ++node->lookups;
   add_name(node, parent, name);
+  put_first(*node, parent, name);  // the others may be out of date: somebody else may have renamed it
   return node;
+}
+
+void NodeTable::put_first(Node& node, const NodeRef& parent, std::string_view name) {
+  auto known = std::ranges::find_if(
+      node.names, [&](const NodeName& each) { return each.parent == parent && each.name == name; });
+  std::iter_swap(node.names.begin(), known);
+}
+
+bool NodeTable::try_next_name(Node& node) {
+  if (node.names.size() < 2) return false;
+  const NodeName stale = node.names.front();
+  take_name(node, stale.parent, stale.name);
+  return true;
 }
 
 void NodeTable::forget(uint64_t number, uint64_t lookups) {
@@ -113,7 +127,10 @@ void NodeTable::move_name(const NodeRef& from, std::string_view name, const Node
     drop_name(*from->view, to, new_name, false);
     return;
   }
-  if (named(to, new_name) == node) {  // two names of one file: rename() does nothing to them
+  // Two names of one file: rename() does nothing to them. Or the new one was out of date; it holds now in any
+  // case.
+  if (named(to, new_name) == node) {
+    put_first(*node, to, new_name);
     return;
   }
   drop_name(*from->view, to, new_name, false);

@@ -17,7 +17,8 @@ class NodeTable {
 
   // Null: the kernel asks for a number that it was never given.
   NodeRef find(uint64_t number) const;
-  // The node of that key, known under that name from now on. Counts one lookup of the kernel.
+  // The node of that key, known under that name from now on, which becomes the first of its names. Counts one
+  // lookup of the kernel.
   NodeRef enter(View& view, std::string key, const NodeRef& parent, std::string_view name);
   // The kernel has forgotten so many lookups.
   void forget(uint64_t number, uint64_t lookups);
@@ -28,12 +29,17 @@ class NodeTable {
   void exchange_names(const NodeRef& from, std::string_view name, const NodeRef& to,
                       std::string_view new_name);
 
+  // Its first name has led to something else. False: it has no other.
+  bool try_next_name(Node& node);
+
   // What is known under that name; null: nothing is.
   Node* named(const NodeRef& parent, std::string_view name) const;
   size_t size() const { return by_number_.size(); }
 
  private:
+  // As its first name.
   void add_name(const NodeRef& node, const NodeRef& parent, std::string_view name);
+  static void put_first(Node& node, const NodeRef& parent, std::string_view name);
   void take_name(Node& node, const NodeRef& parent, std::string_view name);
   static std::string name_key(const NodeRef& parent, std::string_view name);
   static std::string node_key(const View& view, std::string_view key);

@@ -23,9 +23,11 @@ OpenFileRef file_of(fuse_req_t request, const fuse_file_info* info) {
   return info == nullptr ? nullptr : mount_of(request).file(info->fh);
 }
 
-// The kernel does not always say through which open file it asks; a file without a name has no other way.
+// The kernel seldom says through which open file it asks for attributes. A name may be out of date, and a
+// file without one has no other way.
 OpenFileRef file_of(fuse_req_t request, const fuse_file_info* info, const Node& node) {
-  if (info != nullptr || !node.names.empty() || node.open.empty()) return file_of(request, info);
+  const bool named = !node.names.empty() && !node.view->prefers_open_files();
+  if (info != nullptr || named || node.open.empty()) return file_of(request, info);
   return mount_of(request).file(node.open.back());
 }
 

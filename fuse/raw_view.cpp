@@ -58,6 +58,13 @@ Found found_of(const v1::TreeAttributes& in) {
   return out;
 }
 
+// Nothing is there, or something of another kind.
+bool is_gone(const Error& error) {
+  const Code code = error.code();
+  return code == Code::kNotFound || code == Code::kNotDirectory || code == Code::kIsDirectory ||
+         code == Code::kLoop;
+}
+
 }  // namespace
 
 struct RawView::File final : OpenFile {
@@ -119,6 +126,13 @@ Task<void> RawView::expect(NodeRef directory, std::string name, v1::TreeIdentity
   if (found) fill_identity(found->key, *into);
 }
 
+// `path` has led to something else than the node, which somebody else may have renamed.
+Result<void> RawView::next_name(Node& node, const std::string& path) {
+  CANOPY_ASSIGN(const std::string now, path_of(node));
+  if (now != path || nodes_->try_next_name(node)) return {};
+  return refuse(ESTALE, path, "something else has taken its name, or nothing");
+}
+
 Task<Result<Found>> RawView::top(std::string name) {
   v1::TreePath request;
   request.set_path(std::move(name));
@@ -133,9 +147,12 @@ Task<Result<Found>> RawView::lookup(NodeRef directory, std::string name) {
 }
 
 Task<Result<Found>> RawView::attributes(NodeRef node, OpenFileRef file) {
-  if (file == nullptr) {
-    CANOPY_CO_ASSIGN(std::string path, path_of(*node));
-    co_return co_await top(std::move(path));
+  while (file == nullptr) {
+    CANOPY_CO_ASSIGN(const std::string path, path_of(*node));
+    auto found = co_await top(path);
+    const bool other = found ? found->key != node->key : is_gone(found.error());
+    if (!other) co_return found;
+    CANOPY_CO_TRY(next_name(*node, path));
   }
   v1::TreePath request;
   auto found = co_await on_handle(file, &wire::TreeStub::get_attributes, request);
@@ -221,12 +238,17 @@ Task<Result<Response>> RawView::on_handle(OpenFileRef file, Method<Request, Resp
 }
 
 Task<Result<OpenFileRef>> RawView::open(NodeRef node, int flags) {
-  CANOPY_CO_ASSIGN(std::string path, path_of(*node));
-  auto opened = co_await open_at(std::move(path), false, false, 0, flags, {});
-  if (!opened) co_return fail(std::move(opened).error());
-  if (opened->found.key != node->key) co_return refuse(ESTALE, node->key, "another file has taken its name");
-  opened->file->node = std::move(node);
-  co_return std::move(opened->file);
+  while (true) {
+    CANOPY_CO_ASSIGN(const std::string path, path_of(*node));
+    auto opened = co_await open_at(path, false, false, 0, flags, {});
+    const bool other = opened ? opened->found.key != node->key : is_gone(opened.error());
+    if (!other) {
+      if (!opened) co_return fail(std::move(opened).error());
+      opened->file->node = std::move(node);
+      co_return std::move(opened->file);
+    }
+    CANOPY_CO_TRY(next_name(*node, path));
+  }
 }
 
 Task<Result<Created>> RawView::create(NodeRef directory, std::string name, mode_t mode, int flags,
@@ -303,8 +325,8 @@ Task<Result<Found>> RawView::set_attributes(NodeRef node, OpenFileRef file, Attr
   request.set_size(change.size.value_or(0));
   fill_time(change.accessed, &v1::TreeSetAttributesRequest::mutable_accessed, request);
   fill_time(change.modified, &v1::TreeSetAttributesRequest::mutable_modified, request);
-  // A size is set through what was opened for writing; the rest of a file without a name through any handle.
-  if (file != nullptr && (static_cast<File&>(*file).write || (node->names.empty() && !change.size))) {
+  // A size is set through what was opened for writing, the rest through any handle.
+  if (file != nullptr && (static_cast<File&>(*file).write || !change.size)) {
     auto done = co_await on_handle(file, &wire::TreeStub::set_attributes, request);
     if (!done) co_return fail(std::move(done).error());
     co_return found_of(*done);

@@ -14,6 +14,7 @@ class RawView final : public View {
   // The node for SharedDomains or Settings.
   Task<Result<Found>> top(std::string name);
 
+  bool prefers_open_files() const override { return true; }  // others may have changed the names
   Task<Result<Found>> lookup(NodeRef directory, std::string name) override;
   Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) override;
   Task<Result<Page>> list(NodeRef directory, std::string from) override;
@@ -45,6 +46,7 @@ class RawView final : public View {
   struct File;
 
   Result<std::string> path_of(const Node& node) const;
+  Result<void> next_name(Node& node, const std::string& path);
   Result<std::string> path_in(const Node& directory, const std::string& name) const;
   Task<Result<void>> reopen(File& file);
   Task<Result<Created>> open_at(std::string path, bool create, bool exclusive, mode_t mode, int flags,

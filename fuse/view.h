@@ -88,6 +88,9 @@ class View {
  public:
   virtual ~View() = default;
 
+  // Whether attributes are rather asked for through an open file, where there is one, than by name.
+  virtual bool prefers_open_files() const { return false; }
+
   virtual Task<Result<Found>> lookup(NodeRef directory, std::string name) = 0;
   virtual Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) = 0;  // file: may be null
   virtual Task<Result<Page>> list(NodeRef directory, std::string from) = 0;    // from: empty at first

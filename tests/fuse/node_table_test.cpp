@@ -25,6 +25,24 @@ TEST_F(NodeTableTest, AThingHasOneNumberUnderAllItsNamesUntilItIsForgotten) {
   EXPECT_NE(nodes.enter(view, "17", root, "a")->number, first->number);
 }
 
+TEST_F(NodeTableTest, TheNameThatWasFoundLastIsTheFirstAndAStaleOneGivesWayToTheNext) {
+  NodeRef node = nodes.enter(view, "17", root, "a");
+  nodes.enter(view, "17", root, "b");  // it may have been renamed by somebody else
+  EXPECT_EQ(node->names.front().name, "b");
+  nodes.enter(view, "17", root, "a");
+  EXPECT_EQ(node->names.front().name, "a");
+  EXPECT_TRUE(nodes.try_next_name(*node));
+  EXPECT_EQ(node->names.front().name, "b");
+  EXPECT_EQ(nodes.named(root, "a"), nullptr);
+  EXPECT_FALSE(nodes.try_next_name(*node));
+  nodes.enter(view, "17", root, "stale");
+  nodes.enter(view, "17", root, "b");
+  nodes.move_name(root, "b", root, "c");
+  EXPECT_EQ(node->names.front().name, "c");
+  EXPECT_TRUE(nodes.try_next_name(*node));
+  EXPECT_EQ(node->names.size(), 1u);
+}
+
 TEST_F(NodeTableTest, TwoViewsMayUseOneKey) {
   FakeView other;
   EXPECT_NE(nodes.enter(view, "17", root, "a"), nodes.enter(other, "17", root, "b"));
@@ -63,8 +81,10 @@ TEST_F(NodeTableTest, ARenameMovesTheNameAndWhatLayThereLosesIt) {
 TEST_F(NodeTableTest, ARenameBetweenTwoNamesOfOneFileChangesNothing) {
   NodeRef node = nodes.enter(view, "17", root, "a");
   nodes.enter(view, "17", root, "b");
+  nodes.enter(view, "17", root, "a");
   nodes.move_name(root, "a", root, "b");
   EXPECT_EQ(node->names.size(), 2u);
+  EXPECT_EQ(node->names.front().name, "b");  // which is there also when it was out of date
 }
 
 TEST_F(NodeTableTest, AnExchangeSwapsNames) {

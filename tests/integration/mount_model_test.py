@@ -1,0 +1,28 @@
+"""Random operations through two mounts of one daemon against a model in memory (tests/mount-model)."""
+import os
+import subprocess
+import unittest
+
+from mounted import Mounted
+from stack import BIN, Stack
+
+OPERATIONS = int(os.environ.get("CANOPY_MODEL_OPERATIONS", "100000"))
+SEED = os.environ.get("CANOPY_MODEL_SEED", "1")
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class MountModel(unittest.TestCase):
+    def test_two_mounts_do_what_the_model_does(self):
+        with Stack() as stack, Mounted(stack) as first, Mounted(stack) as second:
+            tops = [mounted.path("SharedDomains", stack.facts["domain"], "model") for mounted in (first, second)]
+            os.mkdir(tops[0])
+            done = subprocess.run([os.path.join(BIN, "mount_model"), *tops, "--operations", str(OPERATIONS), "--seed", SEED],
+                                  capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("no difference", done.stdout)
+            self.assertEqual([first.logged().count("operation-failed"), second.logged().count("operation-failed")],
+                             [0, 0], first.logged() + second.logged())
+
+
+if __name__ == "__main__":
+    unittest.main()
