@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 
 #include "daemon/base/log.h"
+#include "daemon/base/memory.h"
 #include "daemon/runtime/signals.h"
 #include "daemon/runtime/tls.h"
 #include "fuse/mount.h"
@@ -239,6 +240,7 @@ int start(Options& options) {
 }  // namespace canopy::mount
 
 int main(int argc, char** argv) {
+  canopy::keep_large_buffers();
   canopy::mount::Options options;
   CLI::App app(
       "canopy-mount: shows the account tree as files: SharedDomains and Settings as they lie, "

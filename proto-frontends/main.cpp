@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <thread>
 
+#include "daemon/base/memory.h"
 #include "daemon/runtime/signals.h"
 #include "proto-frontends/common/server.h"
 #include "proto-frontends/common/wire_backend.h"
@@ -240,4 +241,7 @@ int frontend_main(int argc, char** argv) {
 
 }  // namespace canopy::frontend
 
-int main(int argc, char** argv) { return canopy::frontend::frontend_main(argc, argv); }
+int main(int argc, char** argv) {
+  canopy::keep_large_buffers();
+  return canopy::frontend::frontend_main(argc, argv);
+}

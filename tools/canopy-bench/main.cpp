@@ -1,10 +1,12 @@
 // canopy-bench: drives mail servers, the wire protocol and the disk from outside and says how fast they are.
 #include <cstdio>
 
+#include "daemon/base/memory.h"
 #include "tools/canopy-bench/process_figures.h"
 #include "tools/canopy-bench/scenario.h"
 
 int main(int argc, char** argv) {
+  canopy::keep_large_buffers();
   using namespace canopy::bench;
   CLI::App app("Measures LMTP and POP3 servers, Canopy's wire protocol, and what the machine itself can do.",
                "canopy-bench");
@@ -20,6 +22,7 @@ int main(int argc, char** argv) {
   add_idle(app, chosen);
   add_accounts(app, chosen);
   add_open(app, chosen);
+  add_chunks(app, chosen);
   add_files(app, chosen);
   add_compare(app, chosen);
   app.footer("Exit status: 0 measured, 1 something failed, 2 wrong usage.");

@@ -19,6 +19,7 @@ void add_raw(CLI::App& app, Chosen& chosen);
 void add_idle(CLI::App& app, Chosen& chosen);
 void add_accounts(CLI::App& app, Chosen& chosen);
 void add_open(CLI::App& app, Chosen& chosen);
+void add_chunks(CLI::App& app, Chosen& chosen);
 void add_files(CLI::App& app, Chosen& chosen);
 void add_compare(CLI::App& app, Chosen& chosen);
 
