@@ -191,8 +191,7 @@ Task<Result<void>> LocalStore::make_symlink(std::string target, std::string path
   if (target.empty() || target.find('\0') != std::string::npos) {
     co_return fail(Code::kInvalidArgument, path, "a symbolic link needs a target without NUL bytes");
   }
-  if (target.size() > kSymlinkBytesMax)
-    co_return fail(Code::kNoSpaceForName, path, "the target is too long");
+  if (target.size() > kSymlinkBytesMax) co_return fail(Code::kNoSpaceForName, path, "the target is too long");
   CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
   int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
     io_uring_prep_symlinkat(sqe, target.c_str(), parent.fd.get(), parent.leaf.c_str());
