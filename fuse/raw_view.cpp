@@ -180,7 +180,7 @@ Task<Result<Page>> RawView::list(NodeRef directory, std::string from) {
 // ------------------------------------------------------------------------------------------------ open files
 
 Task<Result<Created>> RawView::open_at(std::string path, bool create, bool exclusive, mode_t mode, int flags,
-                                       Caller caller) {
+                                       Caller caller, std::string expected) {
   auto file = std::make_shared<File>(backend_, backend_.new_handle());
   file->write = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
   file->direct = (flags & O_DIRECT) != 0;
@@ -195,6 +195,10 @@ Task<Result<Created>> RawView::open_at(std::string path, bool create, bool exclu
   request.set_mode(mode & 07777);
   request.set_uid(caller.uid);
   request.set_gid(caller.gid);
+  v1::TreeIdentity identity;
+  fill_identity(expected, identity);
+  request.set_file_id(identity.file_id());
+  if (identity.file_id() != 0) *request.mutable_born() = identity.born();
   auto opened = co_await backend_.tree().open(request, backend_.options());
   if (!opened) co_return fail(std::move(opened).error());
   file->identity.set_file_id(opened->file_id());
@@ -239,14 +243,16 @@ Task<Result<Response>> RawView::on_handle(OpenFileRef file, Method<Request, Resp
 
 Task<Result<OpenFileRef>> RawView::open(NodeRef node, int flags) {
   while (true) {
-    CANOPY_CO_ASSIGN(const std::string path, path_of(*node));
-    auto opened = co_await open_at(path, false, false, 0, flags, {});
-    const bool other = opened ? opened->found.key != node->key : is_gone(opened.error());
-    if (!other) {
-      if (!opened) co_return fail(std::move(opened).error());
+    std::string path;  // empty: of a file without a name, which the server keeps while somebody has it open
+    if (!node->names.empty()) {
+      CANOPY_CO_ASSIGN(path, path_of(*node));
+    }
+    auto opened = co_await open_at(path, false, false, 0, flags, {}, node->key);
+    if (opened) {
       opened->file->node = std::move(node);
       co_return std::move(opened->file);
     }
+    if (!is_gone(opened.error())) co_return fail(std::move(opened).error());
     CANOPY_CO_TRY(next_name(*node, path));
   }
 }

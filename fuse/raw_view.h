@@ -50,7 +50,7 @@ class RawView final : public View {
   Result<std::string> path_in(const Node& directory, const std::string& name) const;
   Task<Result<void>> reopen(File& file);
   Task<Result<Created>> open_at(std::string path, bool create, bool exclusive, mode_t mode, int flags,
-                                Caller caller);
+                                Caller caller, std::string expected = {});
   template <class Request>
   void name_request(Request& request) const;
   bool is_open(const NodeRef& directory, const std::string& name) const;

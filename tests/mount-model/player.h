@@ -20,7 +20,7 @@ struct PlayOptions {
   std::string tops[2];  // the same empty directory, seen through each mount
   uint64_t seed = 1;
   uint64_t operations = 100'000;
-  uint64_t turn = 400;     // operations through one mount at most before it is the other's turn
+  uint64_t turn = 1000;    // operations through one mount at most before it is the other's turn
   unsigned pause_ms = 60;  // between two turns
 };
 

@@ -58,7 +58,9 @@ Task<Result<Attributes>> TreeService::open_file(Loop& loop, const v1::TreeOpenRe
       CANOPY_CO_ASSIGN(const Attributes found, co_await (*opened)->attributes());
       if (!expected || is_expected(found, request)) {
         into = std::move(*opened);
-        co_return found;
+        if (!expected || !request.truncate()) co_return found;
+        CANOPY_CO_TRY(co_await into->set_attributes(SetAttributes{.size = 0}, Durable::kNo));
+        co_return co_await into->attributes();
       }
     }
   }
