@@ -45,7 +45,7 @@ void answer_done(fuse_req_t request, const Result<void>& done) {
 void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& found) {
   if (found)
     fuse_reply_attr(request, &found->attributes,
-                    found->immutable ? kImmutableSeconds : mount.cache_seconds());
+                    found->immutable ? kImmutableSeconds : mount.cache_seconds(*found));
   else
     answer_error(request, found.error());
 }
@@ -55,8 +55,9 @@ fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, 
   fuse_entry_param entry = {};
   entry.ino = mount.nodes().enter(view, found.key, parent, name)->number;
   entry.attr = found.attributes;
-  entry.entry_timeout = mount.cache_seconds();
-  entry.attr_timeout = found.immutable ? kImmutableSeconds : mount.cache_seconds();
+  entry.entry_timeout = mount.cache_seconds(found);
+  entry.attr_timeout = found.immutable ? kImmutableSeconds : entry.entry_timeout;
+  mount.shed_nodes();
   return entry;
 }
 

@@ -9,7 +9,8 @@ namespace canopy::mount {
 class Backend {
  public:
   // `patience`: how long one operation of a user waits at most.
-  Backend(wire::Client& client, Nanos patience) : client_(client), patience_(patience) {}
+  Backend(wire::Client& client, Nanos patience)
+      : client_(client), patience_(patience), session_(client.new_request_id()) {}
 
   wire::CallOptions options() const { return {.deadline = client_.loop().now() + patience_}; }
   Nanos patience() const { return patience_; }
@@ -17,6 +18,8 @@ class Backend {
   // Of the server that answered last (docs/protocol/tree.md, "Once").
   uint64_t epoch() const { return client_.hello().epoch(); }
   std::string new_request_id() const { return client_.new_request_id(); }
+  // What the server knows this mount by, over all its connections.
+  const std::string& session() const { return session_; }
   uint64_t new_handle() { return next_handle_++; }
 
   wire::TreeStub tree() const { return wire::TreeStub(client_); }
@@ -27,6 +30,7 @@ class Backend {
  private:
   wire::Client& client_;
   const Nanos patience_;
+  const std::string session_;
   uint64_t next_handle_ = 1;
 };
 

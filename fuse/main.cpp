@@ -30,7 +30,8 @@ struct Options {
   // From mount_options:
   std::vector<std::string> for_fuse;
   uint32_t uid = 0, gid = 0;
-  double cache_seconds = 0.05;
+  double cache_seconds = 0.05, told_seconds = 5;
+  size_t nodes_max = 100'000;
 };
 
 // Options of mount(8) that mean something to others only.
@@ -60,6 +61,12 @@ Result<void> take_option(Options& options, const std::string& whole) {
   } else if (name == "cache_ms") {
     CANOPY_ASSIGN(const double milliseconds, number_of(name, value, 60'000));
     options.cache_seconds = milliseconds / 1000;
+  } else if (name == "told_ms") {
+    CANOPY_ASSIGN(const double milliseconds, number_of(name, value, 3'600'000));
+    options.told_seconds = milliseconds / 1000;
+  } else if (name == "nodes") {
+    CANOPY_ASSIGN(const double most, number_of(name, value, 1e9));
+    options.nodes_max = static_cast<size_t>(most);
   } else if (name == "wait") {
     CANOPY_ASSIGN(options.wait_seconds, number_of(name, value, 86'400));
   } else if (name == "ca" || name == "cert" || name == "key") {
@@ -167,6 +174,13 @@ Task<void> unmount_on_signal(UringLoop& loop, Mount& mount) {
   mount.unmount();
 }
 
+Task<void> say_on_signal(UringLoop& loop, const NodeTable& nodes, const Options& options) {
+  while (true) {
+    co_await wait_signal(loop, {SIGUSR1});
+    log_event(LogLevel::kInfo, "nodes-known", options.directory, {{"nodes", nodes.size()}});
+  }
+}
+
 Task<Result<void>> run(UringLoop& loop, const Options& options, Background& background) {
   CANOPY_CO_ASSIGN(wire::ClientOptions with, client_options(options));
   wire::Client client(loop, std::move(with));
@@ -187,9 +201,15 @@ Task<Result<void>> run(UringLoop& loop, const Options& options, Background& back
   mount_options.directory = options.directory;
   mount_options.fuse_options = options.for_fuse;
   mount_options.cache_seconds = options.cache_seconds;
+  mount_options.told_seconds = options.told_seconds;
+  mount_options.nodes_max = options.nodes_max;
   Mount mount(loop, backend, nodes, std::move(mount_options));
   CANOPY_CO_TRY(mount.begin());
+  TreeWatch watch(backend, nodes, raw, mount.notifier());
+  mount.follow(watch);
+  loop.spawn(watch.run());
   loop.spawn(unmount_on_signal(loop, mount));
+  loop.spawn(say_on_signal(loop, nodes, options));
   log_event(LogLevel::kInfo, "mounted", options.directory, {{"server", options.url}, {"role", role}});
   notify_service_manager("READY=1");
   if (options.foreground) {
@@ -225,7 +245,7 @@ int start(Options& options) {
   }
   Background background;
   if (!options.foreground) background.enter();
-  block_signals({SIGINT, SIGTERM, SIGHUP});
+  block_signals({SIGINT, SIGTERM, SIGHUP, SIGUSR1});
   log_start({.level = LogLevel::kInfo, .file = options.log_file});
   auto loop = UringLoop::create({.entries = 1024, .file_workers = 4});
   Result<void> ended = loop ? (*loop)->run_until_done(run(**loop, options, background)) : fail(loop.error());
@@ -251,7 +271,8 @@ int main(int argc, char** argv) {
   app.add_option("DIR", options.directory, "Where to mount")->required();
   app.add_option("-o", options.mount_options,
                  "Options, comma-separated: ro, allow_other, uid=N and gid=N (of what accounts/ shows), "
-                 "cache_ms=N (50), "
+                 "cache_ms=N (50), told_ms=N (5000: of what the backend tells changes of), nodes=N (100000: "
+                 "known to the kernel before it is asked to forget some), "
                  "wait=SECONDS (30: how long an operation waits for the backend before it fails), ca=, "
                  "cert=, key=; those "
                  "of mount(8) that are for others are passed over");

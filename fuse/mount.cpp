@@ -18,6 +18,7 @@ Mount::Mount(UringLoop& loop, Backend& backend, NodeTable& nodes, MountOptions o
 Mount::~Mount() {
   if (session_ == nullptr) return;
   unmount();
+  notifier_.stop();
   fuse_session_destroy(session_);
 }
 
@@ -33,6 +34,7 @@ Result<void> Mount::begin() {
   if (fuse_session_mount(session_, options_.directory.c_str()) != 0)
     return fail(Code::kIo, options_.directory, "it cannot be mounted there; libfuse has said why above");
   mounted_ = true;
+  notifier_.start(session_);
   const int fd = fuse_session_fd(session_);
   if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
     return fail_errno(errno, "/dev/fuse", "fcntl");
@@ -69,6 +71,19 @@ Task<void> Mount::serve() {
     if (!read_requests()) break;
     co_await loop_.submit([fd](io_uring_sqe* sqe) { io_uring_prep_poll_add(sqe, fd, POLLIN); });
   }
+}
+
+double Mount::cache_seconds(const Found& of) const {
+  return of.told && watch_ != nullptr && watch_->settled() ? options_.told_seconds : options_.cache_seconds;
+}
+
+// What the kernel does not forget because somebody uses it comes again later.
+void Mount::shed_nodes() {
+  constexpr size_t kLookedAt = 8;
+  constexpr size_t kWaitingMax = 1'000;
+  if (nodes_.size() <= options_.nodes_max || notifier_.waiting() > kWaitingMax) return;
+  for (const NodeRef& node : nodes_.old_ones(kLookedAt))
+    for (const NodeName& name : node->names) notifier_.drop_name(name.parent->number, name.name);
 }
 
 uint64_t Mount::keep(OpenFileRef file) {

@@ -10,7 +10,9 @@
 #include "daemon/runtime/uring_loop.h"
 #include "fuse/backend.h"
 #include "fuse/node_table.h"
+#include "fuse/notifier.h"
 #include "fuse/open_directory.h"
+#include "fuse/tree_watch.h"
 
 struct fuse_session;
 
@@ -20,6 +22,8 @@ struct MountOptions {
   std::string directory;
   std::vector<std::string> fuse_options;  // "allow_other", "ro", …: as for mount(8)
   double cache_seconds = 0.05;            // how long the kernel may answer from its caches without asking
+  double told_seconds = 5;                // the same for what the daemon tells changes of
+  size_t nodes_max = 100'000;             // beyond it the kernel is asked to forget some
 };
 
 inline constexpr uint32_t kWriteBytesMax = 1u << 20;  // of one request from the kernel, and of a read
@@ -38,7 +42,10 @@ class Mount {
   Loop& loop() const { return loop_; }
   Backend& backend() const { return backend_; }
   NodeTable& nodes() const { return nodes_; }
-  double cache_seconds() const { return options_.cache_seconds; }
+  double cache_seconds(const Found& of) const;
+  Notifier& notifier() { return notifier_; }
+  void follow(const TreeWatch& watch) { watch_ = &watch; }  // it must outlive this
+  void shed_nodes();  // asks the kernel to forget some, when there are too many
   uint64_t keep(OpenFileRef file);
   uint64_t keep(std::shared_ptr<OpenDirectory> directory);
   OpenFileRef file(uint64_t handle) const;
@@ -57,6 +64,8 @@ class Mount {
   std::unordered_map<uint64_t, OpenFileRef> files_;
   std::unordered_map<uint64_t, std::shared_ptr<OpenDirectory>> directories_;
   uint64_t next_handle_ = 1;
+  const TreeWatch* watch_ = nullptr;
+  Notifier notifier_;
 };
 
 }  // namespace canopy::mount

@@ -73,6 +73,7 @@ NodeRef NodeTable::enter(View& view, std::string key, const NodeRef& parent, std
     node->number = next_number_++;
     known = node.get();
     by_number_[node->number] = node;
+    order_.push_back(node->number);
   } else {
     node = by_number_.at(known->number);
   }
@@ -150,6 +151,28 @@ void NodeTable::exchange_names(const NodeRef& from, std::string_view name, const
   if (other) take_name(*other, to, new_name);
   if (one) add_name(one, to, new_name);
   if (other) add_name(other, from, name);
+}
+
+NodeRef NodeTable::known(const View& view, std::string_view key) const {
+  auto found = by_key_.find(node_key(view, key));
+  return found == by_key_.end() ? nullptr : by_number_.at(found->second->number);
+}
+
+void NodeTable::forget_name(const NodeRef& parent, std::string_view name) {
+  if (Node* node = named(parent, name)) take_name(*node, parent, name);
+}
+
+std::vector<NodeRef> NodeTable::old_ones(size_t most) {
+  std::vector<NodeRef> found;
+  for (; most > 0 && !order_.empty(); --most) {
+    const uint64_t number = order_.front();
+    order_.pop_front();
+    auto at = by_number_.find(number);
+    if (at == by_number_.end()) continue;
+    order_.push_back(number);
+    if (at->second->open.empty() && at->second.use_count() == 1) found.push_back(at->second);
+  }
+  return found;
 }
 
 }  // namespace canopy::mount

@@ -2,6 +2,7 @@
 // the kernel remembers it. For the mount's loop.
 #pragma once
 
+#include <deque>
 #include <string_view>
 #include <unordered_map>
 
@@ -34,7 +35,18 @@ class NodeTable {
 
   // What is known under that name; null: nothing is.
   Node* named(const NodeRef& parent, std::string_view name) const;
+  // By what it is; null: the kernel does not know it.
+  NodeRef known(const View& view, std::string_view key) const;
+  // Somebody else has taken the name away or given it to another thing.
+  void forget_name(const NodeRef& parent, std::string_view name);
+  template <class F>
+  void for_each(F visit) const {
+    for (const auto& [number, node] : by_number_) visit(*node);
+  }
   size_t size() const { return by_number_.size(); }
+  // Nodes that have been known for long, and that nobody needs here: no open files, and nothing below them.
+  // Looks at `most` of them, and later at others.
+  std::vector<NodeRef> old_ones(size_t most);
 
  private:
   // As its first name.
@@ -47,6 +59,7 @@ class NodeTable {
   std::unordered_map<uint64_t, NodeRef> by_number_;
   std::unordered_map<std::string, Node*> by_key_;
   std::unordered_map<std::string, Node*> by_name_;
+  std::deque<uint64_t> order_;  // numbers, the longest known first; some are forgotten already
   uint64_t next_number_ = kRoot + 1;
 };
 

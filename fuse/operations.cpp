@@ -7,6 +7,7 @@
 
 #include "daemon/base/log.h"
 #include "fuse/answer.h"
+#include "fuse/lock_operations.h"
 #include "fuse/mount.h"
 
 namespace canopy::mount {
@@ -279,14 +280,18 @@ void on_write(fuse_req_t request, fuse_ino_t number, const char* bytes, size_t s
 
 void on_flush(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
-    return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file) -> Task<void> {
+    return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file, uint64_t owner) -> Task<void> {
+      co_await give_back_locks_of_owner(of, owner);
       answer_done(to, co_await of->view->flush(file));
-    }(mount, request, std::move(node), file_of(request, info));
+    }(mount, request, std::move(node), file_of(request, info), info->lock_owner);
   });
 }
 
 void on_release(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
-  mount_of(request).release(info->fh);
+  Mount& mount = mount_of(request);
+  if (OpenFileRef file = mount.file(info->fh))
+    mount.loop().spawn(give_back_locks_of_file(std::move(file), info->lock_owner));
+  mount.release(info->fh);
   fuse_reply_err(request, 0);
 }
 
@@ -484,6 +489,7 @@ const fuse_lowlevel_ops& fuse_operations() {
     ops.listxattr = on_listxattr;
     ops.setxattr = on_setxattr;
     ops.removexattr = on_removexattr;
+    add_lock_operations(ops);
     return ops;
   }();
   return operations;

@@ -9,24 +9,12 @@
 #include <cerrno>
 
 #include "daemon/base/limits.h"
+#include "daemon/tree/layout.h"
 
 namespace canopy::mount {
-namespace {
-
-timespec timespec_of(const v1::TreeTime& time) {
-  return timespec{static_cast<time_t>(time.seconds()), static_cast<long>(time.nanoseconds())};
-}
-
-void fill_time(const std::optional<timespec>& time, v1::TreeTime* (v1::TreeSetAttributesRequest::*field)(),
-               v1::TreeSetAttributesRequest& request) {
-  if (!time) return;
-  v1::TreeTime& out = *(request.*field)();
-  out.set_seconds(time->tv_sec);
-  out.set_nanoseconds(static_cast<uint32_t>(time->tv_nsec));
-}
 
 // The inode number of a removed file comes back; with the time of its birth it does not.
-std::string key_of(const v1::TreeAttributes& of) {
+std::string key_of(const v1::TreeIdentity& of) {
   return fmt::format("{}.{}.{}", of.file_id(), of.born().seconds(), of.born().nanoseconds());
 }
 
@@ -40,9 +28,30 @@ void fill_identity(const std::string& key, v1::TreeIdentity& out) {
   out.mutable_born()->set_nanoseconds(nanoseconds);
 }
 
-Found found_of(const v1::TreeAttributes& in) {
+namespace {
+
+// The daemon tells what changes there; of what it keeps itself it does not.
+bool is_told(std::string_view path) { return describe_path(path).kind == TreePlaceKind::kOther; }
+
+timespec timespec_of(const v1::TreeTime& time) {
+  return timespec{static_cast<time_t>(time.seconds()), static_cast<long>(time.nanoseconds())};
+}
+
+void fill_time(const std::optional<timespec>& time, v1::TreeTime* (v1::TreeSetAttributesRequest::*field)(),
+               v1::TreeSetAttributesRequest& request) {
+  if (!time) return;
+  v1::TreeTime& out = *(request.*field)();
+  out.set_seconds(time->tv_sec);
+  out.set_nanoseconds(static_cast<uint32_t>(time->tv_nsec));
+}
+
+Found found_of(const v1::TreeAttributes& in, bool told) {
   Found out;
-  out.key = key_of(in);
+  v1::TreeIdentity identity;
+  identity.set_file_id(in.file_id());
+  *identity.mutable_born() = in.born();
+  out.key = key_of(identity);
+  out.told = told;
   struct stat& to = out.attributes;
   to.st_ino = in.file_id();
   to.st_mode = in.mode();
@@ -68,10 +77,13 @@ bool is_gone(const Error& error) {
 }  // namespace
 
 struct RawView::File final : OpenFile {
-  File(Backend& on, uint64_t as) : backend(on), handle(as) {}
-  ~File() override { backend.loop().spawn(close(backend, handle)); }
+  File(RawView& in, uint64_t as) : view(in), handle(as) {}
+  ~File() override {
+    view.files_.erase(this);
+    view.backend_.loop().spawn(close(view.backend_, handle));
+  }
 
-  Backend& backend;
+  RawView& view;
   uint64_t handle;
   bool write = false;
   v1::TreeIdentity identity;
@@ -138,7 +150,7 @@ Task<Result<Found>> RawView::top(std::string name) {
   request.set_path(std::move(name));
   auto found = co_await backend_.tree().get_attributes(request, backend_.options());
   if (!found) co_return fail(std::move(found).error());
-  co_return found_of(*found);
+  co_return found_of(*found, is_told(request.path()));
 }
 
 Task<Result<Found>> RawView::lookup(NodeRef directory, std::string name) {
@@ -157,7 +169,7 @@ Task<Result<Found>> RawView::attributes(NodeRef node, OpenFileRef file) {
   v1::TreePath request;
   auto found = co_await on_handle(file, &wire::TreeStub::get_attributes, request);
   if (!found) co_return fail(std::move(found).error());
-  co_return found_of(*found);
+  co_return found_of(*found, is_told(path_of(*node).value_or("")));
 }
 
 Task<Result<Page>> RawView::list(NodeRef directory, std::string from) {
@@ -168,9 +180,11 @@ Task<Result<Page>> RawView::list(NodeRef directory, std::string from) {
   if (!listed) co_return fail(std::move(listed).error());
   Page page;
   page.entries.reserve(static_cast<size_t>(listed->entries_size()));
+  const bool all_told = is_told(request.path());
   for (v1::TreeEntry& entry : *listed->mutable_entries()) {
+    const bool told = all_told || is_told(request.path() + "/" + entry.name());
     page.entries.push_back(Entry{std::move(*entry.mutable_name()), entry.attributes().mode() & S_IFMT,
-                                 found_of(entry.attributes())});
+                                 found_of(entry.attributes(), told)});
   }
   page.next = std::to_string(listed->next_cookie());
   page.end = listed->end();
@@ -181,10 +195,11 @@ Task<Result<Page>> RawView::list(NodeRef directory, std::string from) {
 
 Task<Result<Created>> RawView::open_at(std::string path, bool create, bool exclusive, mode_t mode, int flags,
                                        Caller caller, std::string expected) {
-  auto file = std::make_shared<File>(backend_, backend_.new_handle());
+  auto file = std::make_shared<File>(*this, backend_.new_handle());
   file->write = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
   file->direct = (flags & O_DIRECT) != 0;
   v1::TreeOpenRequest request;
+  const bool told = is_told(path);
   request.set_path(std::move(path));
   request.set_handle(file->handle);
   request.set_write(file->write || create);
@@ -203,7 +218,8 @@ Task<Result<Created>> RawView::open_at(std::string path, bool create, bool exclu
   if (!opened) co_return fail(std::move(opened).error());
   file->identity.set_file_id(opened->file_id());
   *file->identity.mutable_born() = opened->born();
-  co_return Created{found_of(*opened), std::move(file)};
+  files_.emplace(file.get(), file);
+  co_return Created{found_of(*opened, told), std::move(file)};
 }
 
 Task<Result<void>> RawView::reopen(File& file) {
@@ -219,6 +235,13 @@ Task<Result<void>> RawView::reopen(File& file) {
   auto opened = co_await backend_.tree().open(request, backend_.options());
   if (!opened) co_return fail(std::move(opened).error());
   file.handle = handle;
+  co_return Result<void>();
+}
+
+Task<Result<void>> RawView::reopen_if_lost(OpenFileRef file) {
+  v1::TreePath request;  // answered by whoever knows the handle
+  auto known = co_await on_handle(std::move(file), &wire::TreeStub::get_attributes, request);
+  if (!known) co_return fail(std::move(known).error());
   co_return Result<void>();
 }
 
@@ -335,12 +358,12 @@ Task<Result<Found>> RawView::set_attributes(NodeRef node, OpenFileRef file, Attr
   if (file != nullptr && (static_cast<File&>(*file).write || !change.size)) {
     auto done = co_await on_handle(file, &wire::TreeStub::set_attributes, request);
     if (!done) co_return fail(std::move(done).error());
-    co_return found_of(*done);
+    co_return found_of(*done, is_told(path_of(*node).value_or("")));
   }
   CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
   auto done = co_await backend_.tree().set_attributes(request, backend_.options());
   if (!done) co_return fail(std::move(done).error());
-  co_return found_of(*done);
+  co_return found_of(*done, is_told(request.path()));
 }
 
 Task<Result<void>> RawView::sync_directory(NodeRef directory) {
@@ -361,7 +384,7 @@ Task<Result<Found>> RawView::make_directory(NodeRef directory, std::string name,
   name_request(request);
   auto made = co_await backend_.tree().make(request, backend_.options());
   if (!made) co_return fail(std::move(made).error());
-  co_return found_of(*made);
+  co_return found_of(*made, is_told(request.path()));
 }
 
 Task<Result<Found>> RawView::make_symlink(NodeRef directory, std::string name, std::string target,
@@ -375,7 +398,7 @@ Task<Result<Found>> RawView::make_symlink(NodeRef directory, std::string name, s
   name_request(request);
   auto made = co_await backend_.tree().make(request, backend_.options());
   if (!made) co_return fail(std::move(made).error());
-  co_return found_of(*made);
+  co_return found_of(*made, is_told(request.path()));
 }
 
 Task<Result<Found>> RawView::link(NodeRef node, NodeRef directory, std::string name) {
@@ -387,7 +410,7 @@ Task<Result<Found>> RawView::link(NodeRef node, NodeRef directory, std::string n
   name_request(request);
   auto made = co_await backend_.tree().make(request, backend_.options());
   if (!made) co_return fail(std::move(made).error());
-  co_return found_of(*made);
+  co_return found_of(*made, is_told(request.path()));
 }
 
 Task<Result<void>> RawView::remove(NodeRef directory, std::string name, bool is_directory) {

@@ -7,6 +7,10 @@
 
 namespace canopy::mount {
 
+// A raw node's key is its inode and its birth.
+std::string key_of(const v1::TreeIdentity& of);
+void fill_identity(const std::string& key, v1::TreeIdentity& out);
+
 class RawView final : public View {
  public:
   RawView(Backend& backend, NodeTable*& nodes) : backend_(backend), nodes_(nodes) {}
@@ -41,6 +45,14 @@ class RawView final : public View {
   Task<Result<std::vector<std::string>>> list_xattr(NodeRef node) override;
   Task<Result<void>> set_xattr(NodeRef node, std::string name, std::string value, int flags) override;
   Task<Result<void>> remove_xattr(NodeRef node, std::string name) override;
+  Task<Result<void>> lock(NodeRef node, FileLock lock, wire::Cancellation& cancellation) override;
+  Task<Result<void>> unlock(NodeRef node, FileLock range) override;
+  Task<Result<std::optional<FileLock>>> lock_in_the_way(NodeRef node, FileLock lock) override;
+  bool holds_lock(const Node& node, const FileLock& of) const override;
+
+  // After a lost connection, with which the daemon has lost them.
+  Task<void> reopen_all();
+  Task<void> take_locks_again();
 
  private:
   struct File;
@@ -49,6 +61,9 @@ class RawView final : public View {
   Result<void> next_name(Node& node, const std::string& path);
   Result<std::string> path_in(const Node& directory, const std::string& name) const;
   Task<Result<void>> reopen(File& file);
+  Task<Result<void>> reopen_if_lost(OpenFileRef file);
+  v1::TreeLockRequest lock_request(const std::string& key, const FileLock& lock) const;
+  Task<Result<void>> send_unlock(std::string key, FileLock range);
   Task<Result<Created>> open_at(std::string path, bool create, bool exclusive, mode_t mode, int flags,
                                 Caller caller, std::string expected = {});
   template <class Request>
@@ -65,6 +80,8 @@ class RawView final : public View {
 
   Backend& backend_;
   NodeTable*& nodes_;
+  HeldLocks locks_;
+  std::unordered_map<const OpenFile*, std::weak_ptr<OpenFile>> files_;  // that are open
 };
 
 }  // namespace canopy::mount

@@ -58,5 +58,11 @@ Task<Result<void>> View::set_xattr(NodeRef node, std::string, std::string, int) 
   co_return lacking(node->key);
 }
 Task<Result<void>> View::remove_xattr(NodeRef node, std::string) { co_return lacking(node->key); }
+Task<Result<void>> View::lock(NodeRef node, FileLock, wire::Cancellation&) { co_return lacking(node->key); }
+Task<Result<void>> View::unlock(NodeRef, FileLock) { co_return Result<void>(); }
+Task<Result<std::optional<FileLock>>> View::lock_in_the_way(NodeRef node, FileLock) {
+  co_return lacking(node->key);
+}
+bool View::holds_lock(const Node&, const FileLock&) const { return false; }
 
 }  // namespace canopy::mount

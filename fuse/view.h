@@ -13,6 +13,8 @@
 
 #include "daemon/base/error.h"
 #include "daemon/runtime/task.h"
+#include "daemon/wire/client/rpc_connection.h"
+#include "fuse/held_locks.h"
 
 namespace canopy::mount {
 
@@ -41,6 +43,7 @@ struct Found {
   struct stat attributes = {};
   bool immutable = false;  // content that never changes: the kernel may keep it
   View* view = nullptr;    // whose it is; null: the view that was asked
+  bool told = false;       // the daemon tells of changes by others: the kernel may keep it for longer
 };
 
 struct Entry {
@@ -62,6 +65,7 @@ struct OpenFile {
   NodeRef node;
   bool keep_cache = false;
   bool direct = false;
+  std::vector<uint64_t> lock_owners;  // who has asked for fcntl(2) locks through it
 };
 using OpenFileRef = std::shared_ptr<OpenFile>;
 
@@ -119,6 +123,11 @@ class View {
   virtual Task<Result<std::vector<std::string>>> list_xattr(NodeRef node);
   virtual Task<Result<void>> set_xattr(NodeRef node, std::string name, std::string value, int flags);
   virtual Task<Result<void>> remove_xattr(NodeRef node, std::string name);
+  // Waits where the lock says so, until it is cancelled (EINTR).
+  virtual Task<Result<void>> lock(NodeRef node, FileLock lock, wire::Cancellation& cancellation);
+  virtual Task<Result<void>> unlock(NodeRef node, FileLock range);
+  virtual Task<Result<std::optional<FileLock>>> lock_in_the_way(NodeRef node, FileLock lock);
+  virtual bool holds_lock(const Node& node, const FileLock& of) const;  // of its owner and kind
 };
 
 // An errno with the object that it is about.

@@ -57,6 +57,9 @@ class TreeBackend {
     return *clients_.back();
   }
   FaultyStore& store() { return *store_; }
+  Loop& loop() { return loop_; }
+  void sweep() { run(sweep_task()); }
+  Task<void> sweep_task() { return tree_->sweep_once(*node_->shards().front()); }
 
   // From its operation `number` on, counted from now, the store carries out nothing any more: what the tree
   // then holds is what it would hold had the process been killed there.

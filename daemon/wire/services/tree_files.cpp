@@ -97,6 +97,10 @@ Task<Result<v1::TreeAttributes>> TreeService::open(CallContext& call, const v1::
                                            call.loop(), open_files_);
   if (!handles.emplace(request.handle(), std::move(opened)).second)
     co_return fail(Code::kInvalidArgument, "handle", "it is in use on this connection");
+  if (request.create())
+    tell_name(call, request.path(), identity_of(found));
+  else if (request.truncate() && request.file_id() == 0)
+    tell_content(call, identity_of(found));
   co_return tree_attributes(seen(found));
 }
 
@@ -119,6 +123,7 @@ Task<Result<v1::TreeWriteResponse>> TreeService::write(CallContext& call,
   CANOPY_CO_TRY(co_await may_write(call, *open));
   const std::string_view piece = request.data();
   auto done = co_await open->file->write(request.offset(), {&piece, 1}, Durable::kNo);
+  tell_written(call, *open);  // also after an error: a part may have been written
   if (!done) co_return fail(std::move(done).error());
   v1::TreeWriteResponse out;
   out.set_bytes(static_cast<uint32_t>(done->written));
@@ -137,7 +142,9 @@ Task<Result<v1::TreeAttributes>> TreeService::allocate(CallContext& call,
     case v1::TreeAllocateRequest::ZERO: mode = AllocateMode::kZero; break;
     default: co_return fail(Code::kInvalidArgument, "mode", "it is none that this server knows");
   }
-  CANOPY_CO_TRY(co_await open->file->allocate(mode, request.offset(), request.bytes()));
+  auto done = co_await open->file->allocate(mode, request.offset(), request.bytes());
+  tell_written(call, *open);
+  if (!done) co_return fail(std::move(done).error());
   auto after = co_await open->file->attributes();
   if (!after) co_return fail(std::move(after).error());
   co_return tree_attributes(seen(*after));

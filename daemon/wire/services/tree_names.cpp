@@ -143,7 +143,11 @@ Task<Result<v1::TreeAttributes>> TreeService::make(CallContext& call, const v1::
       auto linked = co_await link_once(call.loop(), request);
       settle(request.request_id(), linked);
       if (!linked) co_return fail(std::move(linked).error());
-      co_return co_await attributes_of(request.path());
+      auto found = co_await store().attributes(request.path());
+      if (!found) co_return fail(std::move(found).error());
+      tell_name(call, request.path(), identity_of(*found));
+      tell_content(call, identity_of(*found));  // one link more
+      co_return tree_attributes(seen(*found));
     }
     default: co_return fail(Code::kInvalidArgument, "kind", "it is DIRECTORY, SYMLINK or LINK");
   }
@@ -155,6 +159,7 @@ Task<Result<v1::TreeAttributes>> TreeService::make(CallContext& call, const v1::
   what.request_id = request.request_id();
   auto made = co_await make_once(call.loop(), what);
   if (!made) co_return fail(std::move(made).error());
+  tell_name(call, request.path(), identity_of(*made));
   co_return tree_attributes(seen(*made));
 }
 
@@ -179,6 +184,8 @@ Task<Result<v1::Empty>> TreeService::remove(CallContext& call, const v1::TreeRem
   auto done = co_await remove_once(call.loop(), request);
   settle(request.request_id(), done);
   if (!done) co_return fail(std::move(done).error());
+  tell_name(call, request.path(), {});
+  tell_content(call, identity_of(request.expected()));  // one link less
   co_return v1::Empty();
 }
 
@@ -219,6 +226,13 @@ Task<Result<v1::Empty>> TreeService::rename(CallContext& call, const v1::TreeRen
   auto done = co_await rename_once(call.loop(), request, mode);
   settle(request.request_id(), done);
   if (!done) co_return fail(std::move(done).error());
+  if (mode == RenameMode::kExchange) {
+    tell_name(call, request.from(), identity_of(request.expected_to()));
+    tell_name(call, request.to(), identity_of(request.expected()));
+  } else {
+    changes_.add(TreeChange{TreeChange::Kind::kMoved, request.from(), request.to(),
+                            identity_of(request.expected()), session_of(call)});
+  }
   co_return v1::Empty();
 }
 

@@ -72,6 +72,8 @@ void TreeService::add_to(MethodTable& table) {
   table.add<v1::TreePath, v1::TreeXattrNames>(kService, "ListXattrs", this, &TreeService::list_xattrs);
   table.add<v1::TreeSetXattrRequest, v1::Empty>(kService, "SetXattr", this, &TreeService::set_xattr);
   table.add<v1::TreeXattrRequest, v1::Empty>(kService, "RemoveXattr", this, &TreeService::remove_xattr);
+  table.add<v1::TreeLockRequest, v1::TreeLockResponse>(kService, "Lock", this, &TreeService::lock);
+  table.add<v1::TreeWatchRequest, v1::TreeWatchResponse>(kService, "Watch", this, &TreeService::watch);
 }
 
 Task<Result<v1::TreeAttributes>> TreeService::attributes_of(std::string path) {
@@ -110,11 +112,15 @@ Task<Result<v1::TreeAttributes>> TreeService::set_attributes(CallContext& call,
     CANOPY_CO_TRY(co_await open->file->set_attributes(change, Durable::kNo));
     auto after = co_await open->file->attributes();
     if (!after) co_return fail(std::move(after).error());
+    tell_content(call, open->identity);
     co_return tree_attributes(seen(*after));
   }
   CANOPY_CO_TRY(co_await may_change(node_, call.loop(), request.path()));
   CANOPY_CO_TRY(co_await store().set_attributes(request.path(), change, Durable::kNo));
-  co_return co_await attributes_of(request.path());
+  auto after = co_await store().attributes(request.path());
+  if (!after) co_return fail(std::move(after).error());
+  tell_content(call, identity_of(*after));
+  co_return tree_attributes(seen(*after));
 }
 
 Task<Result<v1::TreeListResponse>> TreeService::list(CallContext&, const v1::TreeListRequest& request) {

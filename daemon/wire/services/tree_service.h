@@ -8,7 +8,9 @@
 #include "daemon/store/store.h"
 #include "daemon/wire/server/method_table.h"
 #include "daemon/wire/services/node.h"
+#include "daemon/wire/services/tree_changes.h"
 #include "daemon/wire/services/tree_intents.h"
+#include "daemon/wire/services/tree_locks.h"
 #include "daemon/wire/services/tree_once.h"
 #include "daemon/wire/services/tree_open_files.h"
 
@@ -34,7 +36,8 @@ class TreeService {
     FileIdentity identity;
     Loop& loop;
     TreeOpenFiles& table;
-    bool closed = false;  // by the client
+    bool closed = false;       // by the client
+    uint64_t last_change = 0;  // that others were told of
 
     OpenFile(std::string at, std::unique_ptr<File> opened, bool is_guarded, FileIdentity which, Loop& on,
              TreeOpenFiles& in)
@@ -51,6 +54,9 @@ class TreeService {
     ~OpenFile() { table.gone(identity, closed, loop.now()); }
   };
   using OpenFileRef = std::shared_ptr<OpenFile>;
+  struct SessionOfConnection {
+    std::string session;  // empty: none yet
+  };
   struct OpenFiles {  // of one connection
     std::unordered_map<uint64_t, OpenFileRef> by_handle;
   };
@@ -83,6 +89,22 @@ class TreeService {
   Task<Result<v1::Empty>> remove_xattr(CallContext& call, const v1::TreeXattrRequest& request);
   Task<Result<void>> set_xattr_once(std::string path, const v1::TreeSetXattrRequest& request, XattrMode mode);
   static Result<std::string> path_of(CallContext& call, const std::string& path, uint64_t handle);
+
+  Task<Result<v1::TreeLockResponse>> lock(CallContext& call, const v1::TreeLockRequest& request);
+  Task<Result<void>> wait_for_lock(CallContext& call, const FileIdentity& file, TreeLocks::Kind kind,
+                                   TreeLocks::Range wanted);
+  Task<Result<void>> wait_for_grace(CallContext& call);
+  Task<Result<void>> start_locks(Store& first);
+  Task<Result<void>> mark_locks();
+  Task<void> sweep_locks(Shard& shard);
+
+  Task<Result<v1::TreeWatchResponse>> watch(CallContext& call, const v1::TreeWatchRequest& request);
+  Result<void> attach(CallContext& call, const std::string& session);
+  static const std::string& session_of(CallContext& call);
+  // What a call has changed, for the others.
+  void tell_name(CallContext& call, const std::string& path, const FileIdentity& now);
+  void tell_content(CallContext& call, const FileIdentity& file);
+  void tell_written(CallContext& call, OpenFile& file);
 
   // Something that a request makes under a name.
   struct NewName {
@@ -122,6 +144,11 @@ class TreeService {
   TreeOnce once_;
   TreeNames names_;
   TreeOpenFiles open_files_;
+  TreeLocks locks_;
+  TreeChanges changes_;
+  Nanos started_ = 0;
+  std::atomic<bool> locks_open_{true};     // to those who held none before the restart
+  std::atomic<bool> locks_marked_{false};  // kTreeLocksMark is there
 };
 
 // The message for what the store said.

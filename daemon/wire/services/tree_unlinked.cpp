@@ -17,7 +17,8 @@ Task<Result<void>> TreeService::start() {
   if (!files) co_return fail(std::move(files).error());
   for (const DirectoryEntry& file : *files)
     if (auto identity = parse_unlinked(file.name)) open_files_.keep(*identity, first.loop.now());
-  co_return Result<void>();
+  started_ = first.loop.now();
+  co_return co_await start_locks(*first.store);
 }
 
 Task<void> TreeService::sweep(const std::atomic<bool>& over) {
@@ -29,6 +30,7 @@ Task<void> TreeService::sweep(const std::atomic<bool>& over) {
 }
 
 Task<void> TreeService::sweep_once(Shard& shard) {
+  co_await sweep_locks(shard);
   for (const FileIdentity& file : open_files_.take_due(shard.loop.now())) {
     auto removed = co_await shard.store->remove(unlinked_path(file), Durable::kNo);
     if (removed || removed.error().code() == Code::kNotFound) continue;

@@ -77,9 +77,10 @@ Task<Result<v1::Empty>> TreeService::set_xattr(CallContext& call, const v1::Tree
   CANOPY_CO_TRY(co_await may_change(node_, call.loop(), path));
   CANOPY_CO_ASSIGN(const bool before, co_await claim(call.loop(), request.request_id()));
   if (before) co_return v1::Empty();
-  auto done = co_await set_xattr_once(std::move(path), request, mode);
+  auto done = co_await set_xattr_once(path, request, mode);
   settle(request.request_id(), done);
   if (!done) co_return fail(std::move(done).error());
+  if (auto file = co_await named(std::move(path))) tell_content(call, *file);
   co_return v1::Empty();
 }
 
@@ -89,11 +90,12 @@ Task<Result<v1::Empty>> TreeService::remove_xattr(CallContext& call, const v1::T
   CANOPY_CO_TRY(co_await may_change(node_, call.loop(), path));
   CANOPY_CO_ASSIGN(const bool before, co_await claim(call.loop(), request.request_id()));
   if (before) co_return v1::Empty();
-  auto done = co_await store().remove_xattr(std::move(path), request.name(), Durable::kNo);
+  auto done = co_await store().remove_xattr(path, request.name(), Durable::kNo);
   if (!done && done.error().error_number() == ENODATA && of_another_epoch(request.epoch()))
     done = Result<void>();  // an earlier process has done it, or there is nothing to do
   settle(request.request_id(), done);
   if (!done) co_return fail(std::move(done).error());
+  if (auto file = co_await named(std::move(path))) tell_content(call, *file);
   co_return v1::Empty();
 }
 

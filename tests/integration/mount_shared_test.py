@@ -1,0 +1,257 @@
+"""Two mounts of one daemon: what one does, the other sees; their locks are each other's."""
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+from mount_test import Mounted, read, write
+from stack import Stack
+
+SEEN_SECONDS = 30  # a generous bound; how long it takes is printed, and stated in docs/operations/mount.md
+
+
+def lock_range(file, kind, start, length, command=fcntl.F_SETLK):
+    """fcntl(2) with `struct flock`; OSError when it is refused."""
+    return fcntl.fcntl(file, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0))
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class TwoMounts(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack()
+        cls.stack.start()
+        cls.addClassCleanup(cls.stack.__exit__)
+        cls.one = Mounted(cls.stack, "-o", "told_ms=600000")  # what shows, shows because it was told
+        cls.addClassCleanup(cls.one.__exit__)
+        cls.two = Mounted(cls.stack, "-o", "told_ms=600000")
+        cls.addClassCleanup(cls.two.__exit__)
+
+    def setUp(self):
+        self.top = os.path.join("SharedDomains", self.stack.facts["domain"], self.id().rsplit(".", 1)[-1])
+        os.mkdir(self.one.path(self.top))
+        while not os.path.isdir(self.two.path(self.top)):
+            time.sleep(0.01)
+
+    def paths(self, name):
+        return self.one.path(self.top, name), self.two.path(self.top, name)
+
+    def until(self, expected, look):
+        """How long it takes until `look` answers that."""
+        start = time.monotonic()
+        while True:
+            try:
+                found = look()
+            except FileNotFoundError:
+                found = None
+            if found == expected:
+                return time.monotonic() - start
+            if time.monotonic() - start > SEEN_SECONDS:
+                self.fail(f"it still shows {found!r} and not {expected!r}")
+            time.sleep(0.001)
+
+    def test_what_the_other_mount_does_shows_soon(self):
+        here, there = self.paths("file")
+        took = []
+        write(here, b"1")
+        took.append(self.until(b"1", lambda: read(there)))
+        for number in range(2, 12):
+            time.sleep(1.1)  # the kernel keeps it for long by now
+            self.assertEqual(os.stat(there).st_size, number - 1)
+            write(here, b"x" * number)
+            took.append(self.until(number, lambda: os.stat(there).st_size))
+            self.assertEqual(read(there), b"x" * number)
+        os.chmod(here, 0o640)
+        took.append(self.until(0o640, lambda: os.stat(there).st_mode & 0o777))
+        os.setxattr(here, "user.x", b"1")
+        self.assertEqual(os.getxattr(there, "user.x"), b"1")
+        os.rename(here, here + "-new")
+        took.append(self.until(False, lambda: os.path.exists(there)))
+        self.assertEqual(read(there + "-new"), b"x" * 11)
+        os.unlink(here + "-new")
+        took.append(self.until([], lambda: os.listdir(os.path.dirname(there))))
+        print(f"seen by the other mount after {sorted(took)[len(took) // 2] * 1000:.1f} ms (median), "
+              f"{max(took) * 1000:.1f} ms (longest)")
+
+    def test_a_directory_that_the_other_mount_renames_stays_open(self):
+        here, there = self.paths("directory")
+        os.mkdir(here)
+        write(os.path.join(here, "file"), b"1")
+        self.assertEqual(read(os.path.join(there, "file")), b"1")
+        inside = os.open(there, os.O_RDONLY | os.O_DIRECTORY)
+        os.rename(here, here + "-new")
+        self.until(False, lambda: os.path.exists(there))
+        with open(os.open("file", os.O_RDONLY, dir_fd=inside), "rb") as file:
+            self.assertEqual(file.read(), b"1")
+        os.close(inside)
+
+    def test_ranges_are_locked_for_both(self):
+        here, there = self.paths("file")
+        write(here, bytes(100))
+        self.until(100, lambda: os.stat(there).st_size)
+        with open(here, "r+b") as one, open(there, "r+b") as two:
+            lock_range(one, fcntl.F_WRLCK, 0, 10)
+            with self.assertRaises(OSError) as refused:
+                lock_range(two, fcntl.F_RDLCK, 5, 10)
+            self.assertIn(refused.exception.errno, (errno.EAGAIN, errno.EACCES))
+            lock_range(two, fcntl.F_WRLCK, 10, 10)
+            found = struct.unpack("hhqqi4x", lock_range(two, fcntl.F_WRLCK, 0, 0, fcntl.F_GETLK))
+            self.assertEqual(found[:1] + found[2:4], (fcntl.F_WRLCK, 0, 10))
+            waited = threading.Event()
+
+            def wait():
+                lock_range(two, fcntl.F_WRLCK, 0, 10, fcntl.F_SETLKW)
+                waited.set()
+
+            thread = threading.Thread(target=wait)
+            thread.start()
+            self.assertFalse(waited.wait(0.2))
+            lock_range(one, fcntl.F_UNLCK, 0, 10)
+            self.assertTrue(waited.wait(SEEN_SECONDS))
+            thread.join()
+            # Closing any descriptor of the file gives the process' locks on it back, as POSIX has it.
+            open(there, "rb").close()
+            lock_range(one, fcntl.F_WRLCK, 0, 0)
+
+    def test_whoever_waits_can_be_interrupted(self):
+        here, there = self.paths("file")
+        write(here, b"")
+        self.until(0, lambda: os.stat(there).st_size)
+        with open(here, "r+b") as one:
+            fcntl.flock(one, fcntl.LOCK_EX)
+            waiting = subprocess.Popen([sys.executable, "-c", "import fcntl, sys\nwith open(sys.argv[1]) as file:\n"
+                                        "    print('waits', flush=True)\n    fcntl.flock(file, fcntl.LOCK_EX)\n", there],
+                                       stdout=subprocess.PIPE, text=True)
+            self.assertEqual(waiting.stdout.readline(), "waits\n")
+            time.sleep(0.2)
+            waiting.send_signal(signal.SIGTERM)
+            self.assertEqual(waiting.wait(SEEN_SECONDS), -signal.SIGTERM)
+            waiting.stdout.close()
+        with open(there, "r+b") as two:
+            fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)  # closing has given it back
+
+    def test_locks_of_an_opening_go_with_it(self):
+        here, there = self.paths("file")
+        write(here, bytes(10))
+        self.until(10, lambda: os.stat(there).st_size)
+        with open(there, "r+b") as two:
+            with open(here, "r+b") as one:
+                lock_range(one, fcntl.F_WRLCK, 0, 0, 37)  # F_OFD_SETLK
+                with self.assertRaises(OSError):
+                    lock_range(two, fcntl.F_WRLCK, 0, 0)
+            deadline = time.monotonic() + SEEN_SECONDS
+            while True:
+                try:
+                    lock_range(two, fcntl.F_WRLCK, 0, 0)
+                    break
+                except OSError:
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.01)
+
+    def test_two_mounts_write_one_database(self):
+        here, there = self.paths("counts.sqlite")
+        with sqlite3.connect(here) as first:
+            first.execute("CREATE TABLE counts (who TEXT, number INTEGER)")
+        first.close()
+        self.until(True, lambda: os.path.exists(there))
+        failed = []
+
+        def count(path, who):
+            try:
+                database = sqlite3.connect(path, timeout=120)
+                for number in range(25):
+                    with database:
+                        database.execute("INSERT INTO counts VALUES (?, ?)", (who, number))
+                database.close()
+            except sqlite3.Error as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=count, args=each) for each in ((here, "one"), (there, "two"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failed, [])
+        database = sqlite3.connect(there)
+        self.assertEqual(database.execute("SELECT who, count(*) FROM counts GROUP BY who").fetchall(),
+                         [("one", 25), ("two", 25)])
+        self.assertEqual(database.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+        database.close()
+
+    @unittest.skipUnless(shutil.which("git"), "git is not installed")
+    def test_two_mounts_commit_to_one_repository(self):
+        here, there = self.paths("repository")
+        environment = dict(os.environ, GIT_AUTHOR_NAME="n", GIT_AUTHOR_EMAIL="e", GIT_COMMITTER_NAME="n", GIT_COMMITTER_EMAIL="e",
+                           GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
+
+        def git(path, *arguments):
+            return subprocess.run(["git", "-C", path, *arguments], env=environment, capture_output=True, text=True, timeout=120,
+                                  check=True).stdout
+
+        subprocess.run(["git", "init", "-q", here], env=environment, check=True, timeout=60)
+        for number, path in enumerate((here, there, here, there)):
+            self.until(True, lambda at=path: os.path.isdir(os.path.join(at, ".git")))
+            name = f"file-{number}"
+            write(os.path.join(path, name), name.encode())
+            git(path, "add", name)
+            git(path, "commit", "-qm", name)
+        self.assertEqual(len(git(here, "log", "--oneline").splitlines()), 4)
+        self.assertEqual(git(there, "status", "--porcelain"), "")
+        git(there, "fsck", "--strict")
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class LocksAndRestarts(unittest.TestCase):
+    def test_locks_are_held_through_a_restart_of_the_daemon(self):
+        with Stack() as stack, Mounted(stack) as one, Mounted(stack) as two:
+            path = os.path.join("SharedDomains", stack.facts["domain"], "file")
+            write(one.path(path), bytes(10))
+            with open(one.path(path), "r+b") as holder, open(two.path(path), "r+b") as other:
+                fcntl.flock(holder, fcntl.LOCK_EX)
+                lock_range(holder, fcntl.F_WRLCK, 0, 5)
+                stack.stop(9)
+                stack.start()
+                with self.assertRaises(BlockingIOError):
+                    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with self.assertRaises(BlockingIOError):
+                    lock_range(other, fcntl.F_WRLCK, 4, 1)
+                lock_range(other, fcntl.F_WRLCK, 5, 1)
+
+    def test_many_nodes_are_not_remembered_for_ever(self):
+        with Stack() as stack, Mounted(stack, "-o", "nodes=1000") as mounted, tempfile.TemporaryDirectory() as scratch:
+            top = os.path.join(stack.facts["base"], "SharedDomains", stack.facts["domain"], "many")
+            for directory in range(20):
+                os.makedirs(os.path.join(top, str(directory)))
+                for number in range(500):
+                    write(os.path.join(top, str(directory), str(number)), b"")
+            self.assertEqual(os.listdir(scratch), [])
+            seen = 0
+            for _, _, names in os.walk(mounted.path("SharedDomains", stack.facts["domain"], "many")):
+                seen += len(names)
+            self.assertEqual(seen, 10_000)
+            for directory in range(20):
+                for number in range(0, 500, 7):
+                    os.stat(mounted.path("SharedDomains", stack.facts["domain"], "many", str(directory), str(number)))
+            pid = subprocess.run(["pgrep", "-f", "canopy-mount.*" + mounted.directory], capture_output=True, text=True,
+                                 check=True).stdout.split()[0]
+            os.kill(int(pid), signal.SIGUSR1)
+            deadline = time.monotonic() + SEEN_SECONDS
+            while "nodes-known" not in mounted.logged():
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.05)
+            line = next(line for line in mounted.logged().splitlines() if "nodes-known" in line)
+            known = int(line.split("nodes=")[1].split()[0])
+            self.assertLess(known, 3000)
+
+
+if __name__ == "__main__":
+    unittest.main()
