@@ -211,6 +211,7 @@ Result<std::string> MemoryDisk::xattr(std::string_view path, const std::string& 
 Result<std::vector<std::string>> MemoryDisk::list_xattrs(std::string_view path) {
   CANOPY_ASSIGN(Inode * inode, walk(path));
   std::vector<std::string> names;
+  names.reserve(inode->owner.xattrs.size());
   for (const auto& [name, value] : inode->owner.xattrs) names.push_back(name);
   return names;
 }
