@@ -114,7 +114,8 @@ class Account : public std::enable_shared_from_this<Account> {
   // new name and leaves an empty INBOX under a new UIDVALIDITY (RFC 9051 section 6.3.6); mailboxes below
   // INBOX stay.
   Task<Result<RequestResult>> rename_mailbox(std::string from, std::string to, RequestId id);
-  Task<Result<RequestResult>> delete_mailbox(std::string name, RequestId id);
+  // only_empty: kNotEmpty when it has messages.
+  Task<Result<RequestResult>> delete_mailbox(std::string name, RequestId id, bool only_empty = false);
   Task<Result<RequestResult>> subscribe(std::string name, bool on, RequestId id);
 
   // `bytes` at most, from `offset` of the message; verified. kNotFound: no such uid.

@@ -120,7 +120,7 @@ Task<Result<RequestResult>> Account::rename_mailbox(std::string from, std::strin
   });
 }
 
-Task<Result<RequestResult>> Account::delete_mailbox(std::string name, RequestId id) {
+Task<Result<RequestResult>> Account::delete_mailbox(std::string name, RequestId id, bool only_empty) {
   CANOPY_BEGIN_MUTATION(id);
   CANOPY_CO_ASSIGN(name, canonical_mailbox_name(name));
   if (name == kInbox) co_return fail(Code::kInvalidArgument, name, "INBOX cannot be deleted");
@@ -128,6 +128,7 @@ Task<Result<RequestResult>> Account::delete_mailbox(std::string name, RequestId 
   if (!hold) co_return fail(std::move(hold).error());
   const MailboxState* box = state_.mailbox(name);
   if (box == nullptr) co_return fail(Code::kNotFound, name_, fmt::format("there is no mailbox {}", name));
+  if (only_empty && !box->rows.empty()) co_return fail(Code::kNotEmpty, name, "there are messages in it");
   for (const auto& [box_id, other] : state_.mailboxes()) {
     if (other.name.starts_with(name + "/")) {
       co_return fail(Code::kNotEmpty, name, "delete the mailboxes below it first");

@@ -44,6 +44,18 @@ dict::Dict without_secrets(dict::Dict dict) {
   return dict;
 }
 
+// As Get shows them they may come back: what was read, changed and written again is no attempt on them.
+Result<void> refuse_guarded(const dict::Dict& given, const dict::Dict& now) {
+  const dict::Dict shown = without_secrets(now);
+  for (std::string_view key : kGuardedKeys) {
+    const dict::Value* value = given.find(key);
+    const dict::Value* known = shown.find(key);
+    if (value == nullptr || (known != nullptr && *value == *known)) continue;
+    return fail(Code::kInvalidArgument, std::string(key), "this setting is changed by its own command only");
+  }
+  return {};
+}
+
 }  // namespace
 
 void InfoService::add_to(MethodTable& table) {
@@ -177,6 +189,8 @@ Task<Result<v1::InfoResponse>> InfoService::set(CallContext& call, const v1::Set
   const std::string& name = request.account().name();
   bool of_account = call.role() == Role::kFrontend || (!name.empty() && name.front() != '@');
   if (!of_account) {
+    if (call.role() == Role::kMount)
+      co_return fail(Code::kPermissionDenied, name, "the role mount sets what accounts have only");
     if (request.kind() != v1::SETTINGS)
       co_return fail(Code::kInvalidArgument, "kind", "only accounts have info");
     if (name.empty()) co_return co_await set_defaults(request);
@@ -206,18 +220,14 @@ Task<Result<v1::InfoResponse>> InfoService::set(CallContext& call, const v1::Set
     if (!now) co_return fail(std::move(now).error());
     co_return respond(now->dict, *version);
   }
-  for (std::string_view key : kGuardedKeys) {
-    if (with.contains(key)) {
-      co_return fail(Code::kInvalidArgument, std::string(key),
-                     "this setting is changed by its own command only");
-    }
-  }
   auto version = co_await accounts.change_settings(
       found->address, request.expected_version(),
       [&](dict::Dict& dict) -> Result<void> {
-        dict::Dict before = dict;
+        const dict::Dict before = dict;
+        CANOPY_TRY(refuse_guarded(with, before));
         change(dict, with, request.replace());
         for (std::string_view key : kGuardedKeys) {
+          dict.erase(key);
           if (const dict::Value* value = before.find(key)) dict.set(key, *value);
         }
         return {};

@@ -96,7 +96,8 @@ Task<Result<v1::OpenUploadResponse>> MailboxesService::open_upload(CallContext& 
   }
   co_await group.join();
   if (call.connection().closed()) co_return fail(Code::kConnectionLost, "upload", "its connection has ended");
-  uint64_t id = uploads.next_id++;
+  // Never one that a client may have from a connection before this one.
+  const uint64_t id = call.loop().random() | 1;
   uploads.by_id.emplace(id, std::move(upload));
   out.set_upload_id(id);
   co_return out;
@@ -243,6 +244,9 @@ Task<Result<v1::AppendResponse>> MailboxesService::append(CallContext& call,
   if (request.zone_minutes() < -24 * 60 || request.zone_minutes() > 24 * 60) {
     co_return fail(Code::kInvalidArgument, "zone_minutes", "it lies within a day");
   }
+  const bool flagged = request.flags().system() != 0 || request.flags().keywords_size() != 0;
+  if (flagged && call.role() == Role::kMount)
+    co_return fail(Code::kPermissionDenied, "flags", "the role mount sets no flags; admin does");
   std::shared_ptr<Upload> upload;
   if (request.upload_id() != 0) {
     CANOPY_CO_ASSIGN(upload, upload_of(call, request.upload_id()));

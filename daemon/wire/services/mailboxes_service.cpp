@@ -175,7 +175,7 @@ Task<Result<v1::Empty>> MailboxesService::remove(CallContext& call, const v1::De
   CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   auto open = co_await open_account(node_, call, request.account());
   if (!open) co_return fail(std::move(open).error());
-  auto done = co_await open->account->delete_mailbox(request.name(), id);
+  auto done = co_await open->account->delete_mailbox(request.name(), id, request.only_empty());
   if (!done) co_return fail(std::move(done).error());
   co_return v1::Empty();
 }

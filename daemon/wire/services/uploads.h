@@ -27,7 +27,6 @@ struct Upload {
 
 struct Uploads {
   std::map<uint64_t, std::shared_ptr<Upload>> by_id;
-  uint64_t next_id = 1;
 };
 
 }  // namespace canopy::wire
