@@ -10,12 +10,11 @@
 
 #include "daemon/base/limits.h"
 #include "daemon/wire/client/listing.h"
+#include "fuse/accounts_common.h"
 
 namespace canopy::mount {
 namespace {
 
-constexpr std::string_view kFlagsAttribute = "user.canopy.flags";
-constexpr std::string_view kSystemFlags[] = {"\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft"};
 constexpr uint64_t kVirtualInode = 1ull << 63;  // beside those of the raw tree's files
 
 timespec now() {
@@ -24,34 +23,19 @@ timespec now() {
   return out;
 }
 
-Place inside(const Place& account, Place::Kind kind) {
-  Place place;
-  place.kind = kind;
-  place.name = account.name;
-  return place;
-}
-
 Place mailbox_place(const Place& account, const v1::Mailbox& mailbox) {
   Place place = inside(account, Place::Kind::kMailbox);
   place.mailbox_id = mailbox.id();
   return place;
 }
 
-v1::AccountRef account_ref(const std::string& name) {
-  v1::AccountRef ref;
-  ref.set_name(name);
-  return ref;
-}
-
-std::unexpected<Error> absent(std::string name) {
-  return refuse(ENOENT, std::move(name), "there is no such thing");
-}
-
 }  // namespace
 
-struct AccountsView::TextFile final : OpenFile {
-  std::string text;  // of a text file, as it was when it was opened
-};
+AccountsView::File::~File() {
+  if (draft == nullptr || --draft->open_files != 0) return;
+  // What nobody has filled, or what was refused, is nothing that anybody could come back to.
+  if (!draft->delivered() && !draft->is_temporary()) drafts->drop(draft);
+}
 
 AccountsView::AccountsView(Backend& backend, Owner owner)
     : backend_(backend), owner_(owner), started_(now()) {}
@@ -97,7 +81,7 @@ Entry AccountsView::entry(std::string name, const Place& place) const {
 // ------------------------------------------------------------------------------------------------ one name
 
 Task<Result<Found>> AccountsView::lookup(NodeRef directory, std::string name) {
-  const Place place = Place::of_key(directory->key);
+  const Place place = place_of(*directory);
   switch (place.kind) {
     case Place::Kind::kAccounts: {
       v1::DomainRequest request;
@@ -138,6 +122,12 @@ Task<Result<Found>> AccountsView::lookup_in_account(Place account, std::string n
     if (!text) co_return fail(std::move(text).error());
     co_return found(file, text->size());
   }
+  if (name == kLastErrorName) {
+    auto error = last_errors_.find(account.name);
+    if (error == last_errors_.end()) co_return absent(name);
+    co_return found(inside(account, Place::Kind::kLastError), error->second.size());
+  }
+  if (DraftRef draft = drafts_.find(account, name, backend_.loop().now())) co_return found_draft(*draft);
   co_return co_await found_mailbox(account, level_of_element(name));
 }
 
@@ -156,9 +146,12 @@ Task<Result<Found>> AccountsView::lookup_in_mailbox(Place mailbox, std::string n
   if (const uint32_t uid = uid_of_element(name)) {
     auto page = co_await rows(mailbox, uid - 1, 1);
     if (!page) co_return fail(std::move(page).error());
-    if (page->messages().empty() || page->messages(0).uid() != uid) co_return absent(name);
-    co_return found_message(mailbox, page->uid_validity(), page->messages(0));
+    if (!page->messages().empty() && page->messages(0).uid() == uid)
+      co_return found_message(mailbox, page->uid_validity(), page->messages(0));
   }
+  if (DraftRef draft = drafts_.find(mailbox, name, backend_.loop().now()))
+    co_return co_await lookup_draft(std::move(draft));
+  if (uid_of_element(name) != 0) co_return absent(name);
   auto above = co_await name_of_mailbox(mailbox);
   if (!above) co_return fail(std::move(above).error());
   co_return co_await found_mailbox(mailbox, *above + "/" + level_of_element(name));
@@ -193,14 +186,19 @@ Task<Result<v1::Message>> AccountsView::row_of(Place message) {
 }
 
 Task<Result<Found>> AccountsView::attributes(NodeRef node, OpenFileRef file) {
-  const Place place = Place::of_key(node->key);
+  if (const Place draft_place = Place::of_key(node->key); draft_place.kind == Place::Kind::kDraft) {
+    DraftRef draft = file != nullptr ? static_cast<File&>(*file).draft : drafts_.find(draft_place.uid);
+    if (draft == nullptr) co_return absent(node->names.empty() ? "draft" : node->names.front().name);
+    co_return co_await lookup_draft(std::move(draft));
+  }
+  const Place place = place_of(*node);
   if (place.is_directory()) co_return found(place);
   if (place.kind == Place::Kind::kMessage) {
     auto row = co_await row_of(place);
     if (!row) co_return fail(std::move(row).error());
     co_return found_message(place, place.uid_validity, *row);
   }
-  if (file != nullptr) co_return found(place, static_cast<TextFile&>(*file).text.size());
+  if (file != nullptr) co_return found(place, static_cast<File&>(*file).text.size());
   auto text = co_await text_of(place);
   if (!text) co_return fail(std::move(text).error());
   co_return found(place, text->size());
@@ -210,7 +208,7 @@ Task<Result<Found>> AccountsView::attributes(NodeRef node, OpenFileRef file) {
 // directories
 
 Task<Result<Page>> AccountsView::list(NodeRef directory, std::string from) {
-  const Place place = Place::of_key(directory->key);
+  const Place place = place_of(*directory);
   switch (place.kind) {
     case Place::Kind::kAccounts:
     case Place::Kind::kDomain: break;
@@ -252,6 +250,8 @@ Task<Result<Page>> AccountsView::list_account(Place account) {
   page.entries.push_back(entry("settings", inside(account, Place::Kind::kSettings)));
   page.entries.push_back(entry("info", inside(account, Place::Kind::kInfo)));
   page.entries.push_back(entry("location", inside(account, Place::Kind::kLocation)));
+  if (last_errors_.contains(account.name))
+    page.entries.push_back(entry(std::string(kLastErrorName), inside(account, Place::Kind::kLastError)));
   page.end = true;
   if (!listed) co_return page;
   for (const v1::Mailbox& mailbox : listed->mailboxes()) {
@@ -296,6 +296,10 @@ Task<Result<Page>> AccountsView::list_mailbox(Place mailbox, std::string from) {
 
 Task<Result<std::string>> AccountsView::text_of(Place file) {
   if (file.kind == Place::Kind::kLocation) co_return co_await location_of(std::move(file));
+  if (file.kind == Place::Kind::kLastError) {
+    auto error = last_errors_.find(file.name);
+    co_return error == last_errors_.end() ? std::string() : error->second;
+  }
   v1::GetInfoRequest request;
   *request.mutable_account() = account_ref(file.name);
   request.set_kind(file.kind == Place::Kind::kInfo ? v1::INFO : v1::SETTINGS);
@@ -321,25 +325,47 @@ Task<Result<std::string>> AccountsView::location_of(Place file) {
 }
 
 Task<Result<OpenFileRef>> AccountsView::open(NodeRef node, int flags) {
-  const Place place = Place::of_key(node->key);
-  if ((flags & O_ACCMODE) != O_RDONLY) co_return refuse(EACCES, place.name, "it can be read only");
-  auto file = std::make_shared<TextFile>();
+  const Place place = place_of(*node);
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  if (const Place draft_place = Place::of_key(node->key); draft_place.kind == Place::Kind::kDraft) {
+    DraftRef draft = drafts_.find(draft_place.uid);
+    if (draft == nullptr) co_return absent("draft");
+    const bool other = draft->delivered() && writes && (flags & O_TRUNC) == 0;
+    if (other) co_return refuse(EACCES, draft->name, "messages do not change");
+    auto opened = open_draft(draft, (flags & O_TRUNC) != 0);
+    if (!opened) co_return fail(std::move(opened).error());
+    (*opened)->node = node;
+    co_return std::move(*opened);
+  }
+  const bool settable = place.kind == Place::Kind::kSettings || place.kind == Place::Kind::kInfo;
+  if (writes && !settable)
+    co_return refuse(EACCES, place.name,
+                     place.kind == Place::Kind::kMessage ? "messages do not change" : "it can be read only");
+  auto file = std::make_shared<File>();
   file->node = node;
+  file->place = place;
+  file->writes = writes;
   if (place.kind == Place::Kind::kMessage) {
     file->keep_cache = true;
   } else {
+    file->direct = true;  // what is read is what was there at the open, whatever size was known before
+    if (writes && (flags & O_TRUNC) != 0) {
+      file->changed = true;
+      co_return file;
+    }
     auto text = co_await text_of(place);
     if (!text) co_return fail(std::move(text).error());
     file->text = std::move(*text);
-    file->direct = true;  // what is read is what was there at the open, whatever size was known before
   }
   co_return file;
 }
 
 Task<Result<std::string>> AccountsView::read(OpenFileRef file, uint64_t offset, size_t bytes) {
-  const Place place = Place::of_key(file->node->key);
+  const File& open = static_cast<File&>(*file);
+  if (open.draft != nullptr && !open.draft->delivered()) co_return open.draft->read(offset, bytes);
+  const Place place = open.draft != nullptr ? resolve(open.draft->message()) : place_of(*file->node);
   if (place.kind != Place::Kind::kMessage) {
-    const std::string& text = static_cast<TextFile&>(*file).text;
+    const std::string& text = open.text;
     co_return offset >= text.size() ? std::string() : text.substr(offset, bytes);
   }
   v1::FetchRequest request;
@@ -362,7 +388,7 @@ Task<Result<std::string>> AccountsView::read(OpenFileRef file, uint64_t offset, 
 }
 
 Task<Result<std::string>> AccountsView::get_xattr(NodeRef node, std::string name) {
-  const Place place = Place::of_key(node->key);
+  const Place place = place_of(*node);
   if (place.kind != Place::Kind::kMessage || name != kFlagsAttribute)
     co_return refuse(ENODATA, node->key, "it has no such attribute");
   auto row = co_await row_of(place);
@@ -381,7 +407,7 @@ Task<Result<std::string>> AccountsView::get_xattr(NodeRef node, std::string name
 
 Task<Result<std::vector<std::string>>> AccountsView::list_xattr(NodeRef node) {
   std::vector<std::string> names;
-  if (Place::of_key(node->key).kind == Place::Kind::kMessage) names.emplace_back(kFlagsAttribute);
+  if (place_of(*node).kind == Place::Kind::kMessage) names.emplace_back(kFlagsAttribute);
   co_return names;
 }
 

@@ -2,7 +2,10 @@
 // each mailbox.
 #pragma once
 
+#include <unordered_map>
+
 #include "fuse/backend.h"
+#include "fuse/draft.h"
 #include "fuse/place.h"
 #include "fuse/view.h"
 
@@ -26,8 +29,32 @@ class AccountsView final : public View {
   Task<Result<std::string>> get_xattr(NodeRef node, std::string name) override;
   Task<Result<std::vector<std::string>>> list_xattr(NodeRef node) override;
 
+  // What changes something (accounts_write.cpp: files; accounts_names.cpp: names; accounts_mail.cpp).
+  Task<Result<Created>> create(NodeRef directory, std::string name, mode_t mode, int flags,
+                               Caller caller) override;
+  Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes) override;
+  Task<Result<void>> flush(OpenFileRef file) override;
+  Task<Result<void>> sync(OpenFileRef file) override;
+  Task<Result<Found>> set_attributes(NodeRef node, OpenFileRef file, AttributeChange change) override;
+  Task<Result<Found>> make_directory(NodeRef directory, std::string name, mode_t mode,
+                                     Caller caller) override;
+  Task<Result<void>> remove(NodeRef directory, std::string name, bool is_directory) override;
+  Task<Result<void>> rename(NodeRef from, std::string name, NodeRef to, std::string new_name,
+                            unsigned flags) override;
+  Task<Result<void>> set_xattr(NodeRef node, std::string name, std::string value, int flags) override;
+  Task<Result<void>> remove_xattr(NodeRef node, std::string name) override;
+
  private:
-  struct TextFile;
+  // An open one: a message, a text that is read or gathered, or a draft.
+  struct File final : OpenFile {
+    ~File() override;
+    Place place;
+    std::string text;      // of a text file, as it was when it was opened and as it is being written
+    bool writes = false;   // a text that may be written
+    bool changed = false;  // and has been, since it was last applied
+    DraftRef draft;
+    Drafts* drafts = nullptr;
+  };
 
   Found found(const Place& place, uint64_t size = 0) const;
   Found found_message(const Place& mailbox, uint32_t uid_validity, const v1::Message& row) const;
@@ -43,7 +70,26 @@ class AccountsView final : public View {
   Task<Result<std::string>> text_of(Place file);
   Task<Result<std::string>> location_of(Place file);
 
+  // What it is now: a message may have moved, or have come from a draft.
+  Place place_of(const Node& node) const { return resolve(Place::of_key(node.key)); }
+  Place resolve(Place place) const;
+  Found found_draft(const Draft& draft) const;
+  Result<std::shared_ptr<File>> open_draft(const DraftRef& draft, bool truncate);
+  Task<Result<Found>> lookup_draft(DraftRef draft);
+  Task<Result<void>> deliver(DraftRef draft);
+  Task<Result<v1::AppendResponse>> append(DraftRef draft);
+  Task<Result<v1::AppendResponse>> append_once(DraftRef draft, v1::AppendRequest& request);
+  Task<Result<void>> apply(Place file, std::string text);
+  Task<Result<std::string>> name_below(Place folder, std::string element);
+  Task<Result<void>> rename_draft(DraftRef draft, Place to, std::string name, std::optional<Place> target);
+  Task<Result<void>> move_message(Place message, Place to, std::string name, bool taken);
+  Task<Result<void>> rename_mailbox(Place mailbox, Place to, std::string name);
+  Task<Result<void>> store_flags(Place message, v1::Flags flags);
+
   Backend& backend_;
+  Drafts drafts_;
+  std::map<std::string, std::string> last_errors_;  // by account
+  std::unordered_map<std::string, Place> moved_;    // by the key of the place where it was
   const Owner owner_;
   const timespec started_;
 };

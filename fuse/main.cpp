@@ -4,6 +4,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -25,6 +26,7 @@ struct Options {
   std::vector<std::string> mount_options;  // as given with -o, comma-separated
   std::string ca, certificate, key;
   bool foreground = false;
+  bool fake = false;  // mount -f: all but the mount itself
   double wait_seconds = 30;
   std::string log_file;
   // From mount_options:
@@ -36,10 +38,10 @@ struct Options {
 
 // Options of mount(8) that mean something to others only.
 bool is_for_others(std::string_view option) {
-  for (std::string_view known :
-       {"_netdev", "nofail", "auto", "noauto", "user", "nouser", "users", "defaults", "rw"})
+  for (std::string_view known : {"_netdev", "nofail", "auto", "noauto", "user", "nouser", "users", "owner",
+                                 "group", "defaults", "rw", "async", "relatime", "strictatime", "lazytime"})
     if (option == known) return true;
-  return option.starts_with("x-");
+  return option.starts_with("x-") || option.starts_with("X-") || option.starts_with("comment=");
 }
 
 Result<double> number_of(const std::string& option, const std::string& text, double most) {
@@ -54,7 +56,7 @@ Result<void> take_option(Options& options, const std::string& whole) {
   const size_t equals = whole.find('=');
   const std::string name = whole.substr(0, equals);
   const std::string value = equals == std::string::npos ? "" : whole.substr(equals + 1);
-  if (is_for_others(name)) return {};
+  if (is_for_others(name) || is_for_others(whole)) return {};
   if (name == "uid" || name == "gid") {
     CANOPY_ASSIGN(const double id, number_of(name, value, UINT32_MAX - 1));
     (name == "uid" ? options.uid : options.gid) = static_cast<uint32_t>(id);
@@ -82,6 +84,31 @@ Result<void> take_option(Options& options, const std::string& whole) {
                 "it is no option of canopy-mount; see canopy-mount --help");
   }
   return {};
+}
+
+// As mount(8) calls its helpers: URL DIR [-sfnvrw] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]. Answers what
+// canopy-mount itself takes; `fake`: all but the mount.
+std::vector<std::string> arguments_of_helper(const std::vector<std::string>& given, bool& fake) {
+  std::vector<std::string> own;
+  for (size_t i = 0; i < given.size(); ++i) {
+    const std::string& word = given[i];
+    if (word.size() < 2 || word.front() != '-' || word[1] == '-') {
+      own.push_back(word);
+      continue;
+    }
+    for (size_t at = 1; at < word.size(); ++at) {
+      const char letter = word[at];
+      if (letter == 'f') fake = true;
+      if (letter == 'r') own.insert(own.end(), {"-o", "ro"});
+      if (letter != 'o' && letter != 't' && letter != 'N') continue;
+      const std::string value = at + 1 < word.size() ? word.substr(at + 1)
+                                : ++i < given.size() ? given[i]
+                                                     : "";
+      if (letter == 'o') own.insert(own.end(), {"-o", value});
+      break;
+    }
+  }
+  return own;
 }
 
 Result<void> take_options(Options& options) {
@@ -243,6 +270,7 @@ int start(Options& options) {
     options.directory = whole;
     std::free(whole);
   }
+  if (options.fake) return 0;
   Background background;
   if (!options.foreground) background.enter();
   block_signals({SIGINT, SIGTERM, SIGHUP, SIGUSR1});
@@ -282,8 +310,13 @@ int main(int argc, char** argv) {
   app.add_flag("-f,--foreground", options.foreground,
                "Stay in the foreground; the log goes to standard error");
   app.add_option("--log-file", options.log_file, "Where the log goes; default: standard error");
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  const std::string program = argv[0];
+  if (program.substr(program.rfind('/') + 1).starts_with("mount."))
+    arguments = canopy::mount::arguments_of_helper(arguments, options.fake);
+  std::ranges::reverse(arguments);  // as CLI11 takes them
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error);
     return status == 0 ? 0 : 2;

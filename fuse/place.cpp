@@ -40,7 +40,8 @@ std::string Place::key() const {
   std::string key(1, static_cast<char>(kind));
   key += name;
   if (kind == Kind::kMailbox) key += fmt::format("{}{}", '\0', mailbox_id);
-  if (kind == Kind::kMessage) key += fmt::format("{0}{1}{0}{2}{0}{3}", '\0', mailbox_id, uid_validity, uid);
+  if (kind == Kind::kMessage || kind == Kind::kDraft)
+    key += fmt::format("{0}{1}{0}{2}{0}{3}", '\0', mailbox_id, uid_validity, uid);
   return key;
 }
 

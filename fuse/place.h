@@ -18,6 +18,8 @@ struct Place {
     kLocation = 'l',
     kMailbox = 'm',
     kMessage = 'e',
+    kLastError = 'x',
+    kDraft = 't',  // uid: its number (draft.h)
   };
   Kind kind = Kind::kAccounts;
   std::string name;  // "company.com", or "jsmith@company.com" from the account down

@@ -1,0 +1,81 @@
+// Draft: a file that somebody writes under accounts/ before it has become a message, or an account's
+// settings. Its content lies in a file without a name on this machine, so that a message of any size takes no
+// memory and can be sent once more after a lost connection. For the mount's loop.
+#pragma once
+
+#include <time.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "daemon/base/error.h"
+#include "daemon/runtime/loop.h"
+#include "fuse/place.h"
+
+namespace canopy::mount {
+
+class Draft {
+ public:
+  Draft() = default;
+  Draft(const Draft&) = delete;
+  Draft& operator=(const Draft&) = delete;
+  ~Draft();
+
+  Result<void> open();  // empty; also of one that has been delivered, which begins anew
+  Result<void> write(uint64_t offset, std::string_view bytes);
+  Result<std::string> read(uint64_t offset, size_t bytes) const;
+  Result<void> resize(uint64_t size);
+  void become(Place message);  // it has been delivered: its content is no longer needed
+
+  uint64_t size() const { return size_; }
+  bool delivered() const { return message_.uid != 0; }
+  const Place& message() const { return message_; }
+  // A name that begins with a dot is a temporary one, of a program that will rename the file.
+  bool is_temporary() const { return folder.kind != Place::Kind::kMailbox || name.starts_with('.'); }
+  Place place() const;
+
+  uint32_t number = 0;
+  Place folder;  // a mailbox or an account
+  std::string name;
+  timespec modified = {};
+  bool dated = false;  // somebody has set `modified`: it becomes the internal date
+  std::string request_id;
+  unsigned open_files = 0;
+  bool sending = false;
+  Nanos used = 0;  // when it was last of use to somebody
+
+ private:
+  int fd_ = -1;
+  uint64_t size_ = 0;
+  Place message_;
+};
+using DraftRef = std::shared_ptr<Draft>;
+
+class Drafts {
+ public:
+  static constexpr size_t kMost = 1024;
+  static constexpr Nanos kNameSeconds = 60 * kSecond;  // how long a delivered message has its written name
+  static constexpr Nanos kTemporarySeconds = 3600 * kSecond;  // how long an abandoned one stays
+
+  Result<DraftRef> create(const Place& folder, const std::string& name, Nanos now);
+  // Another name of a message, for a while.
+  void alias(const Place& folder, const std::string& name, const Place& message, Nanos now);
+  DraftRef find(uint32_t number) const;
+  DraftRef find(const Place& folder, const std::string& name, Nanos now);
+  void move(const DraftRef& draft, const Place& folder, const std::string& name);
+  void drop(const DraftRef& draft);
+  void clean(Nanos now);
+  size_t size() const { return by_number_.size(); }
+
+ private:
+  static std::string name_key(const Place& folder, const std::string& name);
+  static bool is_over(const Draft& draft, Nanos now);
+  void add(const DraftRef& draft, Nanos now);
+
+  std::map<uint32_t, DraftRef> by_number_;
+  std::map<std::string, DraftRef> by_name_;
+  uint32_t next_number_ = 1;
+};
+
+}  // namespace canopy::mount

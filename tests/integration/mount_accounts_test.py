@@ -1,0 +1,289 @@
+"""What is written under accounts/ of the mount: mail, mailboxes, settings, flags."""
+import errno
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from mounted import Mounted
+from stack import BIN, Stack
+
+MESSAGE = b"From: sender@example.org\r\nSubject: A message\r\n\r\nHello from the mount.\r\n"
+SOON = 0.1  # what docs/operations/mount.md states
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def shell(command, check=True):
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{command}: status {done.returncode}: {done.stderr}")
+    return done
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class Accounts(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack()
+        cls.stack.start()
+        cls.addClassCleanup(cls.stack.__exit__)
+        cls.name = cls.stack.account(0)[0]
+        cls.local, cls.domain = cls.name.split("@")
+        cls.mounted = Mounted(cls.stack)
+        cls.addClassCleanup(cls.mounted.__exit__)
+
+    def setUp(self):
+        self.box = self.account(self._testMethodName)
+        os.mkdir(self.box)
+        self.scratch = tempfile.mkdtemp(prefix="canopy-it.")
+        self.addCleanup(shutil.rmtree, self.scratch)
+        self.message = os.path.join(self.scratch, "a.eml")
+        write(self.message, MESSAGE)
+        os.utime(self.message, (1_600_000_000, 1_600_000_000))
+
+    def account(self, *parts):
+        return self.mounted.path("accounts", self.domain, self.local, *parts)
+
+    def refused(self, error_number, attempt):
+        with self.assertRaises(OSError) as refused:
+            attempt()
+        self.assertEqual(refused.exception.errno, error_number)
+
+    def deliver(self, box=None, content=MESSAGE):
+        box = box or self.box
+        before = set(os.listdir(box))
+        write(os.path.join(box, "new.eml"), content)
+        new, = set(os.listdir(box)) - before
+        return os.path.join(box, new)
+
+    def test_copying_delivers(self):
+        shell(f"cp -p {self.message} {self.box}/ && cp {self.message} {self.box}/x.eml")
+        self.assertEqual(os.listdir(self.box), ["1.eml", "2.eml"])
+        for name in ("1.eml", "2.eml", "a.eml", "x.eml"):  # the names that were written lead to it for a while
+            self.assertEqual(read(os.path.join(self.box, name)), MESSAGE)
+            self.assertEqual(os.stat(os.path.join(self.box, name)).st_size, len(MESSAGE))
+        self.assertEqual(os.stat(os.path.join(self.box, "1.eml")).st_mtime, 1_600_000_000)
+        self.assertLess(abs(os.stat(os.path.join(self.box, "2.eml")).st_mtime - time.time()), 3600)
+        shell(f"cat {self.message} > {self.box}/redirected")
+        self.assertEqual(read(os.path.join(self.box, "3.eml")), MESSAGE)
+        write(os.path.join(self.box, "x.eml"), b"another: one\r\n\r\n")  # the same name is another message
+        self.assertEqual(read(os.path.join(self.box, "x.eml")), b"another: one\r\n\r\n")
+        self.assertEqual(read(os.path.join(self.box, "2.eml")), MESSAGE)
+        self.assertEqual(len(os.listdir(self.box)), 4)
+
+    def test_what_has_been_delivered_does_not_change(self):
+        message = self.deliver()
+        self.refused(errno.EACCES, lambda: write(message, b"other"))
+        self.refused(errno.EPERM, lambda: os.rename(message, os.path.join(self.box, "other")))
+        write(os.path.join(self.box, ".new"), b"x: y\r\n\r\n")
+        self.refused(errno.EPERM, lambda: os.rename(os.path.join(self.box, ".new"), message))
+        self.assertEqual(read(message), MESSAGE)
+
+    def test_an_empty_file_is_no_message(self):
+        write(os.path.join(self.box, "empty"), b"")
+        self.assertEqual(os.listdir(self.box), [])
+
+    def test_a_temporary_name_is_delivered_when_it_is_renamed(self):
+        temporary = os.path.join(self.box, ".a.eml.Xy12")
+        write(temporary, MESSAGE)
+        os.utime(temporary, (1_500_000_000, 1_500_000_000))
+        self.assertEqual(os.listdir(self.box), [])
+        os.rename(temporary, os.path.join(self.box, "a.eml"))
+        self.assertEqual(os.listdir(self.box), ["1.eml"])
+        self.assertEqual(os.stat(os.path.join(self.box, "1.eml")).st_mtime, 1_500_000_000)
+        time.sleep(SOON)
+        self.assertEqual(read(os.path.join(self.box, "a.eml")), MESSAGE)
+        self.assertFalse(os.path.exists(temporary))
+
+    def test_a_large_message_goes_in_pieces(self):
+        content = MESSAGE + b"0123456789abcdef\r\n" * 400_000
+        self.assertEqual(read(self.deliver(content=content)), content)
+
+    def test_errors_come_with_close(self):
+        other = self.stack.account(1)[0]
+        self.stack.ctl("settings", "set", other, "StorageLimit=#1000")
+        inbox = self.mounted.path("accounts", self.domain, other.split("@")[0], "INBOX")
+        self.refused(errno.EDQUOT, lambda: write(os.path.join(inbox, "x"), bytes(5000)))
+        self.assertIn("delivery-refused", self.mounted.logged())
+        self.assertEqual(os.listdir(inbox), [])
+
+    def test_removing_expunges(self):
+        message = self.deliver()
+        os.unlink(message)
+        self.assertEqual(os.listdir(self.box), [])
+        self.refused(errno.ENOENT, lambda: os.unlink(message))
+        self.deliver()
+        os.unlink(os.path.join(self.box, "new.eml"))  # by the name that was written
+        self.assertEqual(os.listdir(self.box), [])
+
+    def test_mailboxes_are_folders(self):
+        sub = os.path.join(self.box, "Sub")
+        os.mkdir(sub)
+        self.assertIn(f'"{os.path.basename(self.box)}/Sub"', self.stack.ctl("mailbox", "list", self.name, "--json").stdout)
+        self.refused(errno.EEXIST, lambda: os.mkdir(sub))
+        for wrong in (".hidden", "7.eml"):
+            self.refused(errno.EINVAL, lambda name=wrong: os.mkdir(os.path.join(self.box, name)))
+        self.deliver(sub)
+        renamed = self.account("Renamed")
+        os.rename(sub, renamed)
+        time.sleep(SOON)
+        self.assertFalse(os.path.exists(sub))
+        self.assertEqual(read(os.path.join(renamed, "1.eml")), MESSAGE)
+        self.refused(errno.ENOTEMPTY, lambda: os.rmdir(renamed))
+        self.refused(errno.EBUSY, lambda: os.rmdir(self.account("INBOX")))
+        self.refused(errno.EBUSY, lambda: os.rename(self.account("INBOX"), self.account("Other")))
+        os.unlink(os.path.join(renamed, "1.eml"))
+        os.rmdir(renamed)
+        self.assertFalse(os.path.exists(renamed))
+        for wrong in (self.mounted.path("accounts", "new.example"), self.mounted.path("accounts", self.domain, "new")):
+            self.refused(errno.EPERM, lambda path=wrong: os.mkdir(path))
+        self.refused(errno.EPERM, lambda: os.rmdir(self.account()))
+
+    def test_moving_between_mailboxes(self):
+        target = os.path.join(self.box, "Target")
+        os.mkdir(target)
+        message = self.deliver()
+        self.deliver(target)
+        os.rename(message, os.path.join(target, "1.eml"))  # which is another message, and stays
+        self.assertEqual(sorted(os.listdir(target)), ["1.eml", "2.eml"])
+        self.assertEqual(os.listdir(self.box), ["Target"])
+        message = self.deliver()
+        os.rename(message, os.path.join(target, "named.eml"))
+        self.assertEqual(read(os.path.join(target, "named.eml")), MESSAGE)
+        self.stack.ctl("account", "create", "other@" + self.domain, "--no-password")
+        other = self.mounted.path("accounts", self.domain, "other", "INBOX")
+        message = self.deliver()
+        self.refused(errno.EXDEV, lambda: os.rename(message, os.path.join(other, "x.eml")))
+        shell(f"mv {message} {other}/")
+        self.assertEqual(os.listdir(other), ["1.eml"])
+        self.assertFalse(os.path.exists(message))
+
+    def test_settings_are_checked_and_applied_whole_or_not_at_all(self):
+        settings, last_error = self.account("settings"), self.account(".last-error")
+        before = read(settings)
+        write(settings, before)  # as it was read
+        self.assertEqual(read(settings), before)
+        shell(f"echo '{{Colour=green;}}' > {settings}")
+        self.assertIn(b"Colour = green", read(settings))
+        self.assertFalse(os.path.exists(last_error))
+        good = read(settings)
+        for wrong in ("nonsense", "{Colour=blue;State=suspended;}"):
+            self.assertNotEqual(shell(f"printf '%s' '{wrong}' | dd of={settings} conv=fsync", check=False).returncode, 0)
+            self.refused(errno.EINVAL, lambda text=wrong: write(settings, text.encode()))
+            self.assertEqual(read(settings), good)
+            self.assertIn(b"settings: ", read(last_error))
+            self.assertIn(".last-error", os.listdir(self.account()))
+        self.assertIn("State", read(last_error).decode())
+        self.assertIn("settings-refused", self.mounted.logged())
+        shell(f"sed -i s/green/red/ {settings}")
+        time.sleep(SOON)
+        self.assertIn(b"Colour = red", read(settings))
+        self.assertFalse(os.path.exists(last_error))
+        shell(f"sed -i s/red/{{/ {settings}", check=False)
+        self.assertTrue(os.path.exists(last_error))
+        self.assertIn(b"Colour = red", read(settings))
+        shell(f"echo '{{Language=fr;}}' > {self.account('info')}")
+        self.assertIn(b"Language = fr", read(self.account("info")))
+        self.refused(errno.EACCES, lambda: write(self.account("location"), b"x"))
+
+    @unittest.skipUnless(shutil.which("vim"), "vim is not installed")
+    def test_vim_writes_settings(self):
+        shell(f"echo '{{Editor=none;}}' > {self.account('settings')}")
+        shell(f"vim -u NONE -es -c '%s/none/vim/' -c wq {self.account('settings')} < /dev/null")
+        self.assertIn(b"Editor = vim", read(self.account("settings")))
+
+    def test_flags_are_an_attribute(self):
+        message = self.deliver()
+        os.setxattr(message, "user.canopy.flags", b"\\Seen $Forwarded")
+        self.assertEqual(os.getxattr(message, "user.canopy.flags"), b"\\Seen $Forwarded")
+        self.assertEqual(os.listxattr(message), ["user.canopy.flags"])
+        self.refused(errno.EINVAL, lambda: os.setxattr(message, "user.canopy.flags", b"\\Nonsense"))
+        self.refused(errno.EEXIST, lambda: os.setxattr(message, "user.canopy.flags", b"", os.XATTR_CREATE))
+        self.refused(errno.EOPNOTSUPP, lambda: os.setxattr(message, "user.other", b""))
+        os.removexattr(message, "user.canopy.flags")
+        self.assertEqual(os.getxattr(message, "user.canopy.flags"), b"")
+
+    def test_what_others_change_shows(self):
+        directory = os.open(self.box, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self.assertEqual(os.listdir(directory), [])
+            self.stack.ctl("mailbox", "import", self.name, self.message, "--mailbox", os.path.basename(self.box))
+            self.assertEqual(os.listdir(directory), ["1.eml"])
+        finally:
+            os.close(directory)
+        self.stack.ctl("account", "create", "gone@" + self.domain, "--no-password")
+        path = self.mounted.path("accounts", self.domain, "gone")
+        self.assertEqual(os.listdir(os.path.join(path, "INBOX")), [])
+        self.stack.ctl("account", "delete", "gone@" + self.domain)
+        time.sleep(SOON)
+        self.assertFalse(os.path.exists(path))
+        self.assertNotIn("gone", os.listdir(os.path.dirname(path)))
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class AccountsAndDaemon(unittest.TestCase):
+    def test_delivered_exactly_once_while_the_daemon_is_killed(self):
+        with Stack() as stack, Mounted(stack) as mounted:
+            local, domain = stack.account(0)[0].split("@")
+            inbox = mounted.path("accounts", domain, local, "INBOX")
+            contents = [MESSAGE + b"%d\r\n" % i + bytes(i % 3 * 1_200_000) for i in range(12)]
+            failed = []
+
+            def deliver():
+                for i, content in enumerate(contents):
+                    try:
+                        write(os.path.join(inbox, f"m{i}"), content)
+                    except OSError as error:
+                        failed.append((i, error))
+
+            writer = threading.Thread(target=deliver)
+            writer.start()
+            for _ in range(2):
+                time.sleep(0.2)
+                stack.stop(9)
+                stack.start()
+            writer.join()
+            self.assertEqual(failed, [])
+            names = sorted(os.listdir(inbox), key=lambda name: int(name.split(".")[0]))
+            self.assertEqual([read(os.path.join(inbox, name)) for name in names], contents)
+            for name in names:
+                os.unlink(os.path.join(inbox, name))
+            self.assertEqual(os.listdir(inbox), [])
+
+    def test_the_helper_of_mount(self):
+        # As mount(8) calls it for the type fuse.canopy, with what may stand in /etc/fstab.
+        with Stack() as stack, tempfile.TemporaryDirectory() as directory:
+            helper = os.path.join(directory, "mount.fuse.canopy")
+            os.symlink(os.path.join(BIN, "canopy-mount"), helper)
+            target = os.path.join(directory, "at")
+            os.mkdir(target)
+            command = [helper, "unix:" + stack.facts["socket"], target]
+            options = ["-o", "ro,_netdev,nofail,noauto,x-systemd.automount,comment=mail"]
+            subprocess.run([*command, "-fv", *options], check=True, timeout=60)
+            self.assertEqual(os.listdir(target), [])
+            subprocess.run([*command, "-sn", *options, "-t", "fuse.canopy"], check=True, timeout=60)
+            try:
+                self.assertIn("accounts", os.listdir(target))
+                with self.assertRaises(OSError) as refused:
+                    os.mkdir(os.path.join(target, "accounts", stack.facts["domain"], "jsmith", "New"))
+                self.assertEqual(refused.exception.errno, errno.EROFS)
+            finally:
+                subprocess.run(["fusermount3", "-u", target], check=True, timeout=60)
+            done = subprocess.run([*command, "-o", "nonsense"], capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(done.returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
