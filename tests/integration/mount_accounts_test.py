@@ -167,6 +167,7 @@ class Accounts(unittest.TestCase):
         message = self.deliver()
         self.refused(errno.EXDEV, lambda: os.rename(message, os.path.join(other, "x.eml")))
         shell(f"mv {message} {other}/")
+        time.sleep(SOON)
         self.assertEqual(os.listdir(other), ["1.eml"])
         self.assertFalse(os.path.exists(message))
 
