@@ -69,8 +69,8 @@ class Files {
         }
       });
     }
+    const auto begun = SteadyClock::now();  // before, as this thread may be the last to run again
     start.arrive_and_wait();
-    const auto begun = SteadyClock::now();
     for (std::thread& thread : threads) thread.join();
     const double took = seconds_since(begun);
     Latencies all;

@@ -132,9 +132,9 @@ def main():
     if arguments.json:
         print(json.dumps({"scenario": "compare passthrough", "rows": rows}))
         return
-    print(f"{'what':<22}{'threads':>8}{'unit':>10}{'canopy':>12}{'passthrough':>13}{'ratio':>8}")
+    print(f"{'what':<22}{'threads':>8}{'unit':>10}{'canopy':>14}{'passthrough':>14}{'ratio':>8}")
     for row in rows:
-        print(f"{row['what']:<22}{row['threads']:>8}{row['unit']:>10}{row['canopy']:>12g}{row['passthrough']:>13g}{row['ratio']:>8.2f}")
+        print(f"{row['what']:<22}{row['threads']:>8}{row['unit']:>10}{row['canopy']:>14g}{row['passthrough']:>14g}{row['ratio']:>8.2f}")
 
 
 if __name__ == "__main__":
