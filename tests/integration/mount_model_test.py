@@ -8,12 +8,13 @@ from stack import BIN, Stack
 
 OPERATIONS = int(os.environ.get("CANOPY_MODEL_OPERATIONS", "100000"))
 SEED = os.environ.get("CANOPY_MODEL_SEED", "1")
+TIMES = ("-o", "told_ms=50")  # the turns wait for times to live; being told is what mount_shared_test is about
 
 
 @unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
 class MountModel(unittest.TestCase):
     def test_two_mounts_do_what_the_model_does(self):
-        with Stack() as stack, Mounted(stack) as first, Mounted(stack) as second:
+        with Stack() as stack, Mounted(stack, *TIMES) as first, Mounted(stack, *TIMES) as second:
             tops = [mounted.path("SharedDomains", stack.facts["domain"], "model") for mounted in (first, second)]
             os.mkdir(tops[0])
             done = subprocess.run([os.path.join(BIN, "mount_model"), *tops, "--operations", str(OPERATIONS), "--seed", SEED],

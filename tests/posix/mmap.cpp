@@ -1,5 +1,6 @@
 // Files in memory.
 #include <sys/mman.h>
+#include <csignal>
 
 #include <cstring>
 
@@ -70,6 +71,7 @@ void beyond_the_end(Case& test) {
   test.done("msync", msync(shared, kBytes, MS_SYNC));
   test.text("content", content_of("f"));
   std::fflush(stdout);
+  std::signal(SIGBUS, SIG_DFL);  // a sanitizer's own handler would call it a fault of ours
   test.yes("the next page", shared[8192] == '\0');
 }
 
