@@ -93,6 +93,11 @@ Task<Result<void>> AccountsView::rename(NodeRef from, std::string name, NodeRef 
   if (there && (flags & RENAME_NOREPLACE) != 0) co_return refuse(EEXIST, new_name, "it is there already");
   std::optional<Place> target;
   if (there) target = Place::of_key(there->key);
+  // With EXDEV mv(1) would remove what bears the name there, and then copy: another message would be
+  // expunged.
+  const bool mail = place.kind == Place::Kind::kMessage || place.kind == Place::Kind::kDraft;
+  if (mail && target && onto.name != folder.name)
+    co_return refuse(EEXIST, new_name, "it is there already, in another account");
   switch (place.kind) {
     case Place::Kind::kDraft: {
       DraftRef draft = drafts_.find(place.uid);

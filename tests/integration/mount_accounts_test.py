@@ -181,6 +181,23 @@ class Accounts(unittest.TestCase):
         self.assertEqual(os.listdir(other), ["1.eml"])
         self.assertFalse(os.path.exists(message))
 
+    def test_moving_to_another_account_expunges_nothing_there(self):
+        self.stack.ctl("account", "create", "kept@" + self.domain, "--no-password")
+        other = self.mounted.path("accounts", self.domain, "kept", "INBOX")
+        write(os.path.join(other, "new.eml"), b"Subject: theirs\r\n\r\n")
+        theirs = os.path.join(other, "1.eml")
+        self.soon(lambda: os.listdir(other) == ["1.eml"])
+        write(os.path.join(other, "new.eml"), MESSAGE)
+        message = self.deliver()
+        self.assertEqual(os.path.basename(message), os.path.basename(theirs))
+        self.assertNotEqual(shell(f"mv {message} {other}/", check=False).returncode, 0)
+        self.refused(errno.EEXIST, lambda: os.rename(message, os.path.join(other, "new.eml")))  # as it was written
+        self.assertEqual(read(theirs), b"Subject: theirs\r\n\r\n")
+        self.assertEqual(read(message), MESSAGE)
+        shell(f"mv {message} {other}/from-here.eml")
+        self.soon(lambda: sorted(os.listdir(other)) == ["1.eml", "2.eml", "3.eml"])
+        self.assertFalse(os.path.exists(message))
+
     def test_settings_are_checked_and_applied_whole_or_not_at_all(self):
         settings, last_error = self.account("settings"), self.account(".last-error")
         before = read(settings)
