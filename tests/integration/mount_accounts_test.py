@@ -64,6 +64,7 @@ class Accounts(unittest.TestCase):
         box = box or self.box
         before = set(os.listdir(box))
         write(os.path.join(box, "new.eml"), content)
+        self.soon(lambda: set(os.listdir(box)) > before)
         new, = set(os.listdir(box)) - before
         return os.path.join(box, new)
 
