@@ -92,8 +92,10 @@ Task<Result<size_t>> AccountsView::write(OpenFileRef file, uint64_t offset, std:
   co_return bytes.size();
 }
 
-Task<Result<void>> AccountsView::flush(OpenFileRef file) {
+Task<Result<void>> AccountsView::flush(OpenFileRef file, uint64_t owner) {
   auto open = std::static_pointer_cast<File>(file);
+  // A process that was forked meanwhile closes its copy of the descriptor long before the writer is done.
+  if (open->writer != 0 && owner != open->writer) co_return Result<void>();
   if (DraftRef draft = open->draft) {
     // The shell closes its own handle of what it redirects to before anything has been written.
     if (draft->is_temporary() || draft->size() == 0) co_return Result<void>();

@@ -265,6 +265,7 @@ void on_read(fuse_req_t request, fuse_ino_t number, size_t bytes, off_t offset, 
 
 void on_write(fuse_req_t request, fuse_ino_t number, const char* bytes, size_t size, off_t offset,
               fuse_file_info* info) {
+  if (OpenFileRef file = file_of(request, info)) file->writer = info->lock_owner;
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file, uint64_t at,
               std::string data) -> Task<void> {
@@ -282,7 +283,7 @@ void on_flush(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file, uint64_t owner) -> Task<void> {
       co_await give_back_locks_of_owner(of, owner);
-      answer_done(to, co_await of->view->flush(file));
+      answer_done(to, co_await of->view->flush(file, owner));
     }(mount, request, std::move(node), file_of(request, info), info->lock_owner);
   });
 }

@@ -66,6 +66,7 @@ struct OpenFile {
   bool keep_cache = false;
   bool direct = false;
   std::vector<uint64_t> lock_owners;  // who has asked for fcntl(2) locks through it
+  uint64_t writer = 0;                // the process that wrote last, by its lock owner; 0: none
 };
 using OpenFileRef = std::shared_ptr<OpenFile>;
 
@@ -106,8 +107,9 @@ class View {
                                        Caller caller);
   virtual Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes);
   virtual Task<Result<void>> sync(OpenFileRef file);
-  // Somebody has closed the file, which may stay open for others: what close() answers.
-  virtual Task<Result<void>> flush(OpenFileRef file);
+  // Some process has closed a descriptor of the file, which may stay open for others: what close() answers.
+  // `owner`: that process, as in OpenFile::writer.
+  virtual Task<Result<void>> flush(OpenFileRef file, uint64_t owner);
   virtual Task<Result<void>> sync_directory(NodeRef directory);
   virtual Task<Result<Found>> make_directory(NodeRef directory, std::string name, mode_t mode, Caller caller);
   virtual Task<Result<Found>> make_symlink(NodeRef directory, std::string name, std::string target,

@@ -102,6 +102,19 @@ class Accounts(unittest.TestCase):
         self.refused(errno.EPERM, lambda: os.rename(os.path.join(self.box, ".new"), message))
         self.assertEqual(read(message), MESSAGE)
 
+    def test_a_forked_process_that_closes_its_copy_delivers_nothing(self):
+        writing = os.open(os.path.join(self.box, "forked"), os.O_WRONLY | os.O_CREAT)
+        os.write(writing, MESSAGE[:10])
+        for _ in range(2):
+            subprocess.run(["true"], check=True)  # closes its copies of what is open here
+            if (child := os.fork()) == 0:
+                os._exit(0)
+            os.waitpid(child, 0)
+        self.assertEqual(os.listdir(self.box), [])
+        os.write(writing, MESSAGE[10:])
+        os.close(writing)
+        self.assertEqual([read(os.path.join(self.box, name)) for name in os.listdir(self.box)], [MESSAGE])
+
     def test_an_empty_file_is_no_message(self):
         write(os.path.join(self.box, "empty"), b"")
         self.assertEqual(os.listdir(self.box), [])
