@@ -66,6 +66,10 @@ class Accounts {
   using Change = std::move_only_function<Result<void>(dict::Dict&)>;
   Task<Result<dict::Version>> change_settings(AccountAddress address, uint64_t expected_version,
                                               Change change, RequestId id = {});
+  // For a suspended account, whose files other hands may have changed: closes it, reads its settings anew and
+  // forgets its info. It stays suspended, whatever the settings say now. When they are damaged, what was
+  // known of them stays.
+  Task<Result<void>> read_again(AccountAddress address);
   Task<Result<dict::VersionedDict>> info(AccountAddress address);
   Task<Result<dict::Version>> change_info(AccountAddress address, uint64_t expected_version, Change change,
                                           RequestId id = {});

@@ -246,6 +246,27 @@ Task<Result<dict::Version>> Accounts::change_settings(AccountAddress address, ui
   co_return version;
 }
 
+Task<Result<void>> Accounts::read_again(AccountAddress address) {
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  EntryRef held = entry(address);
+  auto gate = co_await held->gate.lock();
+  co_await close_entry(held);
+  auto guard = co_await held->settings_gate.lock();
+  held->info.reset();
+  auto known = std::exchange(held->settings, nullptr);
+  auto read = co_await load_settings(held, address);
+  if (!read) {
+    if (read.error().code() != Code::kNotFound) held->settings = std::move(known);
+    co_return fail(std::move(read).error());
+  }
+  dict::VersionedDict own = (*read)->own;
+  own.dict.set(kStateKey, account_use_name(AccountUse::kSuspended));
+  CANOPY_CO_ASSIGN(held->settings, AccountSettings::make(std::move(own), *domain, domains_->tree));
+  held->settings_under = domains_;
+  count(*held);
+  co_return Result<void>();
+}
+
 Task<Result<dict::VersionedDict>> Accounts::info(AccountAddress address) {
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();

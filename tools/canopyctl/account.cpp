@@ -15,26 +15,36 @@ struct AccountArguments {
 };
 }  // namespace
 
-static void print_account(Context& context, const v1::Account& account) {
+static Json account_json(const v1::Account& account) {
+  const auto figure = [&account](uint64_t value) { return account.cannot_open() ? Json() : Json(value); };
+  return {{"name", account.name()},
+          {"domain", account.domain()},
+          {"state", account.state()},
+          {"messages", figure(account.messages())},
+          {"bytes", figure(account.bytes())},
+          {"quota_messages", figure(account.quota_messages())},
+          {"quota_bytes", figure(account.quota_bytes())},
+          {"mailboxes", figure(account.mailboxes())},
+          {"settings_version", figure(account.settings_version())}};
+}
+
+static std::string account_text(const v1::Account& account) {
+  const std::string state =
+      fmt::format("{}@{}\n  state      {}\n", account.name(), account.domain(), account.state());
+  if (account.cannot_open()) return state + "  cannot be opened\n";
   const auto limit = [](uint64_t value, std::string text) {
     return value == 0 ? "no limit" : std::move(text);
   };
-  context.print(
-      {{"name", account.name()},
-       {"domain", account.domain()},
-       {"state", account.state()},
-       {"messages", account.messages()},
-       {"bytes", account.bytes()},
-       {"quota_messages", account.quota_messages()},
-       {"quota_bytes", account.quota_bytes()},
-       {"mailboxes", account.mailboxes()},
-       {"settings_version", account.settings_version()}},
-      fmt::format("{}\n  state      {}\n  messages   {} ({})\n  size       {} ({})\n  mailboxes  {}\n",
-                  account.name() + "@" + account.domain(), account.state(), account.messages(),
-                  limit(account.quota_messages(), fmt::format("of {}", account.quota_messages())),
-                  human_bytes(account.bytes()),
-                  limit(account.quota_bytes(), "of " + human_bytes(account.quota_bytes())),
-                  account.mailboxes()));
+  return state + fmt::format("  messages   {} ({})\n  size       {} ({})\n  mailboxes  {}\n",
+                             account.messages(),
+                             limit(account.quota_messages(), fmt::format("of {}", account.quota_messages())),
+                             human_bytes(account.bytes()),
+                             limit(account.quota_bytes(), "of " + human_bytes(account.quota_bytes())),
+                             account.mailboxes());
+}
+
+static void print_account(Context& context, const v1::Account& account) {
+  context.print(account_json(account), account_text(account));
 }
 
 static Result<void> create(Context& context, const AccountArguments& arguments) {
@@ -137,7 +147,24 @@ static Result<void> set_state(Context& context, const std::string& name, const s
   request.set_state(state);
   request.set_request_id(context.new_request_id());
   CANOPY_ASSIGN(const v1::Account account, context.call(&wire::DirectoryStub::set_state, request));
-  print_account(context, account);
+  if (!account.checked()) {
+    print_account(context, account);
+    return {};
+  }
+  Json object = account_json(account);
+  std::string text = account_text(account);
+  object["damages"] = Json::array();
+  uint64_t left = 0;
+  for (const v1::Damage& damage : account.damages()) {
+    object["damages"].push_back(damage_json(damage));
+    text += damage_line(damage);
+    if (!damage.repaired()) ++left;
+  }
+  object["unrepaired"] = left;
+  text += fmt::format("checked: {} damages{}\n", account.damages_size(),
+                      account.damages().empty() ? "" : fmt::format(", {} not repaired", left));
+  if (left > 0) context.exit_with(kExitFailed);
+  context.print(object, text);
   return {};
 }
 static Result<void> suspend(Context& context, const AccountArguments& arguments) {
@@ -270,7 +297,8 @@ void add_account_commands(CLI::App& app, Commands& commands) {
   add_name(suspend_command);
   suspend_command.app->add_flag("--disable", suspend_command.arguments->disable,
                                 "only logging in is refused; mail is still taken");
-  add_name(commands.add(group, "resume", "take an account back into use", resume));
+  add_name(commands.add(group, "resume", "take an account back into use; a suspended one is checked then",
+                        resume));
   add_alias(group, commands);
 }
 

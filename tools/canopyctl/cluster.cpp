@@ -49,6 +49,17 @@ static Result<void> locate(Context& context, const ClusterArguments& arguments) 
 
 // ---------------------------------------------------------------------------------------------------------
 // check
+std::string damage_line(const v1::Damage& damage) {
+  return fmt::format("{}:{}: {} ({} bytes{}){}\n", damage.file(), damage.offset(), damage.what(),
+                     damage.length(), damage.account().empty() ? "" : ", " + damage.account(),
+                     damage.repaired() ? " - repaired" : "");
+}
+
+Json damage_json(const v1::Damage& damage) {
+  return {{"file", damage.file()}, {"offset", damage.offset()},   {"length", damage.length()},
+          {"what", damage.what()}, {"account", damage.account()}, {"repaired", damage.repaired()}};
+}
+
 static Result<void> check(Context& context, const ClusterArguments& arguments) {
   v1::CheckRequest request;
   request.set_scope(arguments.scope.empty() || arguments.scope.find('@') != std::string::npos
@@ -63,16 +74,9 @@ static Result<void> check(Context& context, const ClusterArguments& arguments) {
       ++found;
       if (!damage.repaired()) ++left;
       if (context.json()) {
-        damages.push_back({{"file", damage.file()},
-                           {"offset", damage.offset()},
-                           {"length", damage.length()},
-                           {"what", damage.what()},
-                           {"account", damage.account()},
-                           {"repaired", damage.repaired()}});
+        damages.push_back(damage_json(damage));
       } else {
-        std::cout << fmt::format("{}:{}: {} ({} bytes{}){}\n", damage.file(), damage.offset(), damage.what(),
-                                 damage.length(), damage.account().empty() ? "" : ", " + damage.account(),
-                                 damage.repaired() ? " - repaired" : "");
+        std::cout << damage_line(damage);
       }
     }
     accounts += part.accounts();

@@ -116,6 +116,10 @@ Result<std::string> read_password(const std::string& password_file, bool confirm
 
 std::string human_bytes(uint64_t bytes);  // "1.5 MiB"
 
+// What check and resume say of damage: a line by file and offset, and the same as an object.
+std::string damage_line(const v1::Damage& damage);
+Json damage_json(const v1::Damage& damage);
+
 void add_domain_commands(CLI::App& app, Commands& commands);
 void add_account_commands(CLI::App& app, Commands& commands);
 void add_settings_commands(CLI::App& app, Commands& commands);

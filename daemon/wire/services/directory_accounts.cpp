@@ -1,8 +1,10 @@
 // The Directory service's methods on accounts and aliases.
 #include "daemon/account/passwords.h"
+#include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
 #include "daemon/wire/framing_status.h"
 #include "daemon/wire/services/access.h"
+#include "daemon/wire/services/account_check.h"
 #include "daemon/wire/services/directory_service.h"
 
 namespace canopy::wire {
@@ -246,15 +248,39 @@ Task<Result<v1::Empty>> DirectoryService::set_password(CallContext& call,
   co_return v1::Empty();
 }
 
+// An account that other hands could change is checked when it is back in use: only from then on nobody but
+// the daemon changes it, and an administrator can repair it.
+Task<Result<void>> DirectoryService::check_resumed(AccountAddress address, v1::Account& out) {
+  v1::CheckResponse found;
+  auto checked = co_await check_account(node_, address, false, found);
+  if (!checked) {
+    co_return fail(checked.error().code(), checked.error().object(),
+                   fmt::format("{} is {} now, but its check failed: {}", address.to_string(), out.state(),
+                               checked.error().message()));
+  }
+  out.set_checked(true);
+  for (v1::Damage& damage : *found.mutable_damages()) {
+    log_event(LogLevel::kError, "resumed-damaged", address.to_string(),
+              {{"file", damage.file()}, {"offset", damage.offset()}, {"what", damage.what()}});
+    *out.add_damages() = std::move(damage);
+  }
+  co_return Result<void>();
+}
+
 Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::SetStateRequest& request) {
   CANOPY_CO_ASSIGN(AccountUse use, parse_account_use(request.state()));
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.name()));
   CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   auto found = co_await node_.find(address);
   if (!found) co_return fail(std::move(found).error());
-  auto changed = co_await found->shard->accounts.change_settings(
+  Accounts& accounts = found->shard->accounts;
+  const bool was_suspended = found->settings->use == AccountUse::kSuspended;
+  if (was_suspended) CANOPY_CO_TRY(co_await accounts.read_again(found->address));
+  bool first = false;  // otherwise the request was answered before, and perhaps not checked
+  auto changed = co_await accounts.change_settings(
       found->address, 0,
-      [use](dict::Dict& settings) -> Result<void> {
+      [use, &first](dict::Dict& settings) -> Result<void> {
+        first = true;
         if (use == AccountUse::kActive) {
           settings.erase(kStateKey);
         } else {
@@ -265,9 +291,25 @@ Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::Se
       id);
   if (!changed) co_return fail(std::move(changed).error());
   // A suspended account's files are for other hands now, and a resumed one's may have been changed by them.
-  co_await found->shard->accounts.close(found->address);
+  co_await accounts.close(found->address);
   if (use != AccountUse::kActive) found->shard->credentials.forget(found->address.to_string());
-  co_return co_await describe(found->address);
+  auto now = co_await accounts.settings(found->address);
+  if (!now) co_return fail(std::move(now).error());
+  v1::Account out;
+  out.set_state(std::string(account_use_name((*now)->use)));
+  if ((*now)->use != AccountUse::kSuspended && (was_suspended || !first))
+    CANOPY_CO_TRY(co_await check_resumed(found->address, out));
+  auto described = co_await describe(found->address);
+  if (!described) {
+    if (described.error().code() != Code::kDamaged) co_return described;
+    out.set_name(found->address.account);
+    out.set_domain(found->address.domain);
+    out.set_cannot_open(true);
+    co_return out;
+  }
+  described->set_checked(out.checked());
+  *described->mutable_damages() = std::move(*out.mutable_damages());
+  co_return described;
 }
 
 Task<Result<v1::Empty>> DirectoryService::set_alias(CallContext&, const v1::SetAliasRequest& request) {

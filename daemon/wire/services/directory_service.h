@@ -44,6 +44,7 @@ class DirectoryService {
   Task<Result<v1::Location>> locate(CallContext& call, const v1::AccountRef& request);
 
   Task<Result<v1::Account>> describe(AccountAddress address);
+  Task<Result<void>> check_resumed(AccountAddress address, v1::Account& out);
   Task<void> create_one(Loop& home, Semaphore::Permit until_it_ends, const v1::NewAccount& row, bool exist_ok,
                         RequestId id, v1::CreateAccountResult* out);
   Task<Result<void>> create_account(const v1::NewAccount& row, RequestId id);

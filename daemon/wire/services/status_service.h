@@ -23,8 +23,6 @@ class StatusService {
   Task<Result<v1::Empty>> compact(CallContext& call, const v1::AccountRef& request);
   Task<Result<v1::Empty>> close(CallContext& call, const v1::AccountRef& request);
   Task<Result<void>> check_settings(const std::string& only, v1::CheckResponse& out);
-  Task<Result<void>> check_account(AccountAddress address, bool repair, v1::CheckResponse& out);
-  Task<Result<void>> check_log(Shard& shard, AccountAddress address, bool repair, v1::CheckResponse& out);
   Task<v1::ClusterStatus> gather();
 
   Node& node_;

@@ -1,0 +1,133 @@
+"""A suspended account whose files are changed through the mount, and what it meets when it is resumed."""
+import glob
+import json
+import os
+import unittest
+
+from ctl_case import FAILED, CtlCase
+from mounted import Mounted
+from thin_line_test import deliver
+
+TEXTS = [f"Subject: message {i}\r\n\r\nBODY{i}\r\n" for i in range(3)]
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path, content):
+    """In place."""
+    with open(path, "r+b") as file:
+        file.write(content)
+        file.truncate()
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class Suspended(CtlCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.mounted = Mounted(cls.stack)
+        cls.addClassCleanup(cls.mounted.__exit__)
+
+    def suspended(self, name):
+        """An account with mail that has been suspended; the path of its directory in the mount."""
+        self.ctl("account", "create", name + "@company.com", "--no-password", "--set", "Colour=green")
+        for text in TEXTS:
+            self.assertEqual(deliver(self.stack, [name + "@company.com"], text), {})
+        self.ctl("account", "suspend", name + "@company.com")
+        return self.mounted.path("SharedDomains", "company.com", name + ".macnt")
+
+    def slice_of(self, directory):
+        file, = glob.glob(os.path.join(directory, "*.slice"))
+        return file
+
+    def resumed(self, name, *options):
+        return self.stack.ctl(*options, "account", "resume", name + "@company.com", check=False)
+
+    def test_what_was_left_as_it_was_is_resumed_without_damages(self):
+        directory = self.suspended("sound")
+        content = read(self.slice_of(directory))
+        write(self.slice_of(directory), content)  # as a restored backup
+        resumed = self.ctl("account", "resume", "sound@company.com")
+        self.assertEqual((resumed["state"], resumed["messages"], resumed["damages"]), ("active", 3, []))
+        again = self.ctl("account", "resume", "sound@company.com")  # nobody but the daemon has changed it meanwhile
+        self.assertNotIn("damages", again)
+
+    def test_a_damaged_message_is_named_by_file_and_offset_and_the_rest_is_served(self):
+        directory = self.suspended("torn")
+        content = read(self.slice_of(directory))
+        at = content.index(b"BODY1")
+        write(self.slice_of(directory), content[:at] + b"X" + content[at + 1:])
+        done = self.resumed("torn", "--json")
+        self.assertEqual((done.returncode, done.stderr), (FAILED, ""))
+        told = json.loads(done.stdout)
+        damage, = told["damages"]
+        self.assertEqual((told["state"], told["unrepaired"]), ("active", 1))
+        self.assertEqual(damage["file"], os.path.relpath(self.slice_of(directory), self.mounted.directory))
+        self.assertTrue(damage["offset"] <= at < damage["offset"] + damage["length"], damage)
+        self.assertEqual(deliver(self.stack, ["torn@company.com"], TEXTS[0]), {})
+
+        self.ctl("account", "suspend", "torn@company.com")
+        done = self.resumed("torn")
+        self.assertEqual(done.returncode, FAILED)
+        self.assertIn(f"{damage['file']}:{damage['offset']}: {damage['what']}", done.stdout)
+        self.assertEqual(self.ctl("check", "torn@company.com", "--repair")["unrepaired"], 0)
+        self.assertEqual(self.ctl("account", "show", "torn@company.com")["messages"], 3)
+
+    def test_one_that_cannot_be_opened_is_in_the_hands_of_the_administrator(self):
+        directory = self.suspended("front")
+        content = read(self.slice_of(directory))
+        write(self.slice_of(directory), content[:100] + bytes([content[100] ^ 1]) + content[101:])
+        done = self.resumed("front", "--json")
+        self.assertEqual((done.returncode, done.stderr), (FAILED, ""))
+        told = json.loads(done.stdout)
+        self.assertEqual((told["state"], told["messages"], told["unrepaired"]), ("active", None, 1))
+        self.assertIn("front.macnt", told["damages"][0]["file"])
+        self.ctl("account", "suspend", "front@company.com")  # so that the files can be put back
+        write(self.slice_of(directory), content)
+        self.assertEqual(self.ctl("account", "resume", "front@company.com")["messages"], 3)
+
+    def test_settings_and_info_count_as_they_were_left(self):
+        directory = self.suspended("words")
+        self.ctl("info", "set", "words@company.com", "Shoe=#42")
+        settings = os.path.join(directory, "account.settings")
+        info, = glob.glob(os.path.join(directory, "*.info"))
+        left, told = read(settings), read(info)
+        write(settings, left.replace(b"green", b"blue").replace(b"State=suspended;", b""))
+        write(info, told.replace(b"#42", b"#43"))
+        self.ctl("check", "words@company.com")  # looks at the files, and resumes nothing
+        self.assertEqual(self.ctl("account", "show", "words@company.com")["state"], "suspended")
+        self.ctl("account", "resume", "words@company.com")
+        self.assertEqual(self.ctl("settings", "get", "words@company.com", "--key", "Colour"), "blue")
+        self.assertEqual(self.ctl("info", "get", "words@company.com", "--key", "Shoe"), 43)
+
+        self.ctl("account", "suspend", "words@company.com")
+        left = read(settings)
+        write(settings, b"{ Colour = ")
+        write(info, b"{ Shoe = ")
+        done = self.stack.ctl("check", "words@company.com", check=False)
+        self.assertEqual(done.returncode, FAILED, done.stdout)
+        self.assertIn("account.settings", done.stdout)
+        error = self.refused(FAILED, "account", "resume", "words@company.com")
+        self.assertEqual((error["name"], error["object"].split(":")[0]),
+                         ("damaged", "SharedDomains/company.com/words.macnt/account.settings"))
+        write(settings, left)  # it is still suspended: the hands that broke it can mend it
+        done = self.resumed("words", "--json")
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        damage, = json.loads(done.stdout)["damages"]
+        self.assertEqual(damage["file"], os.path.relpath(info, self.mounted.directory))
+
+    def test_taking_mail_again_without_logins_is_resuming_too(self):
+        directory = self.suspended("half")
+        content = read(self.slice_of(directory))
+        at = content.index(b"BODY1")
+        write(self.slice_of(directory), content[:at] + b"X" + content[at + 1:])
+        done = self.stack.ctl("account", "suspend", "half@company.com", "--disable", check=False)
+        self.assertEqual(done.returncode, FAILED, done.stdout)
+        self.assertIn(".slice:", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
