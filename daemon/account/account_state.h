@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/account/mailbox_name.h"
 #include "daemon/account/message_row.h"
 #include "daemon/account/remembered_requests.h"
 #include "daemon/base/bytes.h"
@@ -120,6 +121,8 @@ class AccountState final : public LogReplay {
   uint64_t highest_modseq() const { return highest_modseq_; }
   uint32_t last_uidvalidity() const { return last_uidvalidity_; }
   uint32_t next_mailbox_id() const { return next_mailbox_id_; }
+  // No mailbox was ever made: the first one will be INBOX, with the id kInboxId.
+  bool never_begun() const { return mailboxes_.empty() && next_mailbox_id_ == kInboxId; }
   size_t memory_bytes() const;  // about
 
   // Planning: taken by mutations that are on their way to the log.

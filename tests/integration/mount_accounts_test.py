@@ -195,6 +195,19 @@ class Accounts(unittest.TestCase):
         self.assertEqual(os.listdir(other), ["1.eml"])
         self.assertFalse(os.path.exists(message))
 
+    def test_the_first_mail_of_an_account_shows_in_a_folder_that_was_looked_at_before(self):
+        self.stack.ctl("account", "create", "first@" + self.domain, "--no-password")
+        with Mounted(self.stack, "-o", "cache_ms=60000") as slow:  # the kernel looks nothing up again meanwhile
+            inbox = slow.path("accounts", self.domain, "first", "INBOX")
+            self.assertEqual(os.listdir(inbox), [])
+            before = os.stat(inbox).st_ino
+            write(os.path.join(inbox, "new.eml"), MESSAGE)
+            self.assertEqual(read(os.path.join(inbox, "new.eml")), MESSAGE)
+            self.assertEqual(read(os.path.join(inbox, "1.eml")), MESSAGE)
+            self.assertEqual(os.stat(inbox).st_ino, before)
+            os.unlink(os.path.join(inbox, "1.eml"))
+        self.soon(lambda: os.listdir(self.account("..", "first", "INBOX")) == [])
+
     def test_moving_to_another_account_expunges_nothing_there(self):
         self.stack.ctl("account", "create", "kept@" + self.domain, "--no-password")
         other = self.mounted.path("accounts", self.domain, "kept", "INBOX")

@@ -51,6 +51,38 @@ TEST_F(ServicesTest, SettingsMayBeWrittenBackAsTheyWereReadAndNothingElseChanges
   EXPECT_TRUE(authenticate(*frontend, kUser, "secret"));
 }
 
+TEST_F(ServicesTest, InboxHasItsIdBeforeTheFirstMail) {
+  v1::MailboxRequest by_name;
+  *by_name.mutable_account() = named(kUser);
+  const uint32_t id = run(MailboxesStub(*admin).status(by_name))->id();
+  ASSERT_NE(id, 0u);
+  v1::MailboxRequest by_id = by_name;
+  by_id.set_mailbox_id(id);
+  EXPECT_EQ(run(MailboxesStub(*admin).status(by_id))->name(), "INBOX");
+  v1::ListMailboxesRequest all;
+  all.set_name(kUser);
+  auto listed = run(MailboxesStub(*admin).list(all));
+  ASSERT_EQ(listed->mailboxes_size(), 1);
+  EXPECT_EQ(listed->mailboxes(0).id(), id);
+  v1::ListMessagesRequest rows;
+  *rows.mutable_account() = named(kUser);
+  rows.set_mailbox_id(id);
+  EXPECT_EQ(run(MailboxesStub(*admin).list_messages(rows))->messages_size(), 0);
+  v1::WatchRequest watch;
+  *watch.mutable_account() = named(kUser);
+  watch.add_cursors()->set_mailbox_id(id);
+  watch.set_seconds(1);
+  EXPECT_EQ(run(EventsStub(*admin).watch(watch))->changed_size(), 0);
+
+  v1::AppendRequest append;
+  *append.mutable_account() = named(kUser);
+  append.set_content("Subject: x\r\n\r\n");
+  ASSERT_EQ(code_of(run(MailboxesStub(*admin).append(append))), Code::kOk);
+  EXPECT_EQ(run(MailboxesStub(*admin).list_messages(rows))->messages_size(), 1);
+  EXPECT_EQ(run(MailboxesStub(*admin).status(by_name))->id(), id);
+  EXPECT_EQ(run(EventsStub(*admin).watch(watch))->changed(0).mailbox_id(), id);
+}
+
 TEST_F(ServicesTest, AMailboxIsDeletedOnlyWhenItIsEmptyWhereThatIsAsked) {
   MailboxesStub stub(*admin);
   v1::CreateMailboxRequest create_one;

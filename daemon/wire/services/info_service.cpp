@@ -249,6 +249,7 @@ static v1::WatchResponse changes(const AccountState& state, const v1::WatchReque
   for (const v1::MailboxCursor& cursor : request.cursors()) {
     const MailboxState* box = state.mailbox(cursor.mailbox_id());
     if (box != nullptr && box->highest_modseq <= cursor.modseq()) continue;
+    if (box == nullptr && cursor.mailbox_id() == kInboxId && state.never_begun()) continue;
     v1::MailboxCursor* changed = out.add_changed();
     changed->set_mailbox_id(cursor.mailbox_id());
     changed->set_modseq(box == nullptr ? 0 : box->highest_modseq);  // 0: the mailbox is gone

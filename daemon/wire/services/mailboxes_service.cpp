@@ -34,9 +34,23 @@ void MailboxesService::add_to(MethodTable& table) {
   table.add<v1::UnlockMaildropRequest, v1::Empty>(kName, "UnlockMaildrop", this, &S::unlock_maildrop);
 }
 
+// INBOX of an account whose log was never begun, as it will be; of one that lost it to damage, without an id.
+static const MailboxState& empty_inbox(const AccountState& state) {
+  const auto make = [](uint32_t id) {
+    MailboxState inbox;
+    inbox.name = kInbox;
+    inbox.id = id;
+    return inbox;
+  };
+  static const MailboxState kToCome = make(kInboxId), kLost = make(0);
+  return state.never_begun() ? kToCome : kLost;
+}
+
 Result<const MailboxState*> find_mailbox(const Account& account, uint32_t id, const std::string& name) {
   if (id != 0) {
     const MailboxState* box = account.state().mailbox(id);
+    if (box == nullptr && id == kInboxId && account.state().never_begun())
+      return &empty_inbox(account.state());
     if (box == nullptr)
       return fail(Code::kNotFound, account.name(), fmt::format("there is no mailbox with id {}", id));
     return box;
@@ -44,14 +58,7 @@ Result<const MailboxState*> find_mailbox(const Account& account, uint32_t id, co
   CANOPY_ASSIGN(std::string canonical,
                 canonical_mailbox_name(name.empty() ? kInbox : std::string_view(name)));
   const MailboxState* box = account.state().mailbox(canonical);
-  if (box == nullptr && canonical == kInbox) {
-    static const MailboxState kEmptyInbox = [] {
-      MailboxState inbox;  // of an account whose log was never begun
-      inbox.name = kInbox;
-      return inbox;
-    }();
-    return &kEmptyInbox;
-  }
+  if (box == nullptr && canonical == kInbox) return &empty_inbox(account.state());
   if (box == nullptr)
     return fail(Code::kNotFound, account.name(), fmt::format("there is no mailbox {}", canonical));
   return box;
