@@ -33,7 +33,7 @@ class AccountsView final : public View {
   Task<Result<Created>> create(NodeRef directory, std::string name, mode_t mode, int flags,
                                Caller caller) override;
   Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes) override;
-  Task<Result<void>> flush(OpenFileRef file, uint64_t owner) override;
+  Task<Result<void>> flush(OpenFileRef file, Closer closer) override;
   Task<Result<void>> sync(OpenFileRef file) override;
   Task<Result<Found>> set_attributes(NodeRef node, OpenFileRef file, AttributeChange change) override;
   Task<Result<Found>> make_directory(NodeRef directory, std::string name, mode_t mode,

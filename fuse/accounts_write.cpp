@@ -7,6 +7,7 @@
 #include "daemon/base/log.h"
 #include "fuse/accounts_common.h"
 #include "fuse/accounts_view.h"
+#include "fuse/process.h"
 
 namespace canopy::mount {
 namespace {
@@ -92,17 +93,28 @@ Task<Result<size_t>> AccountsView::write(OpenFileRef file, uint64_t offset, std:
   co_return bytes.size();
 }
 
-Task<Result<void>> AccountsView::flush(OpenFileRef file, uint64_t owner) {
+Task<Result<void>> AccountsView::flush(OpenFileRef file, Closer closer) {
   auto open = std::static_pointer_cast<File>(file);
   // A process that was forked meanwhile closes its copy of the descriptor long before the writer is done.
-  if (open->writer != 0 && owner != open->writer) co_return Result<void>();
+  if (open->writer != 0 && closer.owner != open->writer) co_return Result<void>();
   if (DraftRef draft = open->draft) {
     // The shell closes its own handle of what it redirects to before anything has been written.
     if (draft->is_temporary() || draft->size() == 0) co_return Result<void>();
+    if (!draft->delivered() && was_killed(closer.thread)) {
+      draft->cut = true;
+      log_event(LogLevel::kWarning, "delivery-dropped", draft->folder.name,
+                {{"file", draft->name}, {"bytes", draft->size()}});
+    }
+    if (draft->cut) co_return refuse(EIO, draft->name, "a program was killed while it wrote it");
     co_return co_await deliver(std::move(draft));
   }
   if (!open->changed || open->text.empty()) co_return Result<void>();
   open->changed = false;
+  if (was_killed(closer.thread)) {
+    log_event(LogLevel::kWarning, "settings-dropped", open->place.name,
+              {{"file", open->place.kind == Place::Kind::kInfo ? "info" : "settings"}});
+    co_return Result<void>();
+  }
   auto done = co_await apply(open->place, open->text);
   if (!done) open->changed = true;
   co_return done;

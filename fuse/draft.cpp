@@ -26,6 +26,7 @@ Result<void> Draft::open() {
   }
   if (fd_ < 0) return refuse(errno, directory, "no temporary file can be made there");
   size_ = 0;
+  cut = false;
   message_ = Place();
   dated = false;
   modified = {};
@@ -64,6 +65,7 @@ Result<void> Draft::resize(uint64_t size) {
   if (::ftruncate(fd_, static_cast<off_t>(size)) != 0)
     return refuse(errno, name, "its temporary file cannot be written");
   size_ = size;
+  if (size == 0) cut = false;
   return {};
 }
 

@@ -43,7 +43,8 @@ class Draft {
   std::string request_id;
   unsigned open_files = 0;
   bool sending = false;
-  Nanos used = 0;  // when it was last of use to somebody
+  bool cut = false;  // who wrote it was killed: what there is of it is no message, until it is written anew
+  Nanos used = 0;    // when it was last of use to somebody
 
  private:
   int fd_ = -1;

@@ -281,10 +281,12 @@ void on_write(fuse_req_t request, fuse_ino_t number, const char* bytes, size_t s
 
 void on_flush(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
-    return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file, uint64_t owner) -> Task<void> {
-      co_await give_back_locks_of_owner(of, owner);
-      answer_done(to, co_await of->view->flush(file, owner));
-    }(mount, request, std::move(node), file_of(request, info), info->lock_owner);
+    return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file,
+              Closer closer) -> Task<void> {
+      co_await give_back_locks_of_owner(of, closer.owner);
+      answer_done(to, co_await of->view->flush(file, closer));
+    }(mount, request, std::move(node), file_of(request, info),
+                             Closer{info->lock_owner, fuse_req_ctx(request)->pid});
   });
 }
 

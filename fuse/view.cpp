@@ -30,7 +30,7 @@ Task<Result<size_t>> View::write(OpenFileRef file, uint64_t, std::string) {
   co_return not_here(file->node->key);
 }
 Task<Result<void>> View::sync(OpenFileRef) { co_return Result<void>(); }
-Task<Result<void>> View::flush(OpenFileRef, uint64_t) { co_return Result<void>(); }
+Task<Result<void>> View::flush(OpenFileRef, Closer) { co_return Result<void>(); }
 Task<Result<void>> View::sync_directory(NodeRef) { co_return Result<void>(); }
 Task<Result<Found>> View::make_directory(NodeRef, std::string name, mode_t, Caller) {
   co_return not_here(name);

@@ -83,6 +83,11 @@ struct Caller {
   gid_t gid = 0;
 };
 
+struct Closer {        // waits until it is answered
+  uint64_t owner = 0;  // the process, as in OpenFile::writer
+  pid_t thread = 0;    // 0: of another pid namespace
+};
+
 struct Created {
   Found found;
   OpenFileRef file;
@@ -108,8 +113,7 @@ class View {
   virtual Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes);
   virtual Task<Result<void>> sync(OpenFileRef file);
   // Some process has closed a descriptor of the file, which may stay open for others: what close() answers.
-  // `owner`: that process, as in OpenFile::writer.
-  virtual Task<Result<void>> flush(OpenFileRef file, uint64_t owner);
+  virtual Task<Result<void>> flush(OpenFileRef file, Closer closer);
   virtual Task<Result<void>> sync_directory(NodeRef directory);
   virtual Task<Result<Found>> make_directory(NodeRef directory, std::string name, mode_t mode, Caller caller);
   virtual Task<Result<Found>> make_symlink(NodeRef directory, std::string name, std::string target,

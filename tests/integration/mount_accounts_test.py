@@ -2,7 +2,9 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -114,6 +116,37 @@ class Accounts(unittest.TestCase):
         os.write(writing, MESSAGE[10:])
         os.close(writing)
         self.assertEqual([read(os.path.join(self.box, name)) for name in os.listdir(self.box)], [MESSAGE])
+
+    def test_what_a_killed_program_has_written_is_no_message(self):
+        path = os.path.join(self.box, "killed.eml")
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            writer = subprocess.Popen(["sh", "-c", f"exec cat > {path}"], stdin=subprocess.PIPE,
+                                      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+            writer.stdin.write(MESSAGE)
+            writer.stdin.flush()
+            self.soon(lambda: os.stat(path).st_size == len(MESSAGE))
+            writer.send_signal(how)
+            self.assertEqual(writer.wait(60), -how)
+            writer.stdin.close()
+            self.assertEqual(os.listdir(self.box), [])
+            self.soon(lambda: not os.path.exists(path))
+        self.assertIn("delivery-dropped object=" + self.name, self.mounted.logged())
+        # Another program that has it open cannot make a message of the rest.
+        held = os.open(path, os.O_WRONLY | os.O_CREAT)
+        done = subprocess.run(["sh", "-c", "echo part; kill -9 $$"], stdout=held, check=False)
+        self.assertEqual(done.returncode, -9)
+        os.write(held, b"rest")
+        self.refused(errno.EIO, lambda: os.close(held))
+        self.assertEqual(os.listdir(self.box), [])
+        # Who ends without closing has said all that it had to say, whatever its status.
+        with open(os.path.join(self.box, "whole"), "wb") as whole:
+            subprocess.run([sys.executable, "-c", f"import os; os.write(1, {MESSAGE!r}); os._exit(3)"], stdout=whole, check=False)
+        self.assertEqual(read(os.path.join(self.box, "1.eml")), MESSAGE)
+        # The same for settings.
+        settings = self.account("settings")
+        before = read(settings)
+        subprocess.run(["sh", "-c", "echo '{Colour=cut;}'; kill -9 $$"], stdout=open(settings, "wb"), check=False)
+        self.assertEqual(read(settings), before)
 
     def test_an_empty_file_is_no_message(self):
         write(os.path.join(self.box, "empty"), b"")
