@@ -63,7 +63,7 @@ Place AccountsView::resolve(Place place) const {
 
 Task<Result<v1::AppendResponse>> AccountsView::append_once(DraftRef draft, v1::AppendRequest& request) {
   if (draft->size() <= kWireChunkBytesMax) {
-    CANOPY_CO_ASSIGN(*request.mutable_content(), draft->read(0, draft->size()));
+    CANOPY_CO_ASSIGN(*request.mutable_content(), co_await draft->read(0, draft->size()));
     co_return co_await backend_.mailboxes().append(request, backend_.options());
   }
   v1::OpenUploadRequest open;
@@ -76,7 +76,7 @@ Task<Result<v1::AppendResponse>> AccountsView::append_once(DraftRef draft, v1::A
   v1::UploadRequest piece;
   piece.set_upload_id(upload->upload_id());
   while (piece.offset() < draft->size()) {
-    CANOPY_CO_ASSIGN(*piece.mutable_data(), draft->read(piece.offset(), kWireChunkBytesMax));
+    CANOPY_CO_ASSIGN(*piece.mutable_data(), co_await draft->read(piece.offset(), kWireChunkBytesMax));
     auto sent = co_await backend_.mailboxes().upload(piece, backend_.options());
     if (!sent) co_return fail(std::move(sent).error());
     piece.set_offset(piece.offset() + piece.data().size());

@@ -135,10 +135,11 @@ Task<Result<void>> AccountsView::rename_draft(DraftRef draft, Place to, std::str
                                               std::optional<Place> target) {
   if (to.name != draft->folder.name || (to.kind != Place::Kind::kAccount && to.kind != Place::Kind::kMailbox))
     co_return refuse(EXDEV, name, "that is another account");
+  if (draft->broken) co_return fail(*draft->broken);
   if (target && (target->kind == Place::Kind::kSettings || target->kind == Place::Kind::kInfo)) {
     if (draft->size() > kDictBytesMax)
       co_return refuse(EFBIG, name, fmt::format("settings have at most {} bytes", kDictBytesMax));
-    CANOPY_CO_ASSIGN(std::string text, draft->read(0, draft->size()));
+    CANOPY_CO_ASSIGN(std::string text, co_await draft->read(0, draft->size()));
     CANOPY_CO_TRY(co_await apply(*target, std::move(text)));
     drafts_.drop(draft);
     co_return Result<void>();

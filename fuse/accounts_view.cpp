@@ -37,8 +37,8 @@ AccountsView::File::~File() {
   if (!draft->delivered() && !draft->is_temporary()) drafts->drop(draft);
 }
 
-AccountsView::AccountsView(Backend& backend, Owner owner)
-    : backend_(backend), owner_(owner), started_(now()) {}
+AccountsView::AccountsView(Backend& backend, UringLoop& loop, Owner owner)
+    : backend_(backend), drafts_(loop), owner_(owner), started_(now()) {}
 
 Found AccountsView::found(const Place& place, uint64_t size) const {
   Found out;
@@ -329,10 +329,11 @@ Task<Result<OpenFileRef>> AccountsView::open(NodeRef node, int flags) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   if (const Place draft_place = Place::of_key(node->key); draft_place.kind == Place::Kind::kDraft) {
     DraftRef draft = drafts_.find(draft_place.uid);
-    if (draft == nullptr) co_return absent("draft");
+    // The kernel knows a name for a while that is gone: told so, it looks the name up anew.
+    if (draft == nullptr) co_return refuse(ESTALE, "draft", "it is gone");
     const bool other = draft->delivered() && writes && (flags & O_TRUNC) == 0;
     if (other) co_return refuse(EACCES, draft->name, "messages do not change");
-    auto opened = open_draft(draft, (flags & O_TRUNC) != 0);
+    auto opened = co_await open_draft(draft, (flags & O_TRUNC) != 0);
     if (!opened) co_return fail(std::move(opened).error());
     (*opened)->node = node;
     co_return std::move(*opened);
@@ -362,7 +363,7 @@ Task<Result<OpenFileRef>> AccountsView::open(NodeRef node, int flags) {
 
 Task<Result<std::string>> AccountsView::read(OpenFileRef file, uint64_t offset, size_t bytes) {
   const File& open = static_cast<File&>(*file);
-  if (open.draft != nullptr && !open.draft->delivered()) co_return open.draft->read(offset, bytes);
+  if (open.draft != nullptr && !open.draft->delivered()) co_return co_await open.draft->read(offset, bytes);
   const Place place = open.draft != nullptr ? resolve(open.draft->message()) : place_of(*file->node);
   if (place.kind != Place::Kind::kMessage) {
     const std::string& text = open.text;

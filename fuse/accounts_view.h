@@ -17,7 +17,7 @@ class AccountsView final : public View {
     uid_t uid = 0;
     gid_t gid = 0;
   };
-  AccountsView(Backend& backend, Owner owner);
+  AccountsView(Backend& backend, UringLoop& loop, Owner owner);
 
   Found top() const;  // the node of accounts/
 
@@ -74,11 +74,12 @@ class AccountsView final : public View {
   Place place_of(const Node& node) const { return resolve(Place::of_key(node.key)); }
   Place resolve(Place place) const;
   Found found_draft(const Draft& draft) const;
-  Result<std::shared_ptr<File>> open_draft(const DraftRef& draft, bool truncate);
+  Task<Result<std::shared_ptr<File>>> open_draft(DraftRef draft, bool truncate);
   Task<Result<Found>> lookup_draft(DraftRef draft);
   Task<Result<void>> deliver(DraftRef draft);
   Task<Result<v1::AppendResponse>> append(DraftRef draft);
   Task<Result<v1::AppendResponse>> append_once(DraftRef draft, v1::AppendRequest& request);
+  Task<Result<Found>> pass_over(NodeRef node, OpenFileRef file, AttributeChange change);
   Task<Result<void>> apply(Place file, std::string text);
   Task<Result<std::string>> name_below(Place folder, std::string element);
   Task<Result<void>> rename_draft(DraftRef draft, Place to, std::string name, std::optional<Place> target);

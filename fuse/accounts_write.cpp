@@ -40,12 +40,12 @@ Task<Result<Found>> AccountsView::lookup_draft(DraftRef draft) {
   co_return out;
 }
 
-Result<std::shared_ptr<AccountsView::File>> AccountsView::open_draft(const DraftRef& draft, bool truncate) {
+Task<Result<std::shared_ptr<AccountsView::File>>> AccountsView::open_draft(DraftRef draft, bool truncate) {
   if (truncate && draft->delivered()) {
-    CANOPY_TRY(draft->open());
+    CANOPY_CO_TRY(co_await draft->open());
     draft->request_id = backend_.new_request_id();
   } else if (truncate) {
-    CANOPY_TRY(draft->resize(0));
+    CANOPY_CO_TRY(co_await draft->resize(0));
   }
   auto file = std::make_shared<File>();
   file->place = draft->place();
@@ -53,7 +53,7 @@ Result<std::shared_ptr<AccountsView::File>> AccountsView::open_draft(const Draft
   file->drafts = &drafts_;
   file->direct = true;
   ++draft->open_files;
-  return file;
+  co_return file;
 }
 
 Task<Result<Created>> AccountsView::create(NodeRef directory, std::string name, mode_t, int flags, Caller) {
@@ -68,10 +68,10 @@ Task<Result<Created>> AccountsView::create(NodeRef directory, std::string name, 
   if (draft != nullptr && (flags & O_EXCL) != 0)
     co_return refuse(EEXIST, name, "it is being written already");
   if (draft == nullptr) {
-    CANOPY_CO_ASSIGN(draft, drafts_.create(folder, name, backend_.loop().now()));
+    CANOPY_CO_ASSIGN(draft, co_await drafts_.create(folder, name, backend_.loop().now()));
     draft->request_id = backend_.new_request_id();
   }
-  CANOPY_CO_ASSIGN(OpenFileRef file, open_draft(draft, (flags & O_TRUNC) != 0));
+  CANOPY_CO_ASSIGN(OpenFileRef file, co_await open_draft(draft, (flags & O_TRUNC) != 0));
   co_return Created{found_draft(*draft), std::move(file)};
 }
 
@@ -80,9 +80,10 @@ Task<Result<size_t>> AccountsView::write(OpenFileRef file, uint64_t offset, std:
   if (open.draft != nullptr) {
     if (open.draft->delivered() || open.draft->sending)
       co_return refuse(EPERM, open.draft->name, "it has been delivered; messages do not change");
-    CANOPY_CO_TRY(open.draft->write(offset, bytes));
+    const size_t size = bytes.size();
+    CANOPY_CO_TRY(co_await open.draft->write(offset, std::move(bytes)));
     open.draft->used = backend_.loop().now();
-    co_return bytes.size();
+    co_return size;
   }
   if (!open.writes) co_return refuse(EBADF, open.place.name, "it is not open for writing");
   if (offset > kDictBytesMax || bytes.size() > kDictBytesMax - offset)
@@ -101,11 +102,11 @@ Task<Result<void>> AccountsView::flush(OpenFileRef file, Closer closer) {
     // The shell closes its own handle of what it redirects to before anything has been written.
     if (draft->is_temporary() || draft->size() == 0) co_return Result<void>();
     if (!draft->delivered() && was_killed(closer.thread)) {
-      draft->cut = true;
+      draft->broken = Error(Code::kIo, draft->name, "a program was killed while it wrote it", EIO);
       log_event(LogLevel::kWarning, "delivery-dropped", draft->folder.name,
                 {{"file", draft->name}, {"bytes", draft->size()}});
     }
-    if (draft->cut) co_return refuse(EIO, draft->name, "a program was killed while it wrote it");
+    if (draft->broken) co_return fail(*draft->broken);
     co_return co_await deliver(std::move(draft));
   }
   if (!open->changed || open->text.empty()) co_return Result<void>();
@@ -121,22 +122,29 @@ Task<Result<void>> AccountsView::flush(OpenFileRef file, Closer closer) {
 }
 
 // Nothing is kept before it is whole, which close() says.
-Task<Result<void>> AccountsView::sync(OpenFileRef) { co_return Result<void>(); }
+Task<Result<void>> AccountsView::sync(OpenFileRef file) {
+  const DraftRef& draft = static_cast<File&>(*file).draft;
+  if (draft != nullptr && draft->broken) co_return fail(*draft->broken);
+  co_return Result<void>();
+}
 
 Task<Result<Found>> AccountsView::set_attributes(NodeRef node, OpenFileRef file, AttributeChange change) {
   const Place place = Place::of_key(node->key);
   if (place.kind == Place::Kind::kDraft) {
     DraftRef draft = drafts_.find(place.uid);
     if (draft == nullptr) co_return absent("draft");
-    if (draft->delivered())
+    if (draft->delivered() && (change.size || change.modified))
       co_return refuse(EPERM, draft->name, "it has been delivered; messages do not change");
-    if (change.size) CANOPY_CO_TRY(draft->resize(*change.size));
+    if (draft->delivered()) co_return co_await attributes(node, file);
+    if (change.size) CANOPY_CO_TRY(co_await draft->resize(*change.size));
     if (change.modified) {
       draft->modified = *change.modified;
       draft->dated = true;
     }
     co_return found_draft(*draft);
   }
+  if (place.kind == Place::Kind::kMailbox || place.kind == Place::Kind::kMessage)
+    co_return co_await pass_over(std::move(node), std::move(file), std::move(change));
   File* open = static_cast<File*>(file.get());
   const Found now = found(place);
   if ((change.mode && (*change.mode & 07777) != (now.attributes.st_mode & 07777)) ||
@@ -153,6 +161,19 @@ Task<Result<Found>> AccountsView::set_attributes(NodeRef node, OpenFileRef file,
     open->changed = true;
   }
   co_return co_await attributes(node, file);
+}
+
+// Mail has neither mode nor owner, and folders have no times. Programs that keep what they copy as it was (cp
+// -a, rsync -a) set them all the same, and are let go on.
+Task<Result<Found>> AccountsView::pass_over(NodeRef node, OpenFileRef file, AttributeChange change) {
+  const Place place = place_of(*node);
+  auto known = co_await attributes(node, file);
+  if (!known) co_return known;
+  const bool message = place.kind == Place::Kind::kMessage;
+  if (change.size ||
+      (message && change.modified && change.modified->tv_sec != known->attributes.st_mtim.tv_sec))
+    co_return refuse(EPERM, place.name, "messages do not change");
+  co_return known;
 }
 
 // The whole text in place of what there was, or nothing.

@@ -1,6 +1,7 @@
 #include "fuse/draft.h"
 
 #include <fcntl.h>
+#include <liburing.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,68 +12,100 @@
 
 namespace canopy::mount {
 
-Draft::~Draft() {
-  if (fd_ >= 0) ::close(fd_);
-}
+struct Draft::Spool {
+  UringLoop& loop;
+  int fd = -1;
+  Spool(UringLoop& on, int opened) : loop(on), fd(opened) {}
+  Spool(const Spool&) = delete;
+  // To give a large file's room back takes a while.
+  ~Spool() {
+    io_uring_sqe* sqe = loop.entry_of_nobody();
+    io_uring_prep_close(sqe, fd);
+    sqe->flags |= IOSQE_ASYNC;
+  }
+};
 
-Result<void> Draft::open() {
+Task<Result<void>> Draft::open() {
   const char* configured = std::getenv("TMPDIR");
   const std::string directory = configured != nullptr && *configured != '\0' ? configured : "/var/tmp";
-  fd_ = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (fd_ < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
+  int fd = co_await loop_.submit([&](io_uring_sqe* sqe) {
+    io_uring_prep_openat(sqe, AT_FDCWD, directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  });
+  if (fd == -EOPNOTSUPP || fd == -EISDIR) {
     std::string path = directory + "/canopy-mount.XXXXXX";
-    fd_ = ::mkostemp(path.data(), O_CLOEXEC);
-    if (fd_ >= 0) ::unlink(path.c_str());
+    fd = ::mkostemp(path.data(), O_CLOEXEC);
+    if (fd < 0) fd = -errno;
+    if (fd >= 0) ::unlink(path.c_str());
   }
-  if (fd_ < 0) return refuse(errno, directory, "no temporary file can be made there");
+  if (fd < 0) co_return refuse(-fd, directory, "no temporary file can be made there");
+  spool_ = std::make_shared<Spool>(loop_, fd);
   size_ = 0;
-  cut = false;
+  broken.reset();
   message_ = Place();
   dated = false;
   modified = {};
-  return {};
+  co_return Result<void>();
 }
 
-Result<void> Draft::write(uint64_t offset, std::string_view bytes) {
+Task<Result<void>> Draft::write(uint64_t offset, std::string bytes) {
+  const std::shared_ptr<Spool> spool = spool_;
+  Result<void> done;
   if (offset > kMessageBytesMax || bytes.size() > kMessageBytesMax - offset)
-    return refuse(EFBIG, name, fmt::format("a message has at most {} bytes", kMessageBytesMax));
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t put =
-        ::pwrite(fd_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return refuse(errno, name, "its temporary file cannot be written");
-    done += static_cast<size_t>(put);
+    done = refuse(EFBIG, name, fmt::format("a message has at most {} bytes", kMessageBytesMax));
+  for (size_t at = 0; done && at < bytes.size();) {
+    const int put = co_await loop_.submit([&](io_uring_sqe* sqe) {
+      io_uring_prep_write(sqe, spool->fd, bytes.data() + at, static_cast<unsigned>(bytes.size() - at),
+                          offset + at);
+    });
+    if (put > 0)
+      at += static_cast<size_t>(put);
+    else if (put != -EINTR && put != -EAGAIN)
+      done = refuse(put == 0 ? EIO : -put, name, "its temporary file cannot be written");
   }
-  size_ = std::max(size_, offset + bytes.size());
-  return {};
+  if (spool != spool_) co_return refuse(EIO, name, "it was emptied or delivered meanwhile");
+  if (done)
+    size_ = std::max(size_, offset + bytes.size());
+  else
+    broken = done.error();  // a program that stops here closes the file too
+  co_return done;
 }
 
-Result<std::string> Draft::read(uint64_t offset, size_t bytes) const {
+Task<Result<std::string>> Draft::read(uint64_t offset, size_t bytes) const {
+  const std::shared_ptr<Spool> spool = spool_;
   std::string out(offset >= size_ ? 0 : std::min<uint64_t>(bytes, size_ - offset), '\0');
   for (size_t done = 0; done < out.size();) {
-    const ssize_t got = ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return refuse(errno, name, "its temporary file cannot be read");
-    if (got == 0) return refuse(EIO, name, "its temporary file has been cut");
+    const int got = co_await loop_.submit([&](io_uring_sqe* sqe) {
+      io_uring_prep_read(sqe, spool->fd, out.data() + done, static_cast<unsigned>(out.size() - done),
+                         offset + done);
+    });
+    if (got == -EINTR || got == -EAGAIN) continue;
+    if (got < 0) co_return refuse(-got, name, "its temporary file cannot be read");
+    if (got == 0) co_return refuse(EIO, name, "its temporary file has been cut");
     done += static_cast<size_t>(got);
   }
-  return out;
+  co_return out;
 }
 
-Result<void> Draft::resize(uint64_t size) {
+Task<Result<void>> Draft::resize(uint64_t size) {
   if (size > kMessageBytesMax)
-    return refuse(EFBIG, name, fmt::format("a message has at most {} bytes", kMessageBytesMax));
-  if (::ftruncate(fd_, static_cast<off_t>(size)) != 0)
-    return refuse(errno, name, "its temporary file cannot be written");
+    co_return refuse(EFBIG, name, fmt::format("a message has at most {} bytes", kMessageBytesMax));
+  if (size == 0 && (size_ != 0 || broken)) {
+    const timespec kept = modified;
+    const bool was_dated = dated;
+    CANOPY_CO_TRY(co_await open());
+    modified = kept;
+    dated = was_dated;
+  }
+  // io_uring can do this only since Linux 6.9; programs hardly ever do it to what they are writing.
+  if (size != size_ && ::ftruncate(spool_->fd, static_cast<off_t>(size)) != 0)
+    co_return refuse(errno, name, "its temporary file cannot be written");
   size_ = size;
-  if (size == 0) cut = false;
-  return {};
+  co_return Result<void>();
 }
 
 void Draft::become(Place message) {
   message_ = std::move(message);
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+  spool_ = nullptr;
 }
 
 Place Draft::place() const {
@@ -99,22 +132,23 @@ void Drafts::add(const DraftRef& draft, Nanos now) {
   by_name_[name_key(draft->folder, draft->name)] = draft;
 }
 
-Result<DraftRef> Drafts::create(const Place& folder, const std::string& name, Nanos now) {
+Task<Result<DraftRef>> Drafts::create(Place folder, std::string name, Nanos now) {
   if (by_number_.size() >= kMost) clean(now);
   if (by_number_.size() >= kMost)
-    return refuse(EMFILE, name, fmt::format("{} files are being written already", kMost));
-  auto draft = std::make_shared<Draft>();
-  draft->folder = folder;
-  draft->name = name;
-  CANOPY_TRY(draft->open());
+    co_return refuse(EMFILE, name, fmt::format("{} files are being written already", kMost));
+  auto draft = std::make_shared<Draft>(loop_);
+  draft->folder = std::move(folder);
+  draft->name = std::move(name);
+  CANOPY_CO_TRY(co_await draft->open());
+  // The kernel creates one name at a time; should another have come meanwhile, the later one has the name.
   add(draft, now);
-  return draft;
+  co_return draft;
 }
 
 void Drafts::alias(const Place& folder, const std::string& name, const Place& message, Nanos now) {
   if (by_number_.size() >= kMost) clean(now);
   if (by_number_.size() >= kMost) return;
-  auto draft = std::make_shared<Draft>();
+  auto draft = std::make_shared<Draft>(loop_);
   draft->folder = folder;
   draft->name = name;
   draft->become(message);

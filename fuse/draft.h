@@ -10,22 +10,22 @@
 #include <string>
 
 #include "daemon/base/error.h"
-#include "daemon/runtime/loop.h"
+#include "daemon/runtime/uring_loop.h"
 #include "fuse/place.h"
 
 namespace canopy::mount {
 
 class Draft {
  public:
-  Draft() = default;
+  explicit Draft(UringLoop& loop) : loop_(loop) {}
   Draft(const Draft&) = delete;
   Draft& operator=(const Draft&) = delete;
-  ~Draft();
 
-  Result<void> open();  // empty; also of one that has been delivered, which begins anew
-  Result<void> write(uint64_t offset, std::string_view bytes);
-  Result<std::string> read(uint64_t offset, size_t bytes) const;
-  Result<void> resize(uint64_t size);
+  // The disk is waited for aside from the loop. Whoever waits keeps the draft.
+  Task<Result<void>> open();  // empty; also of one that has been delivered, which begins anew
+  Task<Result<void>> write(uint64_t offset, std::string bytes);  // after an error it is `broken`
+  Task<Result<std::string>> read(uint64_t offset, size_t bytes) const;
+  Task<Result<void>> resize(uint64_t size);
   void become(Place message);  // it has been delivered: its content is no longer needed
 
   uint64_t size() const { return size_; }
@@ -43,11 +43,13 @@ class Draft {
   std::string request_id;
   unsigned open_files = 0;
   bool sending = false;
-  bool cut = false;  // who wrote it was killed: what there is of it is no message, until it is written anew
-  Nanos used = 0;    // when it was last of use to somebody
+  std::optional<Error> broken;  // why what there is of it is no message, until it is written anew
+  Nanos used = 0;               // when it was last of use to somebody
 
  private:
-  int fd_ = -1;
+  struct Spool;  // the open file; who uses it keeps it
+  UringLoop& loop_;
+  std::shared_ptr<Spool> spool_;
   uint64_t size_ = 0;
   Place message_;
 };
@@ -55,11 +57,13 @@ using DraftRef = std::shared_ptr<Draft>;
 
 class Drafts {
  public:
+  explicit Drafts(UringLoop& loop) : loop_(loop) {}
+
   static constexpr size_t kMost = 1024;
   static constexpr Nanos kNameSeconds = 60 * kSecond;  // how long a delivered message has its written name
   static constexpr Nanos kTemporarySeconds = 3600 * kSecond;  // how long an abandoned one stays
 
-  Result<DraftRef> create(const Place& folder, const std::string& name, Nanos now);
+  Task<Result<DraftRef>> create(Place folder, std::string name, Nanos now);
   // Another name of a message, for a while.
   void alias(const Place& folder, const std::string& name, const Place& message, Nanos now);
   DraftRef find(uint32_t number) const;
@@ -74,6 +78,7 @@ class Drafts {
   static bool is_over(const Draft& draft, Nanos now);
   void add(const DraftRef& draft, Nanos now);
 
+  UringLoop& loop_;
   std::map<uint32_t, DraftRef> by_number_;
   std::map<std::string, DraftRef> by_name_;
   uint32_t next_number_ = 1;

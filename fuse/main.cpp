@@ -220,7 +220,7 @@ Task<Result<void>> run(UringLoop& loop, const Options& options, Background& back
   Backend backend(client, static_cast<Nanos>(options.wait_seconds * kSecond));
   NodeTable* nodes_for_views = nullptr;
   RawView raw(backend, nodes_for_views);
-  AccountsView accounts(backend, {options.uid, options.gid});
+  AccountsView accounts(backend, loop, {options.uid, options.gid});
   RootView root(raw, accounts);
   NodeTable nodes(root);
   nodes_for_views = &nodes;
