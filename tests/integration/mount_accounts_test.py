@@ -145,7 +145,8 @@ class Accounts(unittest.TestCase):
         # The same for settings.
         settings = self.account("settings")
         before = read(settings)
-        subprocess.run(["sh", "-c", "echo '{Colour=cut;}'; kill -9 $$"], stdout=open(settings, "wb"), check=False)
+        with open(settings, "wb") as cut:
+            subprocess.run(["sh", "-c", "echo '{Colour=cut;}'; kill -9 $$"], stdout=cut, check=False)
         self.assertEqual(read(settings), before)
 
     def test_an_empty_file_is_no_message(self):
@@ -278,7 +279,7 @@ class Accounts(unittest.TestCase):
         shell(f"sed -i s/green/red/ {settings}")
         self.soon(lambda: b"Colour = red" in read(settings))
         self.assertIn(b"Colour = red", read(settings))
-        self.assertFalse(os.path.exists(last_error))
+        self.soon(lambda: not os.path.exists(last_error))
         shell(f"sed -i s/red/{{/ {settings}", check=False)
         self.assertTrue(os.path.exists(last_error))
         self.assertIn(b"Colour = red", read(settings))
