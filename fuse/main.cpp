@@ -15,112 +15,12 @@
 #include "daemon/base/memory.h"
 #include "daemon/runtime/signals.h"
 #include "daemon/runtime/tls.h"
+#include "fuse/command_line.h"
 #include "fuse/mount.h"
 #include "fuse/root_view.h"
 
 namespace canopy::mount {
 namespace {
-
-struct Options {
-  std::string url, directory;
-  std::vector<std::string> mount_options;  // as given with -o, comma-separated
-  std::string ca, certificate, key;
-  bool foreground = false;
-  bool fake = false;  // mount -f: all but the mount itself
-  double wait_seconds = 30;
-  std::string log_file;
-  // From mount_options:
-  std::vector<std::string> for_fuse;
-  uint32_t uid = 0, gid = 0;
-  double cache_seconds = 0.05, told_seconds = 5;
-  size_t nodes_max = 100'000;
-};
-
-// Options of mount(8) that mean something to others only.
-bool is_for_others(std::string_view option) {
-  for (std::string_view known : {"_netdev", "nofail", "auto", "noauto", "user", "nouser", "users", "owner",
-                                 "group", "defaults", "rw", "async", "relatime", "strictatime", "lazytime"})
-    if (option == known) return true;
-  return option.starts_with("x-") || option.starts_with("X-") || option.starts_with("comment=");
-}
-
-Result<double> number_of(const std::string& option, const std::string& text, double most) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || value < 0 || value > most)
-    return fail(Code::kInvalidArgument, "-o " + option, fmt::format("it takes a number from 0 to {}", most));
-  return value;
-}
-
-Result<void> take_option(Options& options, const std::string& whole) {
-  const size_t equals = whole.find('=');
-  const std::string name = whole.substr(0, equals);
-  const std::string value = equals == std::string::npos ? "" : whole.substr(equals + 1);
-  if (is_for_others(name) || is_for_others(whole)) return {};
-  if (name == "uid" || name == "gid") {
-    CANOPY_ASSIGN(const double id, number_of(name, value, UINT32_MAX - 1));
-    (name == "uid" ? options.uid : options.gid) = static_cast<uint32_t>(id);
-  } else if (name == "cache_ms") {
-    CANOPY_ASSIGN(const double milliseconds, number_of(name, value, 60'000));
-    options.cache_seconds = milliseconds / 1000;
-  } else if (name == "told_ms") {
-    CANOPY_ASSIGN(const double milliseconds, number_of(name, value, 3'600'000));
-    options.told_seconds = milliseconds / 1000;
-  } else if (name == "nodes") {
-    CANOPY_ASSIGN(const double most, number_of(name, value, 1e9));
-    options.nodes_max = static_cast<size_t>(most);
-  } else if (name == "wait") {
-    CANOPY_ASSIGN(options.wait_seconds, number_of(name, value, 86'400));
-  } else if (name == "ca" || name == "cert" || name == "key") {
-    (name == "ca" ? options.ca : name == "cert" ? options.certificate : options.key) = value;
-  } else {
-    for (std::string_view known : {"ro", "allow_other", "allow_root", "auto_unmount", "nosuid", "suid",
-                                   "nodev", "dev", "noexec", "exec", "noatime", "max_read"}) {
-      if (name != known) continue;
-      options.for_fuse.push_back(whole);
-      return {};
-    }
-    return fail(Code::kInvalidArgument, "-o " + whole,
-                "it is no option of canopy-mount; see canopy-mount --help");
-  }
-  return {};
-}
-
-// As mount(8) calls its helpers: URL DIR [-sfnvrw] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]. Answers what
-// canopy-mount itself takes; `fake`: all but the mount.
-std::vector<std::string> arguments_of_helper(const std::vector<std::string>& given, bool& fake) {
-  std::vector<std::string> own;
-  for (size_t i = 0; i < given.size(); ++i) {
-    const std::string& word = given[i];
-    if (word.size() < 2 || word.front() != '-' || word[1] == '-') {
-      own.push_back(word);
-      continue;
-    }
-    for (size_t at = 1; at < word.size(); ++at) {
-      const char letter = word[at];
-      if (letter == 'f') fake = true;
-      if (letter == 'r') own.insert(own.end(), {"-o", "ro"});
-      if (letter != 'o' && letter != 't' && letter != 'N') continue;
-      const std::string value = at + 1 < word.size() ? word.substr(at + 1)
-                                : ++i < given.size() ? given[i]
-                                                     : "";
-      if (letter == 'o') own.insert(own.end(), {"-o", value});
-      break;
-    }
-  }
-  return own;
-}
-
-Result<void> take_options(Options& options) {
-  for (const std::string& list : options.mount_options) {
-    for (size_t at = 0; at <= list.size();) {
-      const size_t end = std::min(list.find(',', at), list.size());
-      if (end > at) CANOPY_TRY(take_option(options, list.substr(at, end - at)));
-      at = end + 1;
-    }
-  }
-  return {};
-}
 
 Result<wire::ClientOptions> client_options(const Options& options) {
   wire::ClientOptions client;
@@ -290,26 +190,8 @@ int start(Options& options) {
 int main(int argc, char** argv) {
   canopy::keep_large_buffers();
   canopy::mount::Options options;
-  CLI::App app(
-      "canopy-mount: shows the account tree as files: SharedDomains and Settings as they lie, "
-      "accounts/DOMAIN/NAME with "
-      "each mailbox as a folder of messages.");
-  app.set_version_flag("--version", "canopy-mount 0.1.0");
-  app.add_option("URL", options.url, "The backend: unix:PATH or tcp:HOST:PORT")->required();
-  app.add_option("DIR", options.directory, "Where to mount")->required();
-  app.add_option("-o", options.mount_options,
-                 "Options, comma-separated: ro, allow_other, uid=N and gid=N (of what accounts/ shows), "
-                 "cache_ms=N (50), told_ms=N (5000: of what the backend tells changes of), nodes=N (100000: "
-                 "known to the kernel before it is asked to forget some), "
-                 "wait=SECONDS (30: how long an operation waits for the backend before it fails), ca=, "
-                 "cert=, key=; those "
-                 "of mount(8) that are for others are passed over");
-  app.add_option("--ca", options.ca, "PEM file with the CA of the backend's certificate");
-  app.add_option("--cert", options.certificate, "PEM file with a certificate of role mount (or admin)");
-  app.add_option("--key", options.key, "PEM file with its private key");
-  app.add_flag("-f,--foreground", options.foreground,
-               "Stay in the foreground; the log goes to standard error");
-  app.add_option("--log-file", options.log_file, "Where the log goes; default: standard error");
+  CLI::App app;
+  canopy::mount::add_command_line(app, options);
   std::vector<std::string> arguments(argv + 1, argv + argc);
   const std::string program = argv[0];
   if (program.substr(program.rfind('/') + 1).starts_with("mount."))

@@ -260,6 +260,8 @@ class Install(unittest.TestCase):
             for file in ("sbin/canopyd", "sbin/canopy-frontend", "share/man/man8/canopyctl.8",
                          "share/man/man8/canopyd.8", "share/man/man8/canopy-frontend.8",
                          "share/bash-completion/completions/canopyctl", "share/zsh/site-functions/_canopyctl",
+                         "share/bash-completion/completions/canopy-mount", "share/zsh/site-functions/_canopy-mount",
+                         "share/man/man8/canopy-mount.8", "sbin/mount.fuse.canopy",
                          "lib/systemd/system/canopyd.service", "lib/systemd/system/canopy-frontend.service",
                          "share/doc/canopy/frontend.example.toml"):
                 self.assertGreater(os.path.getsize(os.path.join(prefix, file)), 0, file)

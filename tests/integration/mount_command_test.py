@@ -1,0 +1,120 @@
+"""canopy-mount's command line: completions, its man page, and mount(8) with the type fuse.canopy."""
+import errno
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from stack import BIN, SOURCE, Stack
+
+PROGRAM = os.path.join(BIN, "canopy-mount")
+
+
+def output_of(*arguments):
+    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def own_mounts():
+    """Whether a command can have mounts that nobody else sees."""
+    return subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False).returncode == 0
+
+
+class CommandLine(unittest.TestCase):
+    def options(self):
+        """Of --help."""
+        return set(re.findall(r"(?m)^  (?:  )?(?:-\w,)?(--?[a-z][a-z-]*)", output_of("--help")))
+
+    def complete(self, shell, *words):
+        """What the shell offers after these words, the last of which is being typed."""
+        script, quoted = output_of("--completion", shell), " ".join(f"'{word}'" for word in ("canopy-mount", *words))
+        if shell == "bash":
+            program = (script + f"\nCOMP_WORDS=({quoted}); COMP_CWORD={len(words)}; _canopy_mount\n"
+                       'printf "%s\\n" "${COMPREPLY[@]}"\n')
+            command = ["bash", "--norc", "-c", program]
+        else:
+            # These belong to the completion system; here they print what they are given.
+            program = ("compdef() { :; }; compset() { :; }; _files() { print FILES; }\n"
+                       "compadd() { while [[ $1 != -- ]]; do shift; done; shift; print -l -- \"$@\"; }\n"
+                       + script + f"\nwords=({quoted}); CURRENT={len(words) + 1}; _canopy-mount\n")
+            command = ["zsh", "-f", "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return set(done.stdout.split())
+
+    def test_completions_offer_what_the_program_takes(self):
+        self.assertIn("--foreground", self.options())
+        for shell in ("bash", "zsh"):
+            with self.subTest(shell=shell):
+                if shutil.which(shell) is None:
+                    continue
+                parsed = subprocess.run([shell, "-n"], input=output_of("--completion", shell), capture_output=True, text=True, check=False)
+                self.assertEqual((parsed.returncode, parsed.stderr), (0, ""))
+                self.assertEqual(self.options() - self.complete(shell, "-"), set())
+                self.assertLessEqual({"unix:", "tcp:"}, self.complete(shell, ""))
+                offered = self.complete(shell, "-o", "")
+                self.assertLessEqual({"ro", "allow_other", "cache_ms=", "log_file="}, offered)
+                for option in offered:  # each is one
+                    given = option + "5" if option.endswith("=") else option
+                    error = subprocess.run([PROGRAM, "unix:/nowhere", "/nowhere", "-o", given], capture_output=True, text=True, check=False)
+                    self.assertIn("/nowhere: it is no directory", error.stderr)
+        self.assertEqual(self.complete("bash", "--completion", "b"), {"bash"})
+        self.assertEqual(self.complete("bash", "-o", "ro,ca"), {"ro,cache_ms=", "ro,ca="})
+        self.assertIn("etc", self.complete("bash", "--log-file", "e"))
+        self.assertIn("FILES", self.complete("zsh", "--log-file", "e"))
+
+    def test_the_man_page_names_every_option(self):
+        with open(os.path.join(SOURCE, "docs/man/canopy-mount.8"), encoding="utf-8") as file:
+            page = file.read().replace("\\-", "-")
+        left_out = {"suid", "dev", "exec"}  # the opposites of what is said
+        for option in self.options() | self.complete("bash", "-o", "") - left_out:
+            self.assertIn(option, page)
+        if shutil.which("man"):
+            formatted = subprocess.run(["man", "--warnings", "-l", os.path.join(SOURCE, "docs/man/canopy-mount.8")],
+                                       capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"})
+            self.assertEqual((formatted.returncode, formatted.stderr), (0, ""))
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse") and own_mounts(), "mount(8) cannot be tried here")
+class Mount(unittest.TestCase):
+    """In mounts of its own, where /sbin holds nothing but the helper and /etc/fstab is ours."""
+
+    def run_with(self, fstab, script):
+        with tempfile.TemporaryDirectory() as directory:
+            helper, table = os.path.join(directory, "sbin"), os.path.join(directory, "fstab")
+            os.mkdir(helper)
+            os.symlink(PROGRAM, os.path.join(helper, "mount.fuse.canopy"))
+            with open(table, "w", encoding="utf-8") as file:
+                file.write(fstab)
+            begin = f"set -e; mount --bind {helper} $(realpath /sbin); [ ! -e /etc/fstab ] || mount --bind {table} /etc/fstab; "
+            # A file, as the mount in the background keeps what it was given.
+            with open(os.path.join(directory, "out"), "w+", encoding="utf-8") as out:
+                done = subprocess.run(["unshare", "-m", "sh", "-c", begin + script], stdout=out, stderr=out, timeout=120, check=False)
+                out.seek(0)
+                return done.returncode, out.read()
+
+    def test_mount_by_type_and_by_a_line_of_fstab(self):
+        with Stack() as stack, tempfile.TemporaryDirectory() as directory:
+            url, target, log = "unix:" + stack.facts["socket"], os.path.join(directory, "at"), os.path.join(directory, "log")
+            os.mkdir(target)
+            look = f"LC_ALL=C ls {target}; mkdir {target}/Settings/x || echo refused; umount {target}; ls {target} | wc -l"
+            status, said = self.run_with("", f"mount -t fuse.canopy -o ro,_netdev,nofail,log_file={log} {url} {target}; {look}")
+            self.assertEqual(status, 0, said)
+            self.assertIn("Settings\nSharedDomains\naccounts\n", said)
+            self.assertIn(os.strerror(errno.EROFS), said)
+            self.assertTrue(said.endswith("refused\n0\n"), said)
+            if not os.path.exists("/etc/fstab"):
+                self.skipTest("there is no /etc/fstab to put another one in front of")
+            line = f"{url} {target} fuse.canopy _netdev,noauto,x-systemd.automount,uid=7,log_file={log} 0 0\n"
+            status, said = self.run_with(line, f"mount {target}; stat -c %u {target}/accounts; grep -c {target} /proc/mounts; umount {target}")
+            self.assertEqual((status, said), (0, "7\n1\n"))
+            with open(log, encoding="utf-8") as file:
+                self.assertIn("mounted object=" + target, file.read())
+            status, said = self.run_with(line.replace(url, url + ".not"), f"mount {target}")
+            self.assertNotEqual(status, 0)
+            self.assertIn(url + ".not", said)
+
+
+if __name__ == "__main__":
+    unittest.main()
