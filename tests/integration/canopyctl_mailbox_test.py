@@ -164,21 +164,48 @@ class RoundTrips(MailboxCase):
         self.assertEqual(self.messages_of(account, "Single"), [(b"Subject: single\r\n\r\nalone\r\n", 1234567890, 0, [])])
 
     def test_a_whole_account_goes_out_and_in_with_its_mailboxes_even_empty_ones(self):
-        account, path, other = self.account(), self.path("box"), self.account()
+        account, path = self.account(), self.path("box")
         write_mbox(path, MESSAGES)
         self.ctl("mailbox", "import", account, path)
         self.ctl("mailbox", "import", account, path, "--mailbox", "Lists/a.b/Entwürfe")
         self.ctl("mailbox", "create", account, "Empty")
-        out = self.path("maildir")
-        self.assertEqual(self.ctl("mailbox", "export", account, out, "--all", "--format", "maildir")["messages"],
-                         2 * len(MESSAGES))
-        self.ctl("mailbox", "import", other, out)
-        names = {box["name"]: box["messages"] for box in self.ctl("mailbox", "list", other)}
-        self.assertEqual((names["INBOX"], names["Lists/a.b/Entwürfe"], names["Empty"]),
+        self.ctl("mailbox", "create", account, "cur")  # a directory of this name makes a Maildir
+        boxes = {box["name"]: box["messages"] for box in self.ctl("mailbox", "list", account)}
+        self.assertEqual((boxes["INBOX"], boxes["Lists/a.b/Entwürfe"], boxes["Empty"]),
                          (len(MESSAGES), len(MESSAGES), 0))
-        out = self.path("mboxes")
-        self.ctl("mailbox", "export", account, out, "--all", "--format", "mbox")
-        self.assertIn("INBOX.mbox", os.listdir(out))
+        for kind in ("maildir", "mbox", "eml"):
+            with self.subTest(format=kind):
+                out, other = self.path(kind), self.account()
+                self.assertEqual(self.ctl("mailbox", "export", account, out, "--all", "--format", kind)["messages"],
+                                 2 * len(MESSAGES))
+                self.assertEqual(self.ctl("mailbox", "import", other, out),
+                                 {"imported": 2 * len(MESSAGES), "earlier": 0})
+                self.assertEqual({box["name"]: box["messages"] for box in self.ctl("mailbox", "list", other)}, boxes)
+                for box in ("INBOX", "Lists/a.b/Entwürfe"):
+                    self.assertEqual(self.messages_of(other, box), expected(MESSAGES))
+                self.assertEqual(self.ctl("mailbox", "import", other, out, "--format", kind)["imported"], 0)
+                self.ctl("mailbox", "import", other, out, "--mailbox", "Old", "--again")
+                self.assertEqual(self.messages_of(other, "Old"), expected(MESSAGES))
+
+    def test_a_directory_without_mail_is_refused_by_its_name(self):
+        account, empty = self.account(), self.path("empty")
+        os.mkdir(empty)
+        nested = self.path("nested")
+        os.makedirs(os.path.join(nested, "INBOX", "deeper"))
+        for path, bad, kinds in ((empty, empty, ("", "mbox", "eml")), (nested, os.path.join(nested, "INBOX"), ("", "eml"))):
+            for kind in kinds:
+                error = self.refused(FAILED, "mailbox", "import", account, path, *(("--format", kind) if kind else ()))
+                self.assertEqual(error["object"], bad)
+                self.assertIn("nothing to import", error["message"])
+
+    def test_an_empty_mbox_holds_no_message(self):
+        account, path = self.account(), self.path("empty.mbox")
+        with open(path, "wb"):
+            pass
+        for source in (path, os.devnull):
+            self.assertEqual(self.ctl("mailbox", "import", account, source, "--state-file", path + ".state")["imported"],
+                             0)
+        self.assertEqual(self.messages_of(account), [])
 
     def test_a_message_larger_than_a_chunk_goes_in_and_out(self):
         account, path, out = self.account(), self.path("large.eml"), self.path("out")

@@ -169,11 +169,49 @@ TEST_F(MailfilesTest, formats_are_told_apart_by_what_lies_there) {
   write("one.eml", "Subject: x\n\n");
   write("dir/cur/1.a", "x");
   write("emls/1.eml", "x");
+  write("boxes/INBOX.mbox", "");
+  write("boxes2/other", "From a Thu Nov 24 10:11:12 2016\n\n");
+  write("named_cur/cur/index.tsv", "");
+  write("empty.mbox", "");
+  write("empty.eml", "");
   EXPECT_EQ(*detect_format(path("box")), Format::kMbox);
   EXPECT_EQ(*detect_format(path("one.eml")), Format::kEml);
   EXPECT_EQ(*detect_format(path("dir")), Format::kMaildir);
   EXPECT_EQ(*detect_format(path("emls")), Format::kEml);
+  EXPECT_EQ(*detect_format(path("boxes")), Format::kMbox);
+  EXPECT_EQ(*detect_format(path("boxes2")), Format::kMbox);
+  EXPECT_EQ(*detect_format(path("named_cur")), Format::kEml);
+  EXPECT_EQ(*detect_format(path("empty.mbox")), Format::kMbox);
+  EXPECT_EQ(*detect_format(path("empty.eml")), Format::kEml);
   EXPECT_EQ(detect_format(path("absent")).error().code(), Code::kNotFound);
+}
+
+TEST_F(MailfilesTest, a_directory_with_a_file_or_directory_for_each_mailbox_is_read_with_their_names) {
+  const std::vector<MailItem> items = sample();
+  for (const Format format : {Format::kMbox, Format::kEml}) {
+    const std::string ending = format == Format::kMbox ? ".mbox" : "";
+    const std::string where = path("all" + ending);
+    fs::create_directories(where);
+    write_all(where + "/Entw&APw-rfe" + ending, format, {items[1]});
+    write_all(where + "/INBOX" + ending, format, {items[0], items[2]});
+    write_all(where + "/a&AC8-b" + ending, format, {});
+    std::vector<MailItem> named = {items[1], items[0], items[2]};
+    named[0].mailbox = "Entwürfe";
+    const std::vector<MailItem> read = read_all(where, format);
+    expect_same(read, named);
+    EXPECT_NE(read[0].position, read[1].position);
+    auto source = open_source(where, format);
+    ASSERT_TRUE(source);
+    EXPECT_EQ((*source)->mailboxes(), (std::vector<std::string>{"Entwürfe", "a/b"}));
+    EXPECT_TRUE(*(*source)->skip());
+    EXPECT_TRUE(*(*source)->skip());
+    auto third = (*source)->next();
+    ASSERT_TRUE(third && *third);
+    EXPECT_EQ((**third).content, items[2].content);
+    EXPECT_FALSE(*(*source)->skip());
+    fs::rename(where + "/INBOX" + ending, where + "/&bad" + ending);
+    EXPECT_EQ(open_source(where, format).error().object(), where + "/&bad" + ending);
+  }
 }
 
 TEST_F(MailfilesTest, nothing_is_written_over_what_is_there) {

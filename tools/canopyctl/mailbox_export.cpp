@@ -172,8 +172,13 @@ void add_mailbox_transfer_commands(CLI::App& mailbox, Commands& commands) {
   const auto [import_app, in] =
       commands.add(mailbox, "import", "bring messages in from mbox, Maildir or .eml files", import_mail);
   add_account(import_app, in->account);
-  import_app->add_option("path", in->path, "the file or directory")->required()->type_name("PATH");
-  import_app->add_option("--mailbox", in->mailbox, "the target (default: INBOX); made when absent")
+  import_app->add_option("path", in->path, "the file or directory; export --all's too")
+      ->required()
+      ->type_name("PATH");
+  import_app
+      ->add_option(
+          "--mailbox", in->mailbox,
+          "the target (default: INBOX), made when absent; where there are several mailboxes, INBOX's")
       ->type_name("MAILBOX");
   import_app->add_option("--format", in->format, "mbox, maildir or eml (default: by what lies there)")
       ->type_name("FORMAT");

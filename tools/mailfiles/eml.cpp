@@ -10,9 +10,6 @@
 
 namespace canopy::mailfiles {
 
-// One line a message: file, seconds since 1970 UTC, zone in minutes, flags as a number, keywords by spaces.
-static constexpr const char* kIndexFile = "index.tsv";
-
 struct IndexRow {
   int64_t date = 0;
   int32_t zone_minutes = 0;
@@ -37,6 +34,12 @@ static Result<std::map<std::string, IndexRow>> read_index(const std::string& pat
     rows[name] = std::move(row);
   }
   return rows;
+}
+
+bool is_eml_name(const std::string& name) { return name.ends_with(".eml"); }
+
+bool holds_eml(const std::vector<std::string>& names) {
+  return std::ranges::any_of(names, [](const std::string& n) { return is_eml_name(n) || n == kIndexFile; });
 }
 
 // 9.eml before 10.eml: by the number that a name begins with, then as text.
@@ -93,7 +96,7 @@ Result<std::unique_ptr<MailSource>> open_eml(const std::string& path) {
                                        std::map<std::string, IndexRow>());
   }
   CANOPY_ASSIGN(std::vector<std::string> names, sorted_entries(path));
-  std::erase_if(names, [](const std::string& name) { return !name.ends_with(".eml"); });
+  std::erase_if(names, [](const std::string& name) { return !is_eml_name(name); });
   std::sort(names.begin(), names.end(), numbered_before);
   CANOPY_ASSIGN(auto index, read_index(path + "/" + kIndexFile));
   return std::make_unique<EmlSource>(path, std::move(names), std::move(index));

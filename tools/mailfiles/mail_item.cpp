@@ -16,24 +16,40 @@ Result<Format> parse_format(std::string_view name) {
   return fail(Code::kInvalidArgument, std::string(name), "the formats are mbox, maildir and eml");
 }
 
+static constexpr std::string_view kFrom = "From ";
+
+static std::string first_bytes(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string first(kFrom.size(), '\0');
+  file.read(first.data(), static_cast<std::streamsize>(first.size()));
+  first.resize(static_cast<size_t>(file.gcount()));
+  return first;
+}
+
+bool begins_as_mbox(const std::string& path) { return first_bytes(path) == kFrom; }
+
 Result<Format> detect_format(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status)) return fail(Code::kNotFound, path, "there is no such file or directory");
-  if (fs::is_directory(status))
-    return fs::is_directory(path + "/cur", error) ? Format::kMaildir : Format::kEml;
-  std::ifstream file(path, std::ios::binary);
-  char first[5] = {};
-  file.read(first, sizeof(first));
-  return std::string_view(first, static_cast<size_t>(file.gcount())) == "From " ? Format::kMbox
-                                                                                : Format::kEml;
+  if (fs::is_directory(status)) {
+    // A mailbox may be called cur; as .eml files it has an index.
+    if (fs::is_directory(path + "/cur", error) && !fs::exists(path + "/cur/" + kIndexFile, error))
+      return Format::kMaildir;
+    CANOPY_ASSIGN(const bool mboxes, holds_mboxes(path));
+    return mboxes ? Format::kMbox : Format::kEml;
+  }
+  const std::string first = first_bytes(path);
+  return first == kFrom || (first.empty() && !is_eml_name(path)) ? Format::kMbox : Format::kEml;
 }
 
 Result<std::unique_ptr<MailSource>> open_source(const std::string& path, Format format) {
+  std::error_code error;
+  const bool directory = fs::is_directory(path, error);
   switch (format) {
-    case Format::kMbox: return open_mbox(path);
+    case Format::kMbox: return directory ? open_mbox_folder(path) : open_mbox(path);
     case Format::kMaildir: return open_maildir(path);
-    case Format::kEml: return open_eml(path);
+    case Format::kEml: return directory ? open_eml_folder(path) : open_eml(path);
   }
   return fail(Code::kInternal, path, "a format without a reader");
 }

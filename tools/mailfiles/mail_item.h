@@ -25,7 +25,7 @@ struct MailItem {
   int32_t zone_minutes = 0;   // east is positive
   uint32_t system_flags = 0;
   std::vector<std::string> keywords;
-  std::string mailbox;   // Maildir++ only: the folder below the root, levels separated by '/'; "" is the root
+  std::string mailbox;   // where there are several: its name, levels separated by '/'; "" is the root
   std::string position;  // where it lay: "file:offset" or "file"; the same in every run over the same files
 };
 
@@ -38,7 +38,7 @@ class MailSource {
   // Passes over what a former run has imported; false at the end. Cheaper than next() where the format
   // allows.
   virtual Result<bool> skip() = 0;
-  // Mailboxes of the source besides the root, those without messages too (Maildir only).
+  // Mailboxes of the source besides the root, those without messages too.
   virtual std::vector<std::string> mailboxes() const { return {}; }
 };
 
@@ -55,8 +55,9 @@ class MailSink {
 enum class Format { kMbox, kMaildir, kEml };
 
 Result<Format> parse_format(std::string_view name);  // "mbox", "maildir", "eml"
-// By what lies there: a directory with cur/ is a Maildir, any other directory holds .eml files, a file that
-// begins with "From " is an mbox, any other file is one message.
+// By what lies there: a directory with cur/ is a Maildir, another one holds mboxes, or .eml files and
+// directories of them; a file that begins with "From " is an mbox, and so is an empty one, any other file is
+// one message.
 Result<Format> detect_format(const std::string& path);
 
 Result<std::unique_ptr<MailSource>> open_source(const std::string& path, Format format);
