@@ -460,21 +460,34 @@ Task<Result<std::string>> RawView::read_link(NodeRef node) {
 
 // ------------------------------------------------------------------------------------------------ attributes
 
+// By its name, or by an open file of it when it has none any more.
+template <class Request, class Response>
+Task<Result<Response>> RawView::on_node(NodeRef node, Method<Request, Response> method, Request& request) {
+  auto path = path_of(*node);
+  if (path) {
+    request.set_path(std::move(*path));
+    co_return co_await (backend_.tree().*method)(request, backend_.options());
+  }
+  for (const auto& [known, held] : files_) {
+    OpenFileRef file = held.lock();
+    if (file != nullptr && file->node == node) co_return co_await on_handle(std::move(file), method, request);
+  }
+  co_return fail(std::move(path).error());
+}
+
 Task<Result<std::string>> RawView::get_xattr(NodeRef node, std::string name) {
   // The kernel asks for security.capability at every write.
   if (name.starts_with("security.")) co_return refuse(ENODATA, node->key, "it has no such attribute");
   v1::TreeXattrRequest request;
-  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
   request.set_name(std::move(name));
-  auto value = co_await backend_.tree().get_xattr(request, backend_.options());
+  auto value = co_await on_node(node, &wire::TreeStub::get_xattr, request);
   if (!value) co_return fail(std::move(value).error());
   co_return std::move(*value->mutable_value());
 }
 
 Task<Result<std::vector<std::string>>> RawView::list_xattr(NodeRef node) {
   v1::TreePath request;
-  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
-  auto listed = co_await backend_.tree().list_xattrs(request, backend_.options());
+  auto listed = co_await on_node(node, &wire::TreeStub::list_xattrs, request);
   if (!listed) co_return fail(std::move(listed).error());
   std::vector<std::string> names;
   for (std::string& name : *listed->mutable_names()) names.push_back(std::move(name));
@@ -483,23 +496,21 @@ Task<Result<std::vector<std::string>>> RawView::list_xattr(NodeRef node) {
 
 Task<Result<void>> RawView::set_xattr(NodeRef node, std::string name, std::string value, int flags) {
   v1::TreeSetXattrRequest request;
-  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
   request.set_name(std::move(name));
   request.set_value(std::move(value));
   if (flags == XATTR_CREATE) request.set_mode(v1::TreeSetXattrRequest::CREATE);
   if (flags == XATTR_REPLACE) request.set_mode(v1::TreeSetXattrRequest::REPLACE);
   name_request(request);
-  auto done = co_await backend_.tree().set_xattr(request, backend_.options());
+  auto done = co_await on_node(node, &wire::TreeStub::set_xattr, request);
   if (!done) co_return fail(std::move(done).error());
   co_return Result<void>();
 }
 
 Task<Result<void>> RawView::remove_xattr(NodeRef node, std::string name) {
   v1::TreeXattrRequest request;
-  CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*node));
   request.set_name(std::move(name));
   name_request(request);
-  auto done = co_await backend_.tree().remove_xattr(request, backend_.options());
+  auto done = co_await on_node(node, &wire::TreeStub::remove_xattr, request);
   if (!done) co_return fail(std::move(done).error());
   co_return Result<void>();
 }

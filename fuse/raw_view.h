@@ -78,6 +78,9 @@ class RawView final : public View {
   template <class Request, class Response>
   Task<Result<Response>> on_handle(OpenFileRef file, Method<Request, Response> method, Request& request);
 
+  template <class Request, class Response>
+  Task<Result<Response>> on_node(NodeRef node, Method<Request, Response> method, Request& request);
+
   Backend& backend_;
   NodeTable*& nodes_;
   HeldLocks locks_;

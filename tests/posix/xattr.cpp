@@ -75,6 +75,14 @@ void by_descriptor(Case& test) {
   must(test, "unlink", unlink("g"));
   test.count("after unlink", fgetxattr(file, "user.a", room, sizeof room));
   test.done("set after unlink", fsetxattr(file, "user.b", "1", 1, 0));
+  test.count("list after unlink", flistxattr(file, room, sizeof room));
+  test.done("remove after unlink", fremovexattr(file, "user.a"));
+  test.done("remove again", fremovexattr(file, "user.a"));
+  test.count("get the other", fgetxattr(file, "user.b", room, sizeof room));
+  // Another file under the name that it had is not meant.
+  must_write(test, "g", "");
+  test.done("set beside another", fsetxattr(file, "user.c", "1", 1, 0));
+  test.text("the other's list", listed("g"));
 }
 
 void of_others(Case& test) {

@@ -88,7 +88,8 @@ class TreeService {
   Task<Result<v1::Empty>> set_xattr(CallContext& call, const v1::TreeSetXattrRequest& request);
   Task<Result<v1::Empty>> remove_xattr(CallContext& call, const v1::TreeXattrRequest& request);
   Task<Result<void>> set_xattr_once(std::string path, const v1::TreeSetXattrRequest& request, XattrMode mode);
-  static Result<std::string> path_of(CallContext& call, const std::string& path, uint64_t handle);
+  Task<Result<std::string>> path_of(CallContext& call, std::string path, uint64_t handle);
+  Task<Result<std::string>> path_to_change(CallContext& call, std::string path, uint64_t handle);
 
   Task<Result<v1::TreeLockResponse>> lock(CallContext& call, const v1::TreeLockRequest& request);
   Task<Result<void>> wait_for_lock(CallContext& call, const FileIdentity& file, TreeLocks::Kind kind,

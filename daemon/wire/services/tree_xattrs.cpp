@@ -30,18 +30,35 @@ Result<XattrMode> mode_of(v1::TreeSetXattrRequest::Mode mode) {
 
 }  // namespace
 
-Result<std::string> TreeService::path_of(CallContext& call, const std::string& path, uint64_t handle) {
-  if (handle != 0) {
-    CANOPY_ASSIGN(OpenFileRef open, file_of(call, handle));
-    return open->path;
+// Where the store has what a request means. An open file that has lost its last name has one in
+// .canopy/unlinked; what bears the name under which it was opened is perhaps another by now.
+Task<Result<std::string>> TreeService::path_of(CallContext& call, std::string path, uint64_t handle) {
+  if (handle == 0) {
+    CANOPY_CO_TRY(check_raw_path(path));
+    co_return path;
   }
-  CANOPY_TRY(check_raw_path(path));
-  return path;
+  CANOPY_CO_ASSIGN(OpenFileRef open, file_of(call, handle));
+  if (open_files_.is_kept(open->identity)) co_return unlinked_path(open->identity);
+  if (co_await named(open->path) == open->identity) co_return open->path;
+  co_return std::unexpected<Error>(
+      Error(Code::kNotFound, open->path, "the open file has another name now", ESTALE));
+}
+
+Task<Result<std::string>> TreeService::path_to_change(CallContext& call, std::string path, uint64_t handle) {
+  auto at = co_await path_of(call, std::move(path), handle);
+  if (!at) co_return at;
+  std::string guarded = *at;
+  if (handle != 0) {
+    CANOPY_CO_ASSIGN(OpenFileRef open, file_of(call, handle));
+    guarded = open->path;
+  }
+  CANOPY_CO_TRY(co_await may_change(node_, call.loop(), std::move(guarded)));
+  co_return at;
 }
 
 Task<Result<v1::TreeXattrValue>> TreeService::get_xattr(CallContext& call,
                                                         const v1::TreeXattrRequest& request) {
-  CANOPY_CO_ASSIGN(std::string path, path_of(call, request.path(), request.handle()));
+  CANOPY_CO_ASSIGN(std::string path, co_await path_of(call, request.path(), request.handle()));
   CANOPY_CO_TRY(check_offered(request.name()));
   auto value = co_await store().xattr(std::move(path), request.name());
   if (!value) co_return fail(std::move(value).error());
@@ -51,7 +68,7 @@ Task<Result<v1::TreeXattrValue>> TreeService::get_xattr(CallContext& call,
 }
 
 Task<Result<v1::TreeXattrNames>> TreeService::list_xattrs(CallContext& call, const v1::TreePath& request) {
-  CANOPY_CO_ASSIGN(std::string path, path_of(call, request.path(), request.handle()));
+  CANOPY_CO_ASSIGN(std::string path, co_await path_of(call, request.path(), request.handle()));
   auto names = co_await store().list_xattrs(std::move(path));
   if (!names) co_return fail(std::move(names).error());
   v1::TreeXattrNames out;
@@ -71,10 +88,9 @@ Task<Result<void>> TreeService::set_xattr_once(std::string path, const v1::TreeS
 }
 
 Task<Result<v1::Empty>> TreeService::set_xattr(CallContext& call, const v1::TreeSetXattrRequest& request) {
-  CANOPY_CO_ASSIGN(std::string path, path_of(call, request.path(), request.handle()));
   CANOPY_CO_TRY(check_offered(request.name()));
   CANOPY_CO_ASSIGN(const XattrMode mode, mode_of(request.mode()));
-  CANOPY_CO_TRY(co_await may_change(node_, call.loop(), path));
+  CANOPY_CO_ASSIGN(std::string path, co_await path_to_change(call, request.path(), request.handle()));
   CANOPY_CO_ASSIGN(const bool before, co_await claim(call.loop(), request.request_id()));
   if (before) co_return v1::Empty();
   auto done = co_await set_xattr_once(path, request, mode);
@@ -85,9 +101,8 @@ Task<Result<v1::Empty>> TreeService::set_xattr(CallContext& call, const v1::Tree
 }
 
 Task<Result<v1::Empty>> TreeService::remove_xattr(CallContext& call, const v1::TreeXattrRequest& request) {
-  CANOPY_CO_ASSIGN(std::string path, path_of(call, request.path(), request.handle()));
   CANOPY_CO_TRY(check_offered(request.name()));
-  CANOPY_CO_TRY(co_await may_change(node_, call.loop(), path));
+  CANOPY_CO_ASSIGN(std::string path, co_await path_to_change(call, request.path(), request.handle()));
   CANOPY_CO_ASSIGN(const bool before, co_await claim(call.loop(), request.request_id()));
   if (before) co_return v1::Empty();
   auto done = co_await store().remove_xattr(path, request.name(), Durable::kNo);
