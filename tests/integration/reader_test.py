@@ -162,7 +162,7 @@ class ReaderSaysWhatTheDaemonSays(unittest.TestCase):
             self.assertEqual(mine, theirs["values"])
 
     def compare_mailboxes(self, wire, account, facts):
-        theirs = [box for box in self.ctl_json("mailbox", "list", account) if box["id"] != 0]
+        theirs = [box for box in self.ctl_json("mailbox", "list", account) if box["uid_validity"] != 0]
         self.assertEqual({box["name"] for box in facts["mailboxes"]}, {box["name"] for box in theirs})
         self.assertEqual(facts["subscriptions"], wire.subscriptions(account))
         mine = {box["name"]: box for box in facts["mailboxes"]}

@@ -170,10 +170,10 @@ class Wire:
         return {uid for each in gone for uid in range(each[1][0], each[2][0] + 1)}, bool(answer.get(8, [0])[0])
 
     def mailboxes(self, account):
-        """The mailboxes that are there, by their names; an INBOX that is only promised has id 0 and is left out."""
+        """The mailboxes that are there, by their names; one that is only promised (INBOX) has no UIDVALIDITY and is left out."""
         rows = [decode(each) for each in self.call("Mailboxes.List", {1: account}).get(1, [])]
         names = ("id", "name", "uidvalidity", "uidnext", "highest_modseq")
-        found = [{name: row.get(number, [0])[0] for number, name in enumerate(names, 1)} for row in rows if 1 in row]
+        found = [{name: row.get(number, [0])[0] for number, name in enumerate(names, 1)} for row in rows if 3 in row]
         return sorted(({**row, "name": row["name"].decode()} for row in found), key=lambda row: row["name"])
 
     def account_modseq(self, account):
