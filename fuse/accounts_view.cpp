@@ -207,7 +207,7 @@ Task<Result<Found>> AccountsView::attributes(NodeRef node, OpenFileRef file) {
 // ------------------------------------------------------------------------------------------------
 // directories
 
-Task<Result<Page>> AccountsView::list(NodeRef directory, std::string from) {
+Task<Result<Page>> AccountsView::list(NodeRef directory, std::string from, Listed) {
   const Place place = place_of(*directory);
   switch (place.kind) {
     case Place::Kind::kAccounts:

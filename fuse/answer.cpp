@@ -53,7 +53,9 @@ void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& fo
 fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, const std::string& name) {
   View& view = found.view == nullptr ? *parent->view : *found.view;
   fuse_entry_param entry = {};
-  entry.ino = mount.nodes().enter(view, found.key, parent, name)->number;
+  const NodeRef node = mount.nodes().enter(view, found.key, parent, name);
+  node->told = found.told;
+  entry.ino = node->number;
   entry.attr = found.attributes;
   entry.entry_timeout = mount.cache_seconds(found);
   entry.attr_timeout = found.immutable ? kImmutableSeconds : entry.entry_timeout;
@@ -96,7 +98,8 @@ Task<Result<std::string>> fill_directory(Mount& mount, fuse_req_t request, OpenD
     add(name, entry);
   }
   while (position >= kDotEntries) {
-    CANOPY_CO_TRY(co_await directory.seek(position - kDotEntries));
+    CANOPY_CO_TRY(co_await directory.seek(position - kDotEntries,
+                                          with_attributes ? Listed::kAttributes : Listed::kNames));
     if (directory.at_end(position - kDotEntries)) break;
     const Entry& each = directory.entry(position - kDotEntries);
     if (!room_for(each.name)) break;
@@ -104,7 +107,8 @@ Task<Result<std::string>> fill_directory(Mount& mount, fuse_req_t request, OpenD
     if (each.found && with_attributes) {
       entry = enter(mount, *each.found, directory.node(), each.name);
     } else {
-      entry.attr.st_ino = each.found ? each.found->attributes.st_ino : kUnknownInode;
+      const ino_t inode = each.found ? each.found->attributes.st_ino : each.inode;
+      entry.attr.st_ino = inode != 0 ? inode : kUnknownInode;
       entry.attr.st_mode = each.type;
     }
     add(each.name, entry);

@@ -13,20 +13,25 @@
 namespace canopy::mount {
 
 Mount::Mount(UringLoop& loop, Backend& backend, NodeTable& nodes, MountOptions options)
-    : loop_(loop), backend_(backend), nodes_(nodes), options_(std::move(options)) {}
+    : loop_(loop), backend_(backend), nodes_(nodes), options_(std::move(options)) {
+  for (const std::string& option : options_.fuse_options)
+    if (option == "allow_other" || option == "default_permissions") modes_checked_ = true;
+}
 
 Mount::~Mount() {
   if (session_ == nullptr) return;
   unmount();
   notifier_.stop();
   fuse_session_destroy(session_);
+  std::free(buffer_.mem);
 }
 
 Result<void> Mount::begin() {
   fuse_args arguments = FUSE_ARGS_INIT(0, nullptr);
   auto add = [&](const std::string& text) { fuse_opt_add_arg(&arguments, text.c_str()); };
   add("canopy-mount");
-  add("-ofsname=canopy,subtype=canopy,default_permissions");
+  add("-ofsname=canopy,subtype=canopy");
+  if (modes_checked_) add("-odefault_permissions");
   for (const std::string& option : options_.fuse_options) add("-o" + option);
   session_ = fuse_session_new(&arguments, &fuse_operations(), sizeof(fuse_lowlevel_ops), this);
   fuse_opt_free_args(&arguments);
@@ -47,22 +52,28 @@ void Mount::unmount() {
   fuse_session_unmount(session_);
 }
 
+// A read that finds nothing is a system call for nothing: after one request another is looked for only now
+// and then, and for as long as there are more.
 bool Mount::read_requests() {
-  while (true) {
-    fuse_buf buffer = {};
-    const int got = fuse_session_receive_buf(session_, &buffer);
+  constexpr int kMost = 64;
+  constexpr unsigned kLookAgain = 16;
+  const bool more = many_waited_ || ++reads_ % kLookAgain == 0;
+  int read = 0;
+  while (read < (more ? kMost : 1)) {
+    const int got = fuse_session_receive_buf(session_, &buffer_);
     if (got > 0) {
-      fuse_session_process_buf(session_, &buffer);
-      std::free(buffer.mem);
+      fuse_session_process_buf(session_, &buffer_);
+      ++read;
       continue;
     }
-    std::free(buffer.mem);
     if (got == -EINTR) continue;
-    if (got == -EAGAIN) return true;
+    if (got == -EAGAIN) break;
     if (got != 0 && got != -ENODEV)
       log_event(LogLevel::kError, "mount-lost", options_.directory, {{"error", strerror(-got)}});
     return false;
   }
+  if (more) many_waited_ = read > 1;
+  return true;
 }
 
 Task<void> Mount::serve() {
@@ -74,7 +85,16 @@ Task<void> Mount::serve() {
 }
 
 double Mount::cache_seconds(const Found& of) const {
-  return of.told && watch_ != nullptr && watch_->settled() ? options_.told_seconds : options_.cache_seconds;
+  return of.told && is_told() ? options_.told_seconds : options_.cache_seconds;
+}
+
+void Mount::let_keep_listing(Node& directory, fuse_file_info& info) const {
+  info.cache_readdir = directory.told && is_told();
+  if (!info.cache_readdir) return;
+  // The bound for a change that slips in between an answer and its arrival in the kernel.
+  const Nanos now = loop_.now();
+  info.keep_cache = now - directory.listed < static_cast<Nanos>(options_.told_seconds * 1e9);
+  if (!info.keep_cache) directory.listed = now;
 }
 
 // What the kernel does not forget because somebody uses it comes again later.

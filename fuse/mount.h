@@ -2,6 +2,8 @@
 // each request, and the task answers; no request waits for another one. For the loop's thread.
 #pragma once
 
+#include <unistd.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,9 +14,8 @@
 #include "fuse/node_table.h"
 #include "fuse/notifier.h"
 #include "fuse/open_directory.h"
+#include "fuse/operations.h"
 #include "fuse/tree_watch.h"
-
-struct fuse_session;
 
 namespace canopy::mount {
 
@@ -43,6 +44,11 @@ class Mount {
   Backend& backend() const { return backend_; }
   NodeTable& nodes() const { return nodes_; }
   double cache_seconds(const Found& of) const;
+  // By the kernel, which then asks for a directory's attributes after each change in it. Where only root can
+  // come in, modes keep nobody out.
+  bool modes_checked() const { return modes_checked_; }
+  // Whether the kernel may answer readdir() by what it read before, and whether it may go on to.
+  void let_keep_listing(Node& directory, fuse_file_info& info) const;
   Notifier& notifier() { return notifier_; }
   void follow(const TreeWatch& watch) { watch_ = &watch; }  // it must outlive this
   void shed_nodes();  // asks the kernel to forget some, when there are too many
@@ -53,18 +59,23 @@ class Mount {
   void release(uint64_t handle);
 
  private:
-  bool read_requests();  // all that there are; false: the mount is gone
+  bool read_requests();  // false: the mount is gone
+  bool is_told() const { return watch_ != nullptr && watch_->settled(); }
 
   UringLoop& loop_;
   Backend& backend_;
   NodeTable& nodes_;
   const MountOptions options_;
+  bool modes_checked_ = geteuid() != 0;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
   std::unordered_map<uint64_t, OpenFileRef> files_;
   std::unordered_map<uint64_t, std::shared_ptr<OpenDirectory>> directories_;
   uint64_t next_handle_ = 1;
   const TreeWatch* watch_ = nullptr;
+  fuse_buf buffer_ = {};  // of the request that is being read
+  unsigned reads_ = 0;
+  bool many_waited_ = false;
   Notifier notifier_;
 };
 

@@ -15,7 +15,7 @@ class OpenDirectory {
 
   // Makes the entry at `position` available, or finds that the directory ends before it (at_end()). From the
   // start the directory is read anew. Memory: one page, and a mark for each page that was read.
-  Task<Result<void>> seek(uint64_t position);
+  Task<Result<void>> seek(uint64_t position, Listed what);
   bool at_end(uint64_t position) const { return position >= first_ + page_.entries.size(); }
   const Entry& entry(uint64_t position) const { return page_.entries[position - first_]; }
 
@@ -24,12 +24,13 @@ class OpenDirectory {
     uint64_t first;
     std::string from;
   };
-  Task<Result<void>> load(size_t mark);
+  Task<Result<void>> load(size_t mark, Listed what);
 
   NodeRef node_;
   std::vector<Mark> marks_;
   Page page_;
-  uint64_t first_ = 0;  // the position of page_'s first entry
+  Listed what_ = Listed::kNames;  // what page_ was asked for
+  uint64_t first_ = 0;            // the position of page_'s first entry
 };
 
 }  // namespace canopy::mount

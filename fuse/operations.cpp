@@ -58,7 +58,6 @@ void begin(fuse_req_t request, fuse_ino_t first, fuse_ino_t second, Work work) {
 // ------------------------------------------------------------------------------------------------ names
 
 void on_init(void* user, fuse_conn_info* connection) {
-  (void)user;
   connection->max_write = kWriteBytesMax;
   connection->max_readahead = kWriteBytesMax;
   connection->max_background = 128;
@@ -66,9 +65,10 @@ void on_init(void* user, fuse_conn_info* connection) {
   connection->want &=
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);  // requests are read on the loop, one buffer each
   connection->want |=
-      connection->capable &
-      (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ |
-       FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_ACL);
+      connection->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
+                             FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA);
+  if (static_cast<Mount*>(user)->modes_checked())
+    connection->want |= connection->capable & FUSE_CAP_POSIX_ACL;
 }
 
 void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
@@ -95,6 +95,25 @@ void on_getattr(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
     return [](Mount& on, fuse_req_t to, NodeRef of, OpenFileRef file) -> Task<void> {
       answer_attributes(on, to, co_await of->view->attributes(of, file));
     }(mount, request, node, file_of(request, info, *node));
+  });
+}
+
+// Asked where the kernel checks no modes: then by root, who may do everything but start what is no program.
+void on_access(fuse_req_t request, fuse_ino_t number, int mask) {
+  if ((mask & X_OK) == 0) {
+    fuse_reply_err(request, 0);
+    return;
+  }
+  begin(request, number, [&](Mount& mount, NodeRef node) {
+    return [](Mount&, fuse_req_t to, NodeRef of) -> Task<void> {
+      auto found = co_await of->view->attributes(of, nullptr);
+      if (!found) {
+        answer_error(to, found.error());
+        co_return;
+      }
+      const mode_t mode = found->attributes.st_mode;
+      fuse_reply_err(to, S_ISREG(mode) && (mode & 0111) == 0 ? EACCES : 0);
+    }(mount, request, std::move(node));
   });
 }
 
@@ -339,6 +358,7 @@ void on_opendir(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
     fuse_reply_err(request, ESTALE);
     return;
   }
+  mount.let_keep_listing(*node, *info);
   info->fh = mount.keep(std::make_shared<OpenDirectory>(std::move(node)));
   if (fuse_reply_open(request, info) == -ENOENT) mount.release(info->fh);
 }
@@ -465,6 +485,7 @@ const fuse_lowlevel_ops& fuse_operations() {
     ops.forget_multi = on_forget_multi;
     ops.getattr = on_getattr;
     ops.setattr = on_setattr;
+    ops.access = on_access;
     ops.readlink = on_readlink;
     ops.mknod = on_mknod;
     ops.mkdir = on_mkdir;

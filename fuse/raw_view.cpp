@@ -172,19 +172,23 @@ Task<Result<Found>> RawView::attributes(NodeRef node, OpenFileRef file) {
   co_return found_of(*found, is_told(path_of(*node).value_or("")));
 }
 
-Task<Result<Page>> RawView::list(NodeRef directory, std::string from) {
+Task<Result<Page>> RawView::list(NodeRef directory, std::string from, Listed what) {
   v1::TreeListRequest request;
   CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*directory));
   if (!from.empty()) request.set_cookie(std::stoull(from));
+  request.set_names_only(what == Listed::kNames);
   auto listed = co_await backend_.tree().list(request, backend_.options());
   if (!listed) co_return fail(std::move(listed).error());
   Page page;
   page.entries.reserve(static_cast<size_t>(listed->entries_size()));
   const bool all_told = is_told(request.path());
   for (v1::TreeEntry& entry : *listed->mutable_entries()) {
-    const bool told = all_told || is_told(request.path() + "/" + entry.name());
-    page.entries.push_back(Entry{std::move(*entry.mutable_name()), entry.attributes().mode() & S_IFMT,
-                                 found_of(entry.attributes(), told)});
+    Entry& added = page.entries.emplace_back();
+    added.type = entry.attributes().mode() & S_IFMT;
+    added.inode = entry.attributes().file_id();
+    if (what == Listed::kAttributes)
+      added.found = found_of(entry.attributes(), all_told || is_told(request.path() + "/" + entry.name()));
+    added.name = std::move(*entry.mutable_name());
   }
   page.next = std::to_string(listed->next_cookie());
   page.end = listed->end();

@@ -29,7 +29,7 @@ Task<Result<Found>> RootView::attributes(NodeRef, OpenFileRef) {
   co_return found;
 }
 
-Task<Result<Page>> RootView::list(NodeRef, std::string) {
+Task<Result<Page>> RootView::list(NodeRef, std::string, Listed) {
   Page page;
   for (std::string_view name : {kTreeRoot, kSettingsRoot, kAccountsName})
     page.entries.push_back(Entry{std::string(name), S_IFDIR, std::nullopt});

@@ -79,7 +79,7 @@ void TreeWatch::name_changed(const std::string& path, const std::string& key_now
     nodes_.forget_name(directory, name);
   }
   notifier_.expire_name(directory->number, name);
-  notifier_.expire_node(directory->number, false);
+  notifier_.expire_node(directory->number, true);
 }
 
 void TreeWatch::name_moved(const v1::TreeChange& change) {
@@ -99,11 +99,11 @@ void TreeWatch::name_moved(const v1::TreeChange& change) {
     nodes_.forget_name(from, name);
   if (from != nullptr) {
     notifier_.expire_name(from->number, name);
-    notifier_.expire_node(from->number, false);
+    notifier_.expire_node(from->number, true);
   }
   if (to != nullptr) {
     notifier_.expire_name(to->number, new_name);
-    notifier_.expire_node(to->number, false);
+    notifier_.expire_node(to->number, true);
   }
 }
 

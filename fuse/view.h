@@ -35,6 +35,8 @@ struct Node {
   uint64_t number = 0;          // as the kernel knows it
   uint64_t lookups = 0;         // that the kernel has not forgotten
   std::vector<uint64_t> open;   // the mount's handles of its open files
+  bool told = false;            // as in Found
+  Nanos listed = 0;             // when the kernel last began to keep the directory's names
 };
 
 // What a view found: the kernel's attributes, and which node it is.
@@ -50,7 +52,10 @@ struct Entry {
   std::string name;
   mode_t type = 0;             // S_IFDIR and so on
   std::optional<Found> found;  // absent: not known without asking
+  ino_t inode = 0;             // where `found` is absent; 0: not known
 };
+
+enum class Listed { kNames, kAttributes };  // kNames: Entry::found may be absent
 
 // A page of a directory; `next` goes into the call for the one after it.
 struct Page {
@@ -103,7 +108,8 @@ class View {
 
   virtual Task<Result<Found>> lookup(NodeRef directory, std::string name) = 0;
   virtual Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) = 0;  // file: may be null
-  virtual Task<Result<Page>> list(NodeRef directory, std::string from) = 0;    // from: empty at first
+  // `from`: empty at first.
+  virtual Task<Result<Page>> list(NodeRef directory, std::string from, Listed listed) = 0;
   virtual Task<Result<OpenFileRef>> open(NodeRef node, int flags) = 0;
   virtual Task<Result<std::string>> read(OpenFileRef file, uint64_t offset, size_t bytes) = 0;
 

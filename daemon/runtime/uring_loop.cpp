@@ -2,6 +2,7 @@
 
 #include <liburing.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -12,6 +13,7 @@
 #include <ctime>
 #include <mutex>
 
+#include "daemon/runtime/look_out.h"
 #include "daemon/runtime/timer_heap.h"
 
 namespace canopy {
@@ -80,6 +82,7 @@ struct UringLoop::State {
     State* state;
   } wake;
   bool wake_armed = false;
+  LookOut look_out;
 
   // One of each slot of the ring's table that was ever used; its completion is that of leaving it.
   struct Slot : Completion {
@@ -103,6 +106,8 @@ struct UringLoop::State {
   void end_run();
   void turn();
   int enter(unsigned wait, Nanos timeout);
+  bool something_came() const;
+  bool comes_at_once(Nanos now);
   void make_room(uint32_t count);
   void reap();
   void deliver(const io_uring_cqe& cqe);
@@ -121,8 +126,9 @@ Result<void> UringLoop::State::setup() {
   // R_DISABLED: the thread that enables the ring becomes its only submitter, and that is run()'s thread.
   constexpr unsigned kCommon = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
   constexpr unsigned kWays[] = {
-      kCommon | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-      kCommon | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
+      kCommon | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+          IORING_SETUP_TASKRUN_FLAG,
+      kCommon | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
       kCommon,
   };
   int answer = 0;
@@ -204,12 +210,40 @@ void UringLoop::State::turn() {
   fire_timers();
   run_ready();
   arm_wake();
-  unsigned wait = about_to_sleep() ? 1 : 0;
-  Nanos timeout = kNever;
-  if (wait != 0 && !timers.empty()) timeout = std::max<Nanos>(0, timers.next() - clock_ns(CLOCK_BOOTTIME));
-  enter(wait, timeout);
-  asleep.store(false, std::memory_order_relaxed);
+  const Nanos begun = clock_ns(CLOCK_BOOTTIME);
+  const bool idle = ready.empty() && stashed.empty() && posted_now.empty();
+  if (idle && look_out.wanted(begun) && comes_at_once(begun)) {
+    enter(0, kNever);
+  } else {
+    const unsigned wait = about_to_sleep() ? 1 : 0;
+    Nanos timeout = kNever;
+    if (wait != 0 && !timers.empty()) timeout = std::max<Nanos>(0, timers.next() - clock_ns(CLOCK_BOOTTIME));
+    enter(wait, timeout);
+    asleep.store(false, std::memory_order_relaxed);
+  }
+  if (idle) look_out.came(clock_ns(CLOCK_BOOTTIME) - begun);
   reap();
+}
+
+bool UringLoop::State::something_came() const {
+  constexpr unsigned kWork = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+  return io_uring_cq_ready(&ring) != 0 || (io_uring_smp_load_acquire(ring.sq.kflags) & kWork) != 0 ||
+         has_posted.load(std::memory_order_relaxed) || stopping.load(std::memory_order_relaxed);
+}
+
+bool UringLoop::State::comes_at_once(Nanos now) {
+  enter(0, kNever);
+  const Nanos until = now + LookOut::kFor;
+  const Nanos last = timers.empty() ? until : std::min(until, timers.next());
+  while (!something_came()) {
+    sched_yield();
+    now = clock_ns(CLOCK_BOOTTIME);
+    if (now < last) continue;
+    if (last == until) look_out.nothing_seen(now);
+    return false;
+  }
+  look_out.seen();
+  return true;
 }
 
 bool UringLoop::State::about_to_sleep() {

@@ -17,7 +17,7 @@ class FakeView final : public View {
   Task<Result<Found>> attributes(NodeRef node, OpenFileRef) override {
     co_return Found{node->key, {}, false, nullptr};
   }
-  Task<Result<Page>> list(NodeRef, std::string from) override {
+  Task<Result<Page>> list(NodeRef, std::string from, Listed) override {
     ++pages;
     const size_t first = from.empty() ? 0 : std::stoul(from);
     Page page;

@@ -16,7 +16,7 @@ struct OpenDirectoryTest : testing::Test {
     return OpenDirectory(node);
   }
   void seek(OpenDirectory& directory, uint64_t position) {
-    ASSERT_TRUE(loop->run_until_done(directory.seek(position)));
+    ASSERT_TRUE(loop->run_until_done(directory.seek(position, Listed::kNames)));
   }
   std::unique_ptr<UringLoop> loop = std::move(*UringLoop::create({.entries = 8}));
 };

@@ -1,7 +1,11 @@
 // What only the local store has: descriptors, special files, shared directory syncs.
 #include <fcntl.h>
+#include <liburing.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+
+#include <chrono>
+#include <thread>
 
 #include "tests/store/store_fixture.h"
 
@@ -70,8 +74,55 @@ TEST_F(Local, AStoreStaysInItsRootWhenTheRootIsMoved) {
   std::filesystem::rename(moved, directory_.path());
 }
 
+TEST_F(Local, NamesAreChangedAtOnceUnlessTheDiskIsBusyOrSlow) {
+  local::Blocking calls(*loop_, nullptr, false);
+  int at_once = 0;
+  auto change = [&](std::chrono::microseconds takes) -> Task<int32_t> {
+    co_return co_await calls.quickly(
+        [&] {
+          ++at_once;
+          std::this_thread::sleep_for(takes);
+          errno = EEXIST;
+          return -1;
+        },
+        [](io_uring_sqe* sqe) { io_uring_prep_mkdirat(sqe, AT_FDCWD, "/", 0700); });
+  };
+  loop_->run_until_done([&]() -> Task<void> {
+    EXPECT_EQ(co_await change(std::chrono::microseconds(0)), -EEXIST);
+    EXPECT_EQ(at_once, 1);
+    int pipe_ends[2];
+    EXPECT_EQ(pipe(pipe_ends), 0);
+    bool begun = false, over = false;
+    loop_->spawn([](local::Blocking& in, int from, bool& started, bool& done) -> Task<void> {
+      char byte;
+      started = true;
+      (void)co_await in.by_ring([&](io_uring_sqe* sqe) { io_uring_prep_read(sqe, from, &byte, 1, 0); });
+      done = true;
+    }(calls, pipe_ends[0], begun, over));
+    while (!begun) co_await loop_->sleep(kMillisecond);
+    EXPECT_EQ(co_await change(std::chrono::microseconds(0)), -EEXIST);
+    EXPECT_EQ(at_once, 1);  // something else is under way
+    EXPECT_EQ(write(pipe_ends[1], "x", 1), 1);
+    while (!over) co_await loop_->sleep(kMillisecond);
+    EXPECT_EQ(co_await change(std::chrono::microseconds(3'000)), -EEXIST);
+    EXPECT_EQ(at_once, 2);
+    const Nanos ended = loop_->now();
+    EXPECT_EQ(co_await change(std::chrono::microseconds(0)), -EEXIST);
+    if (loop_->now() - ended < kSecond) EXPECT_EQ(at_once, 2);  // it took long
+    at_once = 2;
+  }());
+  local::Blocking of_others(*loop_, nullptr, true);
+  loop_->run_until_done([&]() -> Task<void> {
+    (void)co_await of_others.quickly(
+        [&] { return ++at_once; },
+        [](io_uring_sqe* sqe) { io_uring_prep_mkdirat(sqe, AT_FDCWD, "/", 0700); });
+  }());
+  EXPECT_EQ(at_once, 2);
+}
+
 TEST_F(Local, DirectorySyncsThatOverlapShareTheNextOne) {
-  local::DirectorySync sync(*loop_);
+  local::Blocking calls(*loop_, nullptr, false);
+  local::DirectorySync sync(calls);
   local::Fd fd(open(directory_.path().c_str(), O_RDONLY | O_DIRECTORY));
   int ends = 0;
   auto ask = [](UringLoop& loop, local::DirectorySync& group, int directory, int& end) -> Task<void> {
@@ -86,7 +137,8 @@ TEST_F(Local, DirectorySyncsThatOverlapShareTheNextOne) {
 
 TEST_F(Local, ASyncOfOneDirectoryDoesNotWaitForAnother) {
   std::filesystem::create_directory(directory_.path() + "/d");
-  local::DirectorySync sync(*loop_);
+  local::Blocking calls(*loop_, nullptr, false);
+  local::DirectorySync sync(calls);
   local::Fd one(open(directory_.path().c_str(), O_RDONLY | O_DIRECTORY));
   local::Fd two(open((directory_.path() + "/d").c_str(), O_RDONLY | O_DIRECTORY));
   int ends = 0;
@@ -100,7 +152,8 @@ TEST_F(Local, ASyncOfOneDirectoryDoesNotWaitForAnother) {
 }
 
 TEST_F(Local, AFailedSyncIsToldToAllWhoSharedIt) {
-  local::DirectorySync sync(*loop_);
+  local::Blocking calls(*loop_, nullptr, false);
+  local::DirectorySync sync(calls);
   local::Fd fifo;
   ASSERT_EQ(mkfifo((directory_.path() + "/fifo").c_str(), 0600), 0);
   fifo = local::Fd(open((directory_.path() + "/fifo").c_str(), O_RDWR));  // fsync of a FIFO answers EINVAL

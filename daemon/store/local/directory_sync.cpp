@@ -43,7 +43,7 @@ Task<Result<void>> DirectorySync::sync(int fd, std::string object) {
     group.running = std::make_shared<Round>();
   }
   ++issued_;
-  int32_t answer = co_await loop_.submit([fd](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd, 0); });
+  int32_t answer = co_await calls_.by_ring([fd](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd, 0); });
   Result<void> result;
   if (answer < 0) result = fail_system(-answer, std::move(object), "fsync of a directory");
   finish(key, group, result);
@@ -55,7 +55,7 @@ void DirectorySync::finish(Key key, Group& group, Result<void> result) {
   group.running = std::move(group.next);
   group.next = nullptr;
   done->result = std::move(result);
-  for (std::coroutine_handle<> waiter : done->waiters) loop_.defer(waiter);
+  for (std::coroutine_handle<> waiter : done->waiters) calls_.loop().defer(waiter);
   if (!group.running) groups_.erase(key);
 }
 

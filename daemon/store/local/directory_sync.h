@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "daemon/runtime/uring_loop.h"
+#include "daemon/store/local/blocking.h"
 
 namespace canopy::local {
 
 class DirectorySync {
  public:
-  explicit DirectorySync(UringLoop& loop) : loop_(loop) {}
+  explicit DirectorySync(Blocking& calls) : calls_(calls) {}
   ~DirectorySync();
 
   // Every name changed in the directory before this call is durable when it answers. `fd` is open for
@@ -35,7 +35,7 @@ class DirectorySync {
 
   void finish(Key key, Group& group, Result<void> result);
 
-  UringLoop& loop_;
+  Blocking& calls_;
   std::map<Key, Group> groups_;  // directories with a sync under way
   uint64_t asked_ = 0, issued_ = 0;
 };

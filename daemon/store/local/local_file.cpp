@@ -93,7 +93,7 @@ Task<Result<size_t>> LocalFile::read(uint64_t offset, std::span<char> into) {
   size_t total = 0;
   while (total < into.size()) {
     auto part = static_cast<unsigned>(std::min(into.size() - total, kReadBytesMax));
-    int32_t got = co_await loop_.submit([&](io_uring_sqe* sqe) {
+    int32_t got = co_await blocking_.by_ring([&](io_uring_sqe* sqe) {
       io_uring_prep_read(sqe, fd_.get(), into.data() + total, part, offset + total);
     });
     if (got == -EINTR || got == -EAGAIN) continue;
@@ -136,7 +136,7 @@ Task<Result<WriteOutcome>> LocalFile::write(uint64_t offset, std::span<const std
       wrote = write_answer;
       looked = look_answer == 0;
     } else {
-      wrote = co_await loop_.submit(
+      wrote = co_await blocking_.by_ring(
           [&](io_uring_sqe* sqe) { io_uring_prep_writev2(sqe, fd_.get(), start, count, at, flags); });
     }
     if (wrote == -EINTR || wrote == -EAGAIN) continue;
@@ -172,7 +172,7 @@ Task<Result<void>> LocalFile::set_attributes(SetAttributes change, Durable durab
 Task<Result<void>> LocalFile::sync() {
   // Not fdatasync: mode and owner must be durable too, and that may leave them out.
   int32_t answer =
-      co_await loop_.submit([this](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd_.get(), 0); });
+      co_await blocking_.by_ring([this](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd_.get(), 0); });
   if (answer < 0) co_return fail_system(-answer, path_, "fsync");
   co_return Result<void>();
 }
@@ -191,7 +191,7 @@ Task<Result<void>> LocalFile::allocate(AllocateMode mode, uint64_t offset, uint6
   }
   int32_t answer;
   do {
-    answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
+    answer = co_await blocking_.by_ring([&](io_uring_sqe* sqe) {
       io_uring_prep_fallocate(sqe, fd_.get(), flags, static_cast<off_t>(offset), static_cast<off_t>(size));
     });
   } while (answer == -EINTR);

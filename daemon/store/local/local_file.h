@@ -9,8 +9,8 @@ namespace canopy::local {
 
 class LocalFile final : public File {
  public:
-  LocalFile(const Blocking& blocking, Fd fd, std::string path, bool writable, bool shared)
-      : loop_(blocking.loop),
+  LocalFile(Blocking& blocking, Fd fd, std::string path, bool writable, bool shared)
+      : loop_(blocking.loop()),
         blocking_(blocking),
         fd_(std::move(fd)),
         path_(std::move(path)),
@@ -31,7 +31,7 @@ class LocalFile final : public File {
   Result<void> check_writable() const;
 
   UringLoop& loop_;
-  Blocking blocking_;
+  Blocking& blocking_;
   Fd fd_;
   std::string path_;
   bool writable_;

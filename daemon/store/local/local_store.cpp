@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include <cerrno>
@@ -21,8 +22,8 @@ LocalStore::LocalStore(UringLoop& loop, Fd root, LocalStoreOptions options)
     : loop_(loop),
       root_(std::move(root)),
       options_(std::move(options)),
-      blocking_{loop, options_.workers},
-      directory_sync_(loop) {}
+      blocking_(loop, options_.workers, options_.shared),
+      directory_sync_(blocking_) {}
 
 LocalStore::~LocalStore() = default;
 
@@ -39,9 +40,22 @@ Task<Result<Fd>> LocalStore::open_at(std::string path, int flags, uint32_t mode)
   how.mode = mode;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
   std::string at = path.empty() ? "." : path;
+  if ((flags & (O_CREAT | O_TRUNC)) == 0 &&
+      !options_.shared) {  // what the kernel has in its memory it finds at once
+    open_how known = how;
+    known.resolve |= RESOLVE_CACHED;
+    const long fd = syscall(SYS_openat2, root_.get(), at.c_str(), &known, sizeof known);
+    if (fd >= 0) co_return Fd(static_cast<int>(fd));
+    if (errno == ENOENT) co_return fail_system(ENOENT, std::move(path), "open");
+  }
+  auto now = [&] {
+    return static_cast<int>(syscall(SYS_openat2, root_.get(), at.c_str(), &how, sizeof how));
+  };
+  auto later = [&](io_uring_sqe* sqe) { io_uring_prep_openat2(sqe, root_.get(), at.c_str(), &how); };
   while (true) {
-    int32_t fd = co_await loop_.submit(
-        [&](io_uring_sqe* sqe) { io_uring_prep_openat2(sqe, root_.get(), at.c_str(), &how); });
+    // Emptying a large file takes its time.
+    int32_t fd =
+        (flags & O_TRUNC) == 0 ? co_await blocking_.quickly(now, later) : co_await blocking_.by_ring(later);
     if (fd >= 0) co_return Fd(fd);
     if (fd != -EINTR && fd != -EAGAIN) co_return fail_system(-fd, std::move(path), "open");
     // EAGAIN: a rename elsewhere ran against the look-up (RESOLVE_BENEATH); once more.
@@ -116,7 +130,7 @@ Task<Result<void>> LocalStore::set_attributes(std::string path, SetAttributes ch
   if (durable == Durable::kNo) co_return Result<void>();
   if (path_only) co_return co_await sync_whole_file_system(std::move(path));
   int32_t answer =
-      co_await loop_.submit([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, opened->get(), 0); });
+      co_await blocking_.by_ring([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, opened->get(), 0); });
   if (answer == -EINVAL) co_return co_await sync_whole_file_system(std::move(path));  // a FIFO, a device
   if (answer < 0) co_return fail_system(-answer, path, "fsync");
   co_return Result<void>();
@@ -134,17 +148,31 @@ Task<Result<void>> LocalStore::sync_whole_file_system(std::string path) {
 Task<Result<void>> LocalStore::make_directory(std::string path, uint32_t mode, Durable durable) {
   if (path.empty()) co_return fail(Code::kAlreadyExists, "/", "the root is always there");
   CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
-  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
-    io_uring_prep_mkdirat(sqe, parent.fd.get(), parent.leaf.c_str(), mode & 07777);
-  });
+  const int in = parent.fd.get();
+  const char* leaf = parent.leaf.c_str();
+  int32_t answer = co_await blocking_.quickly(
+      [&] { return mkdirat(in, leaf, mode & 07777); },
+      [&](io_uring_sqe* sqe) { io_uring_prep_mkdirat(sqe, in, leaf, mode & 07777); });
   if (answer < 0) co_return fail_system(-answer, std::move(path), "mkdir");
   co_return co_await settle(parent, std::move(path), durable);
 }
 
+// With its last name the space of a large file is given back, which takes its time.
+bool LocalStore::is_large(const Parent& of) {
+  constexpr off_t kLarge = 16 << 20;
+  struct stat there;
+  return fstatat(of.fd.get(), of.leaf.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_nlink == 1 &&
+         S_ISREG(there.st_mode) && there.st_size > kLarge;
+}
+
 Task<Result<void>> LocalStore::unlink(std::string path, int flags, Durable durable) {
   CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
-  int32_t answer = co_await loop_.submit(
-      [&](io_uring_sqe* sqe) { io_uring_prep_unlinkat(sqe, parent.fd.get(), parent.leaf.c_str(), flags); });
+  const int in = parent.fd.get();
+  const char* leaf = parent.leaf.c_str();
+  auto later = [&](io_uring_sqe* sqe) { io_uring_prep_unlinkat(sqe, in, leaf, flags); };
+  int32_t answer = is_large(parent)
+                       ? co_await blocking_.by_ring(later)
+                       : co_await blocking_.quickly([&] { return unlinkat(in, leaf, flags); }, later);
   if (answer < 0) co_return fail_system(-answer, std::move(path), flags == 0 ? "unlink" : "rmdir");
   co_return co_await settle(parent, std::move(path), durable);
 }
@@ -163,10 +191,16 @@ Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMo
   unsigned flags = 0;
   if (mode == RenameMode::kNoReplace) flags = RENAME_NOREPLACE;
   if (mode == RenameMode::kExchange) flags = RENAME_EXCHANGE;
-  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
-    io_uring_prep_renameat(sqe, source.fd.get(), source.leaf.c_str(), target.fd.get(), target.leaf.c_str(),
-                           flags);
-  });
+  const char* leaf = source.leaf.c_str();
+  const char* new_leaf = target.leaf.c_str();
+  auto later = [&](io_uring_sqe* sqe) {
+    io_uring_prep_renameat(sqe, source.fd.get(), leaf, target.fd.get(), new_leaf, flags);
+  };
+  int32_t answer =
+      is_large(target)
+          ? co_await blocking_.by_ring(later)
+          : co_await blocking_.quickly(
+                [&] { return renameat2(source.fd.get(), leaf, target.fd.get(), new_leaf, flags); }, later);
   if (answer < 0) {
     bool about_target = answer == -EEXIST || answer == -ENOTEMPTY || answer == -EISDIR || answer == -ENOTDIR;
     co_return fail_system(-answer, about_target ? std::move(to) : std::move(from), "rename");
@@ -180,9 +214,13 @@ Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMo
 Task<Result<void>> LocalStore::link(std::string from, std::string to, Durable durable) {
   CANOPY_CO_ASSIGN(Parent source, co_await open_parent(from));
   CANOPY_CO_ASSIGN(Parent target, co_await open_parent(to));
-  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
-    io_uring_prep_linkat(sqe, source.fd.get(), source.leaf.c_str(), target.fd.get(), target.leaf.c_str(), 0);
-  });
+  const char* leaf = source.leaf.c_str();
+  const char* new_leaf = target.leaf.c_str();
+  int32_t answer = co_await blocking_.quickly(
+      [&] { return linkat(source.fd.get(), leaf, target.fd.get(), new_leaf, 0); },
+      [&](io_uring_sqe* sqe) {
+        io_uring_prep_linkat(sqe, source.fd.get(), leaf, target.fd.get(), new_leaf, 0);
+      });
   if (answer < 0) co_return fail_system(-answer, answer == -EEXIST ? std::move(to) : std::move(from), "link");
   co_return co_await settle(target, std::move(to), durable);
 }
@@ -193,9 +231,10 @@ Task<Result<void>> LocalStore::make_symlink(std::string target, std::string path
   }
   if (target.size() > kSymlinkBytesMax) co_return fail(Code::kNoSpaceForName, path, "the target is too long");
   CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
-  int32_t answer = co_await loop_.submit([&](io_uring_sqe* sqe) {
-    io_uring_prep_symlinkat(sqe, target.c_str(), parent.fd.get(), parent.leaf.c_str());
-  });
+  const char* leaf = parent.leaf.c_str();
+  int32_t answer = co_await blocking_.quickly(
+      [&] { return symlinkat(target.c_str(), parent.fd.get(), leaf); },
+      [&](io_uring_sqe* sqe) { io_uring_prep_symlinkat(sqe, target.c_str(), parent.fd.get(), leaf); });
   if (answer < 0) co_return fail_system(-answer, std::move(path), "symlink");
   co_return co_await settle(parent, std::move(path), durable);
 }

@@ -69,6 +69,7 @@ class LocalStore final : public Store {
     std::string leaf;
   };
   Task<Result<Parent>> open_parent(std::string path);
+  static bool is_large(const Parent& of);
   Task<Result<void>> settle(Parent& parent, std::string path, Durable durable);
   Task<Result<void>> unlink(std::string path, int flags, Durable durable);
   Task<Result<void>> settle_xattrs(std::string path, Durable durable);

@@ -76,6 +76,7 @@ Task<Result<Attributes>> TreeService::make_now(NewName& what) {
       break;
   }
   CANOPY_CO_TRY(co_await give_to_caller(what));
+  if (what.file != nullptr) co_return co_await what.file->attributes();
   co_return co_await store().attributes(what.path);
 }
 

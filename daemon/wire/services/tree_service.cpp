@@ -125,13 +125,20 @@ Task<Result<v1::TreeAttributes>> TreeService::set_attributes(CallContext& call,
 
 Task<Result<v1::TreeListResponse>> TreeService::list(CallContext&, const v1::TreeListRequest& request) {
   CANOPY_CO_TRY(check_raw_path(request.path()));
-  auto page = co_await store().list(request.path(), request.cookie(), Listing::kAttributes);
+  const bool names = request.names_only();
+  auto page =
+      co_await store().list(request.path(), request.cookie(), names ? Listing::kNames : Listing::kAttributes);
   if (!page) co_return fail(std::move(page).error());
   v1::TreeListResponse out;
   for (size_t i = 0; i < page->entries.size(); ++i) {
     v1::TreeEntry* entry = out.add_entries();
     entry->set_name(std::move(page->entries[i].name));
-    fill_attributes(seen(page->attributes[i]), *entry->mutable_attributes());
+    if (names) {
+      entry->mutable_attributes()->set_mode(type_bits(page->entries[i].type));
+      entry->mutable_attributes()->set_file_id(page->entries[i].file_id);
+    } else {
+      fill_attributes(seen(page->attributes[i]), *entry->mutable_attributes());
+    }
   }
   out.set_next_cookie(page->next_cookie);
   out.set_end(page->end);
