@@ -236,18 +236,25 @@ void Account::maintain(bool freed) {
   environment_.loop->spawn(maintain_later(shared_from_this()));
 }
 
+// What was uploaded for a message that did not come is garbage, and an upload keeps compactions off.
+void Account::upload_end() {
+  if (--uploads_open_ == 0) maintain(true);
+}
+
 Task<void> Account::maintain_later(std::shared_ptr<Account> self) {
   Operation operation(*self);
   bool garbage = self->garbage_is_due();
   Result<void> done;
+  bool put_off = false;  // until the uploads have ended
   if (garbage) {
     done = co_await self->compact();
-    if (!done)
+    put_off = !done && done.error().code() == Code::kBusy && self->uploads_open_ > 0;
+    if (!done && !put_off)
       self->compact_not_before_ = self->environment_.loop->now() + self->options_.compact_again_after;
   } else {
     done = co_await self->write_checkpoint();
   }
-  if (!done) {
+  if (!done && !put_off) {
     log_event(LogLevel::kWarning, garbage ? "compaction-failed" : "checkpoint-failed", self->name_,
               {{"error", done.error().to_string()}});
   }

@@ -101,7 +101,7 @@ class Account : public std::enable_shared_from_this<Account> {
   // Stores a piece of a large message, at most kInlineContentBytesMax; it is garbage until an append() names
   // it. upload_begin() and upload_end() enclose all pieces and the append() of one message.
   void upload_begin() { ++uploads_open_; }
-  void upload_end() { --uploads_open_; }
+  void upload_end();
   Task<Result<ContentPart>> upload(std::string_view bytes);
   Task<Result<RequestResult>> store_flags(StoreFlags change);
   // only_deleted: only messages with \Deleted; no uids: all.

@@ -101,6 +101,29 @@ TEST_F(MaintenanceTest, GarbageIsCompactedAwayByItself) {
   EXPECT_EQ(seen_by_another(), picture());
 }
 
+TEST_F(MaintenanceTest, WhatWasUploadedForAMessageThatDidNotComeIsGivenBack) {
+  backend.close();
+  backend.options.garbage_bytes_min = 100'000;
+  ASSERT_TRUE(backend.open());
+  ASSERT_TRUE(backend.append(message_text(1, 5000)));
+  for (int upload = 0; upload < 2; ++upload) {
+    backend.account->upload_begin();
+    for (uint32_t i = 0; i < 50; ++i)
+      ASSERT_TRUE(backend.run(backend.account->upload(message_text(i, 10'000))));
+    if (upload == 0) continue;
+    backend.account->upload_end();
+    world.run_for(10 * kSecond);  // the other one goes on
+    ASSERT_TRUE(backend.append(message_text(2, 5000)));
+  }
+  EXPECT_GT(disk.space().bytes_total - disk.space().bytes_free, 900'000u);
+  backend.account->upload_end();
+  world.run_for(10 * kSecond);
+  ASSERT_TRUE(disk.sync_directory(kDirectory));  // what was removed is given back
+  EXPECT_LT(disk.space().bytes_total - disk.space().bytes_free, 50'000u);
+  expect_contents(1, {{1, 1}, {2, 2}}, 5000);
+  EXPECT_EQ(seen_by_another(), picture());
+}
+
 TEST_F(MaintenanceTest, ADeletedMailboxIsGarbageToo) {
   backend.close();
   backend.options.garbage_bytes_min = 100'000;
