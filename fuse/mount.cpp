@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
+#include <sys/mount.h>
 
 #include <cerrno>
 #include <cstdlib>
 
 #include "daemon/base/log.h"
+#include "fuse/connection.h"
 #include "fuse/operations.h"
 
 namespace canopy::mount {
@@ -39,6 +41,7 @@ Result<void> Mount::begin() {
   if (fuse_session_mount(session_, options_.directory.c_str()) != 0)
     return fail(Code::kIo, options_.directory, "it cannot be mounted there; libfuse has said why above");
   mounted_ = true;
+  connection_ = connection_of(options_.directory);
   notifier_.start(session_);
   const int fd = fuse_session_fd(session_);
   if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
@@ -46,10 +49,16 @@ Result<void> Mount::begin() {
   return {};
 }
 
+// Operations that are under way end with it. The kernel holds locks of theirs for which the notifier may
+// wait; while it does, not even the end of this process would close /dev/fuse.
 void Mount::unmount() {
   if (!mounted_) return;
   mounted_ = false;
-  fuse_session_unmount(session_);
+  pollfd device = {.fd = fuse_session_fd(session_), .events = 0, .revents = 0};
+  const bool gone = poll(&device, 1, 0) == 1 && (device.revents & POLLERR) != 0;
+  const bool ended = gone || umount2(options_.directory.c_str(), MNT_FORCE | MNT_DETACH) == 0;
+  fuse_session_unmount(session_);  // by fusermount3, where only that may
+  if (!ended && connection_) abort_connection(*connection_);
 }
 
 // A read that finds nothing is a system call for nothing: after one request another is looked for only now

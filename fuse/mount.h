@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -69,6 +70,7 @@ class Mount {
   bool modes_checked_ = geteuid() != 0;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
+  std::optional<uint32_t> connection_;  // the kernel's number of it
   std::unordered_map<uint64_t, OpenFileRef> files_;
   std::unordered_map<uint64_t, std::shared_ptr<OpenDirectory>> directories_;
   uint64_t next_handle_ = 1;

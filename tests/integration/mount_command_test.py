@@ -3,10 +3,13 @@ import errno
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
+from mounted import Mounted
 from stack import BIN, SOURCE, Stack
 
 PROGRAM = os.path.join(BIN, "canopy-mount")
@@ -114,6 +117,68 @@ class Mount(unittest.TestCase):
             status, said = self.run_with(line.replace(url, url + ".not"), f"mount {target}")
             self.assertNotEqual(status, 0)
             self.assertIn(url + ".not", said)
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class Ending(unittest.TestCase):
+    """While the daemon is gone, a program waits for it, and the thread that tells the kernel of changes for that program."""
+
+    def waiting(self, stack, mounted):
+        """That program, once all of them wait."""
+        top = mounted.path("SharedDomains", stack.facts["domain"], "top")
+        os.makedirs(os.path.join(top, "known"))
+        os.stat(os.path.join(top, "known"))
+        process = mounted.process()
+        stack.stop(signal.SIGKILL)
+        program = subprocess.Popen(["mkdir", os.path.join(top, "new")], stderr=subprocess.PIPE, text=True)
+        self.addCleanup(program.stderr.close)
+        self.until(lambda: any(state == "D" for state in self.states(process)))
+        return process, program
+
+    def states(self, process):
+        """Of a process' threads; none when it has ended."""
+        found = []
+        try:
+            for thread in os.listdir(f"/proc/{process}/task"):
+                with open(f"/proc/{process}/task/{thread}/stat", encoding="utf-8") as file:
+                    found.append(file.read().rsplit(")", 1)[1].split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+        return [state for state in found if state not in "ZX"]
+
+    def until(self, look):
+        for _ in range(1200):
+            if look():
+                return
+            time.sleep(0.05)
+        self.fail("it does not come")
+
+    def test_sigterm_ends_it_with_all_that_waits(self):
+        with Stack() as stack:
+            mounted = Mounted(stack, "-o", "wait=3600")
+            process, program = self.waiting(stack, mounted)
+            os.kill(process, signal.SIGTERM)
+            self.until(lambda: not self.states(process))
+            self.assertNotEqual(program.wait(60), 0)
+            self.assertIn(os.strerror(errno.ECONNABORTED), program.stderr.read())
+            self.assertFalse(os.path.ismount(mounted.directory))
+            mounted.clean()
+
+    def test_unmounted_lazily_it_ends_with_the_last_that_waits(self):
+        with Stack() as stack:
+            mounted = Mounted(stack, "-o", "wait=2")
+            process, program = self.waiting(stack, mounted)
+            subprocess.run(["fusermount3", "-u", "-z", mounted.directory], check=True, timeout=60)
+            self.assertNotEqual(program.wait(60), 0)
+            self.assertIn(os.strerror(errno.EIO), program.stderr.read())
+            self.until(lambda: not self.states(process))
+            mounted.clean()
+
+    def test_the_daemon_back_all_go_on(self):
+        with Stack() as stack, Mounted(stack, "-o", "wait=3600") as mounted:
+            _, program = self.waiting(stack, mounted)
+            stack.start()
+            self.assertEqual(program.wait(60), 0)
 
 
 if __name__ == "__main__":

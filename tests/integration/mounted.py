@@ -24,6 +24,10 @@ class Mounted:
 
     def __exit__(self, *_):
         subprocess.run(["fusermount3", "-u", self.directory], check=True, timeout=60)
+        self.clean()
+
+    def clean(self):
+        """After it was unmounted."""
         os.rmdir(self.directory)
         os.remove(self.log)
 
