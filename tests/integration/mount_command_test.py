@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -12,6 +13,7 @@ import unittest
 from mounted import Mounted
 from stack import BIN, SOURCE, Stack
 
+KEPT = "told_ms=3600000,cache_ms=60000"  # names that are known are not asked for again
 PROGRAM = os.path.join(BIN, "canopy-mount")
 
 
@@ -129,11 +131,30 @@ class Ending(unittest.TestCase):
         os.makedirs(os.path.join(top, "known"))
         os.stat(os.path.join(top, "known"))
         process = mounted.process()
-        stack.stop(signal.SIGKILL)
-        program = subprocess.Popen(["mkdir", os.path.join(top, "new")], stderr=subprocess.PIPE, text=True)
+        # First the program, which has the directory locked while it waits; the daemon stands still for that.
+        daemon = self.child_of(stack.process.pid, "canopyd")
+        os.kill(daemon, signal.SIGSTOP)
+        program = subprocess.Popen([sys.executable, "-c", f"import os; print('now', flush=True); os.mkdir('{top}/new')"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(program.stdout.close)
         self.addCleanup(program.stderr.close)
-        self.until(lambda: any(state == "D" for state in self.states(process)))
+        self.assertEqual(program.stdout.readline(), "now\n")
+        self.until(lambda: self.states(program.pid) == ["S"])
+        # Then the connection is lost, so that the kernel is told to ask for everything again.
+        os.kill(stack.process.pid, signal.SIGSTOP)  # or else it starts canopyd again
+        os.kill(daemon, signal.SIGKILL)
+        stack.stop(signal.SIGKILL)
+        self.until(lambda: "D" in self.states(process))
         return process, program
+
+    @staticmethod
+    def child_of(process, name):
+        with open(f"/proc/{process}/task/{process}/children", encoding="ascii") as file:
+            for child in file.read().split():
+                with open(f"/proc/{child}/comm", encoding="utf-8") as comm:
+                    if comm.read().strip() == name:
+                        return int(child)
+        raise RuntimeError(f"{process} has no child {name}")
 
     def states(self, process):
         """Of a process' threads; none when it has ended."""
@@ -155,7 +176,7 @@ class Ending(unittest.TestCase):
 
     def test_sigterm_ends_it_with_all_that_waits(self):
         with Stack() as stack:
-            mounted = Mounted(stack, "-o", "wait=3600")
+            mounted = Mounted(stack, "-o", KEPT + ",wait=3600")
             process, program = self.waiting(stack, mounted)
             os.kill(process, signal.SIGTERM)
             self.until(lambda: not self.states(process))
@@ -166,7 +187,7 @@ class Ending(unittest.TestCase):
 
     def test_unmounted_lazily_it_ends_with_the_last_that_waits(self):
         with Stack() as stack:
-            mounted = Mounted(stack, "-o", "wait=2")
+            mounted = Mounted(stack, "-o", KEPT + ",wait=2")
             process, program = self.waiting(stack, mounted)
             subprocess.run(["fusermount3", "-u", "-z", mounted.directory], check=True, timeout=60)
             self.assertNotEqual(program.wait(60), 0)
@@ -175,7 +196,7 @@ class Ending(unittest.TestCase):
             mounted.clean()
 
     def test_the_daemon_back_all_go_on(self):
-        with Stack() as stack, Mounted(stack, "-o", "wait=3600") as mounted:
+        with Stack() as stack, Mounted(stack, "-o", KEPT + ",wait=3600") as mounted:
             _, program = self.waiting(stack, mounted)
             stack.start()
             self.assertEqual(program.wait(60), 0)
