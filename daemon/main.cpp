@@ -18,6 +18,7 @@
 #include "daemon/runtime/signals.h"
 #include "daemon/runtime/tls.h"
 #include "daemon/runtime/uring_loop.h"
+#include "daemon/store/ballast.h"
 #include "daemon/store/local/local_store.h"
 #include "daemon/store/marker.h"
 #include "daemon/wire/server/rpc_server.h"
@@ -113,6 +114,15 @@ std::function<bool()> lease_of(Running& running, size_t loop) {
   return [&lease = running.lease, &on = *running.loops[loop]] { return lease.held(on.now()); };
 }
 
+constexpr Nanos kBallastEvery = 5 * kSecond;
+
+Task<void> keep_ballast_on(Store& store, Loop& loop, const std::atomic<bool>& over) {
+  while (!over) {
+    co_await loop.sleep(kBallastEvery);
+    co_await keep_ballast(store);
+  }
+}
+
 Task<void> sweep_on(wire::Shard& shard, const std::atomic<bool>& over) {
   while (!over) {
     co_await shard.loop.sleep(kSecond);
@@ -194,6 +204,7 @@ Task<Result<void>> build_node(Running& running, const Options& options) {
   CANOPY_CO_TRY(co_await check_base(*stores.front(), loop, options));
   CANOPY_CO_ASSIGN(running.lock,
                    FileLock::take(fmt::format("{}/{}/{}", options.dir, kTreeRoot, kHeartbeatElement)));
+  co_await keep_ballast(*stores.front());  // what follows writes
   running.heartbeat = std::make_unique<Heartbeat>(loop, *stores.front(),
                                                   fmt::format("{}:{}", host_name(), getpid()), running.lease);
   auto generation = co_await running.heartbeat->claim(true);
@@ -275,6 +286,7 @@ Task<int> serve(Running& running, const Options& options) {
     }
     co_await loop.switch_to();
     loop.spawn(tree.sweep(running.over));
+    loop.spawn(keep_ballast_on(*node.shards().front()->store, loop, running.over));
     loop.spawn(empty_trash(*node.shards().front()->store, std::move(running.trash)));
     std::string line = fmt::format("ready dir={} epoch={}", options.dir, node.epoch());
     for (const std::string& address : addresses) line += " listen=" + address;

@@ -93,11 +93,29 @@ rocksdb::Status CatalogRows::Inner::open(const CatalogOptions& options) {
 CatalogRows::CatalogRows(std::unique_ptr<Inner> inner) : inner_(std::move(inner)) {}
 CatalogRows::~CatalogRows() = default;
 
+namespace {
+
+// RocksDB ends the process where the disk is full while a database is opened: it writes a manifest, and out
+// what its log held.
+Result<void> check_catalog_space(const CatalogOptions& options) {
+  constexpr uint64_t kFilesBytes = 2u << 20;
+  const uint64_t needed = options.memory_bytes / 4 + kFilesBytes;
+  std::error_code error;
+  const auto space = std::filesystem::space(options.directory, error);
+  if (error || space.available >= needed) return {};
+  return fail(Code::kStoreFull, options.directory,
+              fmt::format("{} bytes are free there, a catalog of this size needs {} to be opened",
+                          space.available, needed));
+}
+
+}  // namespace
+
 Result<std::unique_ptr<CatalogRows>> CatalogRows::open(const CatalogOptions& options) {
   std::error_code error;
   std::filesystem::create_directories(options.directory, error);
   if (error) return fail(Code::kIo, options.directory, "making the catalog's directory: " + error.message());
   std::filesystem::permissions(options.directory, std::filesystem::perms::owner_all, error);
+  CANOPY_TRY(check_catalog_space(options));
   std::string identity = std::string(kIdentityVersion) + options.tree_id;
   for (int attempt = 0;; ++attempt) {
     auto inner = std::make_unique<Inner>();

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "daemon/log/log_state.h"
@@ -69,6 +70,33 @@ Task<Result<void>> AccountLog::State::check_slice(LiveSlice& slice, CheckReport&
   co_return Result<void>();
 }
 
+// Whether the files that are open are still those that the directory names: what is written to others is lost
+// with the process.
+Task<Result<void>> AccountLog::State::check_names(const SliceSet& open, CheckReport& report) {
+  CANOPY_CO_ASSIGN(auto entries, co_await list_all(store(), directory, kAccountDirectoryEntriesMax));
+  std::map<std::string_view, const DirectoryEntry*> by_name;
+  for (const DirectoryEntry& entry : entries) {
+    by_name[entry.name] = &entry;
+    if (entry.type != FileType::kRegular && parse_slice_file_name(entry.name))
+      report.damages.push_back({entry.name, 0, 0, "it has the name of a slice and is no file"});
+  }
+  for (const auto& slice : open.slices) {
+    // The newest may be still to be written, and older ones may have been compacted away meanwhile.
+    if (slice == set->slices.back() && !preamble.empty()) continue;
+    if (std::ranges::find(set->slices, slice) == set->slices.end() || slice->damaged) continue;
+    auto file = co_await environment.files->get(store(), slice->path, false);
+    if (!file) continue;  // check_slice() has said it
+    CANOPY_CO_ASSIGN(const Attributes attributes, co_await (*file)->attributes());
+    auto named = by_name.find(slice->file_name);
+    if (named == by_name.end())
+      report.damages.push_back({slice->file_name, 0, slice->end, "the file is in use and has been removed"});
+    else if (named->second->file_id != attributes.file_id)
+      report.damages.push_back(
+          {slice->file_name, 0, slice->end, "the file is in use and another one has been put in its place"});
+  }
+  co_return Result<void>();
+}
+
 Task<Result<CheckReport>> AccountLog::State::check() {
   CheckReport report;
   const std::shared_ptr<const SliceSet> pinned = set;
@@ -76,6 +104,7 @@ Task<Result<CheckReport>> AccountLog::State::check() {
     if (slice == set->slices.back() && !preamble.empty()) continue;  // taken over, not yet written
     CANOPY_CO_TRY(co_await check_slice(*slice, report));
   }
+  CANOPY_CO_TRY(co_await check_names(*pinned, report));
   CANOPY_CO_ASSIGN(report.orphans, co_await list_orphans());
   co_return report;
 }

@@ -29,6 +29,7 @@ Task<Result<AccountLog::State::Directory>> AccountLog::State::list() {
   CANOPY_CO_ASSIGN(auto entries, co_await list_all(store(), directory, kAccountDirectoryEntriesMax));
   Directory found;
   for (const DirectoryEntry& entry : entries) {
+    if (entry.type != FileType::kRegular) continue;  // check() names them
     if (auto id = parse_slice_file_name(entry.name)) found.slices.push_back(*id);
     if (auto id = parse_checkpoint_file_name(entry.name)) found.checkpoints.push_back(*id);
   }

@@ -207,6 +207,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   Task<Result<std::shared_ptr<LiveSlice>>> write_restated(Frame& restated, uint32_t above, Appended& where);
   Task<Result<CheckReport>> check();
   Task<Result<void>> check_slice(LiveSlice& slice, CheckReport& report);
+  Task<Result<void>> check_names(const SliceSet& open, CheckReport& report);
   Task<Result<uint32_t>> remove_orphans();
   Task<Result<std::vector<std::string>>> list_orphans();
   Task<Result<OwnedRecord>> read_record(std::shared_ptr<const SliceSet> pinned, Place place, uint64_t hint);

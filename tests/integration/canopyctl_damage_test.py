@@ -1,5 +1,6 @@
 """Damaged settings of domains and of the cluster, and damaged accounts, as an administrator meets and mends them."""
 import glob
+import json
 import os
 import smtplib
 import unittest
@@ -87,6 +88,48 @@ class Damage(CtlCase):
         kept, = glob.glob(self.base("SharedDomains", "bad.example", "damaged", "*"))
         self.assertEqual(read(kept), GARBAGE)
         self.ctl("check")
+
+    def directory_of(self, account):
+        return self.base(self.ctl("locate", account)["account_directory"])
+
+    def damages(self, *scope):
+        done = self.stack.ctl("--json", "check", *scope, check=False)
+        return done.returncode, [(damage.get("account", ""), os.path.basename(damage["file"]), damage["what"])
+                                 for damage in json.loads(done.stdout)["damages"]]
+
+    def test_what_is_no_file_keeps_nothing_else_from_being_checked(self):
+        first, second = (self.stack.account(i)[0] for i in (0, 1))
+        for _ in range(2):  # the last record of a slice may also be one that was never finished
+            self.assertEqual(deliver(self.stack, [first, second]), {})
+        directories = {name: self.directory_of(name) for name in (first, second)}
+        self.stack.stop()
+        name = "0000000000000009-0000000300000009.slice"
+        os.mkfifo(os.path.join(directories[first], name))
+        slice_of_second, = glob.glob(os.path.join(directories[second], "*.slice"))
+        sound = read(slice_of_second)
+        at = sound.index(b"Subject")
+        write(slice_of_second, sound[:at] + b"s" + sound[at + 1:])
+        self.stack.start()
+        status, damages = self.damages()
+        self.assertEqual(status, FAILED)
+        self.assertIn((first, name, "it has the name of a slice and is no file"), damages)
+        self.assertTrue(any(account == second for account, _, _ in damages), damages)
+        self.assertEqual(len(messages_over_pop3(self.stack, 0)), 2)
+
+    def test_a_slice_that_was_taken_away_from_a_running_daemon_is_named(self):
+        account = self.stack.account(0)[0]
+        self.assertEqual(deliver(self.stack, [account]), {})
+        file, = glob.glob(os.path.join(self.directory_of(account), "*.slice"))
+        self.assertEqual(self.damages(account), (0, []))
+        os.rename(file, file + ".away")
+        self.assertEqual(self.damages(account),
+                         (FAILED, [(account, os.path.basename(file), "the file is in use and has been removed")]))
+        write(file, read(file + ".away"))
+        status, damages = self.damages(account)
+        self.assertEqual((status, [what for _, _, what in damages]),
+                         (FAILED, ["the file is in use and another one has been put in its place"]))
+        os.rename(file + ".away", file)
+        self.assertEqual(self.damages(account), (0, []))
 
     def test_settings_of_a_domain_that_break_a_rule_are_damage_too(self):
         self.ctl("domain", "create", "rule.example")

@@ -67,11 +67,12 @@ class WireTls : public testing::Test {
 Authority* WireTls::authority = nullptr;
 
 Task<void> with_server(UringLoop& loop, const Authority& authority,
-                       Task<void> (*scenario)(UringLoop&, const Authority&, ServerParts&)) {
+                       Task<void> (*scenario)(UringLoop&, const Authority&, ServerParts&),
+                       std::string_view certificate = "server") {
   ServerParts parts(loop, Address{Address::Kind::kTcp, "127.0.0.1", 0});
   RpcServerOptions options;
   options.cluster = "oak";
-  parts.start(options, authority.context(TlsOptions::Side::kServer, "server"));
+  parts.start(options, authority.context(TlsOptions::Side::kServer, certificate));
   co_await scenario(loop, authority, parts);
   co_await parts.stop();
 }
@@ -150,6 +151,24 @@ Task<void> not_trusted(UringLoop& loop, const Authority& authority, ServerParts&
 TEST_F(WireTls, ServesNobodyWithoutACertificateOfItsAuthority) {
   auto loop = *UringLoop::create();
   loop->run_until_done(with_server(*loop, *authority, not_trusted));
+}
+
+Task<void> not_a_backend(UringLoop& loop, const Authority& authority, ServerParts& parts) {
+  ClientOptions options = options_for(parts, authority, "admin");
+  options.server_name.clear();
+  Client admin(loop, options);
+  auto refused = co_await SessionStub(admin).ping({}, {.deadline = loop.now() + 5 * kSecond, .retry = false});
+  EXPECT_FALSE(refused);
+  EXPECT_NE(refused.error().to_string().find("no URI name canopy://CLUSTER/role/backend/NAME"),
+            std::string::npos)
+      << refused.error().to_string();
+  EXPECT_EQ(parts.server->stats().requests, 0u);
+  co_await admin.close();
+}
+TEST_F(WireTls, TheClientTellsNothingToAServerWithAnotherRolesCertificate) {
+  auto loop = *UringLoop::create();
+  loop->run_until_done(with_server(*loop, *authority, not_a_backend, "frontend"));
+  loop->run_until_done(with_server(*loop, *authority, not_a_backend, "plain"));
 }
 
 Task<void> silent_peer(UringLoop& loop, const Authority& authority, ServerParts& parts) {

@@ -1,5 +1,7 @@
 #include "daemon/wire/client/client.h"
 
+#include "daemon/wire/certificate_name.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -127,12 +129,30 @@ Task<void> Client::Core::attempt(std::shared_ptr<Core> core, Server& server) {
   core->running.done();
 }
 
+namespace {
+
+// Every certificate of the cluster has its authority's signature; a frontend's or a mount's makes no backend.
+Result<void> check_is_backend(const TlsStream& server) {
+  const std::vector<std::string> names = server.peer_uri_names();
+  for (const std::string& uri : names) {
+    const auto name = parse_certificate_name(uri);
+    if (name && name->role == "backend" && !name->name.empty()) return {};
+  }
+  return fail(Code::kUnauthenticated, names.empty() ? server.peer().to_string() : names.front(),
+              "the server's certificate has no URI name canopy://CLUSTER/role/backend/NAME; issue one with "
+              "canopyctl pki issue --role backend");
+}
+
+}  // namespace
+
 Task<Result<void>> Client::Core::attempt_one(Server& server, Address address) {
   const Nanos deadline = loop.now() + options.connect_timeout;
   CANOPY_CO_ASSIGN(std::unique_ptr<Stream> stream, co_await loop.connect(address, deadline));
   if (options.tls != nullptr && address.kind == Address::Kind::kTcp) {
-    CANOPY_CO_ASSIGN(stream, co_await TlsStream::connect(loop, *options.tls, std::move(stream),
-                                                         options.server_name, deadline));
+    CANOPY_CO_ASSIGN(auto secured, co_await TlsStream::connect(loop, *options.tls, std::move(stream),
+                                                               options.server_name, deadline));
+    CANOPY_CO_TRY(check_is_backend(*secured));
+    stream = std::move(secured);
   }
   auto connection = RpcConnection::start(loop, std::move(stream));
   std::erase_if(open, [](const auto& held) { return held.expired(); });

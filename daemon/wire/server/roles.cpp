@@ -1,5 +1,7 @@
 #include "daemon/wire/server/roles.h"
 
+#include "daemon/wire/certificate_name.h"
+
 namespace canopy::wire {
 namespace {
 
@@ -92,22 +94,16 @@ PeerIdentity identity_of_uid(uint32_t uid, uint32_t own_uid, const std::vector<u
 }
 
 PeerIdentity identity_of_uris(const std::vector<std::string>& uris, std::string_view cluster) {
-  constexpr std::string_view kScheme = "canopy://";
   PeerIdentity peer;
   peer.name = uris.empty() ? "a certificate without a URI name" : uris.front();
   peer.reason = "its certificate has no URI name canopy://CLUSTER/role/ROLE/NAME";
   for (std::string_view uri : uris) {
-    if (!uri.starts_with(kScheme)) continue;
-    std::string_view rest = uri.substr(kScheme.size());
-    const size_t end = rest.find("/role/");
-    if (end == std::string_view::npos || end == 0) continue;
-    const std::string_view of = rest.substr(0, end);
-    rest.remove_prefix(end + 6);
-    const size_t slash = rest.find('/');
-    const auto role = parse_role(rest.substr(0, slash));
-    if (!cluster.empty() && of != cluster) {
-      peer.reason = fmt::format("its certificate is for cluster {}, this is {}", of, cluster);
-    } else if (!role || slash == std::string_view::npos || slash + 1 == rest.size()) {
+    const auto name = parse_certificate_name(uri);
+    if (!name) continue;
+    const auto role = parse_role(name->role);
+    if (!cluster.empty() && name->cluster != cluster) {
+      peer.reason = fmt::format("its certificate is for cluster {}, this is {}", name->cluster, cluster);
+    } else if (!role || name->name.empty()) {
       peer.reason = fmt::format("its certificate's name {} states no known role and name", uri);
     } else {
       return PeerIdentity{.role = *role, .name = std::string(uri), .reason = {}};

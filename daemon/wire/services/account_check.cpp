@@ -32,6 +32,10 @@ void add_lost(v1::CheckResponse& out, const AccountAddress& address, std::string
 
 }  // namespace
 
+void add_unchecked(v1::CheckResponse& out, const AccountAddress& address, const Error& error) {
+  add_damage(out, address, error.object(), 0, 0, "the account cannot be checked: " + error.message());
+}
+
 static Task<Result<void>> check_log(Node& node, Shard& shard, AccountAddress address, bool repair,
                                     v1::CheckResponse& out) {
   auto settings = co_await shard.accounts.settings(address);

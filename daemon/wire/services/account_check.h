@@ -13,5 +13,6 @@ Task<Result<void>> check_account(Node& node, AccountAddress address, bool repair
 
 // Settings that cannot be used, as damage.
 void add_broken(v1::CheckResponse& out, const Error& error);
+void add_unchecked(v1::CheckResponse& out, const AccountAddress& address, const Error& error);
 
 }  // namespace canopy::wire

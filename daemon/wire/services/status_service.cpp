@@ -103,7 +103,10 @@ Task<Result<v1::CheckResponse>> StatusService::check(CallContext& call, const v1
     auto page = co_await node_.list_accounts(at->first, after, "", kCheckedAtOnce);
     if (!page) co_return fail(std::move(page).error());
     for (const std::string& name : page->names) {
-      CANOPY_CO_TRY(co_await check_account(node_, AccountAddress{name, at->first}, request.repair(), out));
+      const AccountAddress address{name, at->first};
+      auto done = co_await check_account(node_, address, request.repair(), out);
+      if (!done && done.error().retryable()) co_return fail(std::move(done).error());
+      if (!done) add_unchecked(out, address, done.error());  // the others shall be looked at all the same
       out.set_cursor(at->first + "/" + name);
     }
     if (!page->names.empty()) co_return out;
