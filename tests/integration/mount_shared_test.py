@@ -137,7 +137,7 @@ class TwoMounts(unittest.TestCase):
             self.assertEqual(waiting.wait(SEEN_SECONDS), -signal.SIGTERM)
             waiting.stdout.close()
         with open(there, "r+b") as two:
-            fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)  # closing has given it back
+            fcntl.flock(two, fcntl.LOCK_EX)  # closing gives it back, soon after it has answered
 
     def test_locks_of_an_opening_go_with_it(self):
         here, there = self.paths("file")
