@@ -348,6 +348,7 @@ Task<Result<OpenFileRef>> AccountsView::open(NodeRef node, int flags) {
   file->writes = writes;
   if (place.kind == Place::Kind::kMessage) {
     file->keep_cache = true;
+    file->no_flush = true;
   } else {
     file->direct = true;  // what is read is what was there at the open, whatever size was known before
     if (writes && (flags & O_TRUNC) != 0) {

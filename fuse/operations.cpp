@@ -227,6 +227,7 @@ void on_open(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
       }
       with.keep_cache = (*file)->keep_cache;
       with.direct_io = (*file)->direct;
+      with.noflush = (*file)->no_flush;
       with.fh = on.keep(std::move(*file));
       if (fuse_reply_open(to, &with) == -ENOENT) on.release(with.fh);  // the caller was interrupted
     }(mount, request, std::move(node), *info);

@@ -231,6 +231,7 @@ Task<Result<void>> RawView::reopen(File& file) {
   if (!file.node->names.empty()) {
     CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*file.node));
   }
+  const uint64_t lost = file.handle;
   const uint64_t handle = backend_.new_handle();
   request.set_handle(handle);
   request.set_write(file.write);
@@ -238,7 +239,10 @@ Task<Result<void>> RawView::reopen(File& file) {
   *request.mutable_born() = file.identity.born();
   auto opened = co_await backend_.tree().open(request, backend_.options());
   if (!opened) co_return fail(std::move(opened).error());
-  file.handle = handle;
+  if (file.handle == lost)
+    file.handle = handle;
+  else  // somebody else was faster
+    backend_.loop().spawn(close(backend_, handle));
   co_return Result<void>();
 }
 
