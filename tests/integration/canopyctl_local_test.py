@@ -101,6 +101,10 @@ class Pki(unittest.TestCase):
         self.assertEqual(self.pki("init", "--dir", self.directory, status=FAILED)["name"], "already-exists")
         with open(self.directory + "/ca.key", encoding="ascii") as file:
             self.assertEqual(file.read(), before)
+        for address in ("127.0.0.1", "::1"):
+            error = self.pki("issue", "--dir", self.directory, "--role", "admin", "--name", "a", "--dns", address,
+                             status=FAILED)
+            self.assertEqual((error["object"], "--ip" in error["message"]), (address, True))
         for name in ("../evil", "a/b", "A", "", ".x"):
             self.pki("issue", "--dir", self.directory, "--role", "admin", "--name", name, status=FAILED)
         self.assertEqual(run_ctl("pki", "issue", "--dir", self.directory, "--role", "king", "--name", "a").returncode,

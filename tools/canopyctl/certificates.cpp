@@ -121,17 +121,22 @@ static Result<std::string> alternative_names(const CertificateRequest& request) 
   const auto plain = [](const std::string& name) {
     return !name.empty() && name.find_first_of(", \t\r\n") == std::string::npos;
   };
+  const auto is_address = [](const std::string& text) {
+    unsigned char bytes[sizeof(in6_addr)];
+    return inet_pton(AF_INET, text.c_str(), bytes) == 1 || inet_pton(AF_INET6, text.c_str(), bytes) == 1;
+  };
   for (const std::string& uri : request.uris) {
     if (!plain(uri)) return fail(Code::kInvalidArgument, uri, "a URI name has no commas or spaces");
     add("URI", uri);
   }
   for (const std::string& name : request.dns_names) {
     if (!plain(name)) return fail(Code::kInvalidArgument, name, "a DNS name has no commas or spaces");
+    if (is_address(name))  // as a name it would never be compared with where a client connects to
+      return fail(Code::kInvalidArgument, name, "an IP address is no DNS name; give it with --ip");
     add("DNS", name);
   }
   for (const std::string& address : request.addresses) {
-    unsigned char bytes[16];
-    if (inet_pton(AF_INET, address.c_str(), bytes) != 1 && inet_pton(AF_INET6, address.c_str(), bytes) != 1)
+    if (!is_address(address))
       return fail(Code::kInvalidArgument, address, "not a numeric IPv4 or IPv6 address");
     add("IP", address);
   }
