@@ -62,9 +62,14 @@ class [[nodiscard]] Error {
   const std::string& object() const { return detail_->object; }    // "jsmith@company.com", a path, a field
   const std::string& message() const { return detail_->message; }  // one sentence, no final full stop
   bool retryable() const { return code_is_retryable(code_); }
+  Error about(std::string object) const {  // the same, of another object
+    return Error(code_, std::move(object), detail_->message, detail_->error_number);
+  }
   std::string to_string() const;  // "object: message (code)"
   // Of Linux: the system's own word where it refused, otherwise what fits the code (code_to_errno).
   int error_number() const;
+  // Whether the system itself refused, rather than a rule of Canopy.
+  bool is_of_system() const { return detail_->error_number != 0; }
 
  private:
   struct Detail {

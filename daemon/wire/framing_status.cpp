@@ -110,8 +110,7 @@ void fill_error(const Error& error, v1::Error& out) {
   out.set_object(as_utf8(error.object()));
   out.set_message(as_utf8(error.message()));
   out.set_retryable(error.retryable());
-  if (error.error_number() != code_to_errno(error.code()))
-    out.set_error_number(static_cast<uint32_t>(error.error_number()));
+  if (error.is_of_system()) out.set_error_number(static_cast<uint32_t>(error.error_number()));
 }
 
 Error error_of(const v1::Error& in) {

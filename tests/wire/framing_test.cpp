@@ -219,6 +219,20 @@ TEST(Status, ArrivesAlsoWhenItIsAboutAFileWhoseNameIsNoUtf8) {
   EXPECT_EQ(error->message(), "no \\xfe here");
 }
 
+TEST(Status, SaysWhetherTheSystemRefusedOrARuleOfCanopy) {
+  // EACCES is also what the code alone means.
+  for (const int number : {EACCES, EPERM}) {
+    auto error =
+        decode_status(encode_status(Error(Code::kPermissionDenied, "file", "open: refused", number)));
+    ASSERT_TRUE(error);
+    EXPECT_TRUE(error->is_of_system());
+    EXPECT_EQ(error->error_number(), number);
+  }
+  auto error = decode_status(encode_status(Error(Code::kPermissionDenied, "method", "not for this role")));
+  ASSERT_TRUE(error);
+  EXPECT_FALSE(error->is_of_system());
+}
+
 TEST(Status, UnderstandsServersOfOtherMakeAndLaterVersions) {
   ttrpc::Status status;
   status.set_code(5);

@@ -203,7 +203,9 @@ Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMo
                 [&] { return renameat2(source.fd.get(), leaf, target.fd.get(), new_leaf, flags); }, later);
   if (answer < 0) {
     bool about_target = answer == -EEXIST || answer == -ENOTEMPTY || answer == -EISDIR || answer == -ENOTDIR;
-    co_return fail_system(-answer, about_target ? std::move(to) : std::move(from), "rename");
+    if (about_target) co_return fail_system(-answer, std::move(to), "rename");
+    // What moves into its place is often a file that nobody has heard of.
+    co_return fail_system(-answer, std::move(from), "rename to " + to);
   }
   // The new name first: a crash between the two syncs may show both names, never none.
   CANOPY_CO_TRY(co_await settle(target, to, durable));
