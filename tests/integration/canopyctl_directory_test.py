@@ -1,6 +1,8 @@
 """canopyctl domain, account, alias, settings and info against a real daemon."""
+import json
 import os
 import poplib
+import subprocess
 import unittest
 
 from ctl_case import FAILED, NOT_FOUND, USAGE, CtlCase
@@ -39,6 +41,10 @@ class Domains(CtlCase):
                       ["message"] + " foldering")
         self.refused(FAILED, "domain", "create", "f.example", "--fast-index", "9")
         self.refused(FAILED, "domain", "create", "company.com")
+        for command in (("create", "cluster"), ("create", "Cluster"), ("rename", "company.com", "cluster")):
+            error = self.refused(FAILED, "domain", *command)
+            self.assertEqual((error["name"], error["object"]), ("invalid-argument", "cluster"))
+            self.assertIn("whole cluster", error["message"])
         self.assertEqual(directory_tree(self.base("SharedDomains")), before)
 
     def test_a_domain_with_accounts_is_deleted_only_when_asked_for_all_of_it(self):
@@ -329,7 +335,58 @@ class SettingsAndInfo(CtlCase):
         self.assertNotIn("Data", self.ctl("info", "get", name)["values"])
         with open(self.base("SharedDomains/company.com/albert.macnt/account.info"), encoding="utf-8") as file:
             self.assertIn("#T23-10-2026_12:30:00", file.read())
-        self.refused(FAILED, "info", "set", "company.com", "A=1")
+
+    def test_a_domain_and_the_cluster_have_settings_but_no_info(self):
+        for target in ("company.com", "cluster"):
+            for command in (("get", target), ("set", target, "A=1")):
+                error = self.refused(FAILED, "info", *command)
+                self.assertEqual((error["name"], error["object"]), ("invalid-argument", target))
+                self.assertIn("only accounts have info", error["message"])
+            self.ctl("settings", "get", target)
+
+    def test_effective_settings_larger_than_an_answer_are_refused_by_the_limit(self):
+        self.ctl("domain", "create", "huge.example")
+        name, large = "anna@huge.example", "x" * 3_000_000
+        self.ctl("account", "create", name, "--no-password")
+        self.ctl("settings", "set", "huge.example", "--file", "-", stdin="{AccountDefaults={Theirs=%s;};}" % large)
+        self.ctl("settings", "set", name, "--file", "-", stdin="{Own=%s;Small=here;}" % large)
+        for more in ((), ("--key", "Small")):
+            error = self.refused(FAILED, "settings", "get", name, "--effective", *more)
+            self.assertEqual((error["name"], error["object"]), ("too-large", name))
+            self.assertIn("effective settings have", error["message"])
+            self.assertIn("4194304", error["message"])
+        self.assertEqual(self.ctl("settings", "get", name, "--key", "Small"), "here")
+
+    def test_what_the_disk_refuses_the_daemon_is_not_told_as_a_missing_role(self):
+        directory = self.base("SharedDomains/company.com/albert.macnt")
+        self.ctl("info", "set", "albert@company.com", "Before=1")
+        if subprocess.run(["chattr", "+i", directory], capture_output=True, check=False).returncode != 0:
+            self.skipTest("this file system has no immutable directories")
+        try:
+            done = self.stack.ctl("--json", "info", "set", "albert@company.com", "After=1", check=False)
+        finally:
+            subprocess.run(["chattr", "-i", directory], check=True)
+        self.assertEqual(done.returncode, FAILED, done.stdout + done.stderr)
+        error = json.loads(done.stderr)["error"]
+        self.assertEqual(error["name"], "permission-denied")
+        self.assertIn("rename to SharedDomains/company.com/albert.macnt/account.info", error["message"])
+        self.assertNotIn("role", error["advice"])
+        self.assertIn("the operating system refused it", error["advice"])
+
+    def test_text_that_is_no_utf_8_is_refused_before_it_is_sent(self):
+        bad = os.fsdecode(b"a\xff@company.com")
+        for command in (("account", "show", bad), ("account", "create", bad, "--no-password"),
+                        ("domain", "show", bad), ("settings", "set", "jsmith@company.com", bad + "=1"),
+                        ("mailbox", "create", "jsmith@company.com", bad), ("check", bad),
+                        ("account", "list", "company.com", "--prefix", bad)):
+            error = self.refused(USAGE, *command)
+            self.assertEqual(error["name"], "invalid-argument")
+            self.assertIn("no UTF-8", error["message"])
+        path = os.path.join(self.stack.directory, os.fsdecode(b"latin-\xe4"))
+        with open(path, "wb") as file:
+            file.write(b"p\xe4ss\n")
+        error = self.refused(FAILED, "account", "password", "jsmith@company.com", "--password-file", path)
+        self.assertEqual((error["object"], "no UTF-8" in error["message"]), ("password", True))
 
 
 if __name__ == "__main__":

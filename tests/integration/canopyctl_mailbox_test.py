@@ -223,6 +223,11 @@ class RoundTrips(MailboxCase):
             file.write(b"Subject: x\n\nbody\n")
         error = self.refused(FAILED, "mailbox", "import", account, path, "--format", "mbox")
         self.assertEqual((error["name"], error["object"]), ("invalid-argument", path + ":0"))
+        latin = self.path("latin.mbox")
+        with open(latin, "wb") as file:
+            file.write(b"From a Thu Nov 24 10:11:12 2016\nX-Keywords: sp\xe4ter\n\nbody\n")
+        error = self.refused(FAILED, "mailbox", "import", account, latin)
+        self.assertEqual((error["object"], "no UTF-8" in error["message"]), (latin + ":0", True))
         self.refused(FAILED, "mailbox", "import", account, path, "--format", "pst", "--restart")
         self.refused(NOT_FOUND, "mailbox", "import", account, path + ".absent")
         self.refused(NOT_FOUND, "mailbox", "export", account, path + ".out", "--mailbox", "None")
@@ -325,6 +330,11 @@ class Looking(MailboxCase):
             self.assertGreater(report["bytes"], 0)
         self.refused(NOT_FOUND, "check", "none@company.com")
         self.refused(NOT_FOUND, "check", "none.example")
+        for nothing in ("", "@"):  # a script's empty variable is not everything
+            for more in ((), ("--repair",)):
+                error = self.refused(FAILED, "check", nothing, *more)
+                self.assertEqual((error["name"], error["object"]), ("invalid-argument", "scope"))
+                self.assertIn("give no scope", error["message"])
 
     def test_status_and_top(self):
         status = self.ctl("status")

@@ -366,6 +366,8 @@ TEST_F(ServicesTest, ACheckNamesDamageByFileAndOffsetAndARepairSaysWhatItMended)
   }
   std::ofstream(account + "account.info") << "{Broken=";
   v1::CheckRequest check;
+  check.set_scope("@");  // of no domain, and not of everything
+  EXPECT_EQ(code_of(run(StoresStub(*admin).check(check))), Code::kInvalidArgument);
   check.set_scope("@company.com");
   auto found = run(StoresStub(*admin).check(check));
   ASSERT_TRUE(found) << found.error().to_string();

@@ -11,6 +11,7 @@ namespace canopy::ctl {
 namespace {
 struct ClusterArguments {
   std::string account, scope;
+  bool scope_given = false;
   bool repair = false;
   double interval_seconds = 1;
   uint64_t ticks = 0;
@@ -61,6 +62,10 @@ Json damage_json(const v1::Damage& damage) {
 }
 
 static Result<void> check(Context& context, const ClusterArguments& arguments) {
+  // An empty variable of a script must not mean everything.
+  if (arguments.scope_given && (arguments.scope.empty() || arguments.scope == "@"))
+    return fail(Code::kInvalidArgument, "scope",
+                "name an account or a domain; to check everything, give no scope at all");
   v1::CheckRequest request;
   request.set_scope(arguments.scope.empty() || arguments.scope.find('@') != std::string::npos
                         ? arguments.scope
@@ -214,7 +219,8 @@ void add_cluster_commands(CLI::App& app, Commands& commands) {
   const auto check_command = commands.add(app, "check", "verify the tree, account logs and catalog", check);
   check_command.app
       ->add_option("scope", check_command.arguments->scope, "an account or a domain (default: everything)")
-      ->type_name("SCOPE");
+      ->type_name("SCOPE")
+      ->each([arguments = check_command.arguments](const std::string&) { arguments->scope_given = true; });
   check_command.app->add_flag("--repair", check_command.arguments->repair, "mend what can be mended");
 
   commands.add(app, "status", "what the backend is, holds and has done", show_status);

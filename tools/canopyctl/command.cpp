@@ -7,6 +7,8 @@
 #include <fstream>
 #include <iostream>
 
+#include "daemon/dict/text.h"
+
 namespace canopy::ctl {
 
 int exit_status_of(const Error& error) {
@@ -23,6 +25,10 @@ std::string advice_for(const Error& error) {
       return "check that canopyd runs and that --server or $CANOPY_SERVER names its address";
     case Code::kUnauthenticated:
     case Code::kPermissionDenied:
+      // What a disk refuses to the daemon, or a directory to canopyctl, no role can give.
+      if (error.is_of_system())
+        return "the operating system refused it: look at the owner, the modes and the attributes (lsattr) of "
+               "that file and its directory";
       return "run it as root or as the daemon's user, or give --ca, --cert and --key of a certificate with "
              "the role "
              "admin (canopyctl pki issue --role admin)";
@@ -129,7 +135,18 @@ Result<std::string> read_password(const std::string& password_file, bool confirm
   }
   if (password.ends_with('\r')) password.pop_back();
   if (password.empty()) return fail(Code::kInvalidArgument, "password", "it is empty");
+  if (!is_utf8(password)) return fail(Code::kInvalidArgument, "password", "it has bytes that are no UTF-8");
   return password;
+}
+
+bool is_utf8(std::string_view text) {
+  uint32_t code_point = 0;
+  while (!text.empty()) {
+    const uint32_t bytes = dict::utf8_sequence(text, code_point);
+    if (bytes == 0) return false;
+    text.remove_prefix(bytes);
+  }
+  return true;
 }
 
 std::string human_bytes(uint64_t bytes) {

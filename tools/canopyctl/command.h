@@ -114,6 +114,9 @@ CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string
 // without echo.
 Result<std::string> read_password(const std::string& password_file, bool confirm);
 
+// Whether a string field of a message may hold these bytes.
+bool is_utf8(std::string_view text);
+
 std::string human_bytes(uint64_t bytes);  // "1.5 MiB"
 
 // What check and resume say of damage: a line by file and offset, and the same as an object.

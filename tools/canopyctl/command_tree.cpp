@@ -7,6 +7,17 @@ namespace canopy::ctl {
 static constexpr const char* kServerVariable = "CANOPY_SERVER";
 static constexpr const char* kServerDefault = "unix:/run/canopy/canopyd.sock";
 
+// What is sent to the server is text; the names of files may be any bytes.
+static void require_utf8(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    const std::string type = option->get_type_name();
+    if (type == "FILE" || type == "PATH" || type == "DIR" || type == "ADDRESS") continue;
+    option->check(CLI::Validator(
+        [](const std::string& text) { return is_utf8(text) ? "" : "it has bytes that are no UTF-8"; }, ""));
+  }
+  for (CLI::App* command : app.get_subcommands({})) require_utf8(*command);
+}
+
 void add_all_commands(CLI::App& app, GlobalOptions& globals, Commands& commands) {
   app.description("Administers a Canopy backend: domains, accounts, settings, mailboxes, checks.");
   app.footer("Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 temporary or no answer.");
@@ -16,7 +27,7 @@ void add_all_commands(CLI::App& app, GlobalOptions& globals, Commands& commands)
   app.set_version_flag("--version", "canopyctl 0.1.0");
   globals.server = kServerDefault;
   app.add_option("--server", globals.server,
-                 std::string("where canopyd listens: unix:PATH or tcp:HOST:PORT (default: $") +
+                 std::string("where canopyd listens: unix:PATH or tcp:IP:PORT (default: $") +
                      kServerVariable + ", else " + kServerDefault + ")")
       ->envname(kServerVariable)
       ->type_name("ADDRESS");
@@ -37,6 +48,7 @@ void add_all_commands(CLI::App& app, GlobalOptions& globals, Commands& commands)
   add_path_command(app, commands);
   add_pki_commands(app, commands);
   add_documentation_commands(app, commands);
+  require_utf8(app);
 }
 
 }  // namespace canopy::ctl

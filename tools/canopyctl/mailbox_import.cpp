@@ -131,7 +131,7 @@ Task<void> MailImport::append(v1::AppendRequest request, uint64_t number, std::s
                               size_t bytes) {
   const uint32_t uid_next = known_uid_next_;
   const auto appended = co_await mailboxes_.append(request);
-  if (!appended && !error_) error_ = Error(appended.error().code(), position, appended.error().message());
+  if (!appended && !error_) error_ = appended.error().about(position);
   if (appended) {
     if (appended->uid() < uid_next) ++were_there_;
     Result<void> noted = confirm(number);
@@ -169,6 +169,8 @@ Task<Result<void>> MailImport::drained(size_t in_flight_max) {
 
 Task<Result<void>> MailImport::import_one(mailfiles::MailItem item) {
   const std::string target = target_of(item);
+  if (!is_utf8(target) || !std::ranges::all_of(item.keywords, is_utf8))
+    co_return fail(Code::kInvalidArgument, item.position, "its mailbox or a keyword of it is no UTF-8");
   const bool first = target != last_target_;
   if (first) {
     CANOPY_CO_TRY(co_await drained(0));

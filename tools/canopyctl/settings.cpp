@@ -1,4 +1,5 @@
-// canopyctl settings and canopyctl info: get and set the two dictionaries of accounts and domains.
+// canopyctl settings and canopyctl info: get and set the settings of accounts, domains and the cluster, and
+// the info of accounts.
 #include "daemon/dict/dict.h"
 #include "daemon/dict/json.h"
 #include "tools/canopyctl/dictionary_arguments.h"
@@ -52,23 +53,24 @@ static Result<void> set_info(Context& context, const InfoArguments& arguments) {
   return change_dictionary(context, info_target(arguments.target), v1::INFO, arguments.changes);
 }
 
-static void add_target(const Command<InfoArguments>& command) {
+static void add_target(const Command<InfoArguments>& command, bool is_info) {
   command.app
-      ->add_option(
-          "target", command.arguments->target,
-          "an account (jsmith@company.com), a domain (company.com), or `cluster` for everybody's defaults")
+      ->add_option("target", command.arguments->target,
+                   is_info ? "an account, as jsmith@company.com"
+                           : "an account (jsmith@company.com), a domain (company.com), or `cluster` for "
+                             "everybody's defaults")
       ->required()
-      ->type_name("TARGET");
+      ->type_name(is_info ? "ACCOUNT" : "TARGET");
 }
 
 void add_settings_commands(CLI::App& app, Commands& commands) {
   CLI::App& settings = *add_group(app, "settings", "settings of accounts, domains and the cluster");
-  CLI::App& info = *add_group(app, "info", "info of accounts and domains: what programs remember about them");
+  CLI::App& info = *add_group(app, "info", "info of accounts: what programs remember about them");
   for (const bool is_info : {false, true}) {
     CLI::App& group = is_info ? info : settings;
     const auto get_command =
         commands.add(group, "get", "print the dictionary or one key", is_info ? get_info : get_settings);
-    add_target(get_command);
+    add_target(get_command, is_info);
     get_command.app->add_option("--key", get_command.arguments->key, "only this key's value")
         ->type_name("KEY");
     if (!is_info)
@@ -76,7 +78,7 @@ void add_settings_commands(CLI::App& app, Commands& commands) {
                                 "with the defaults of domain and cluster");
     const auto set_command =
         commands.add(group, "set", "change keys or the whole dictionary", is_info ? set_info : set_settings);
-    add_target(set_command);
+    add_target(set_command, is_info);
     add_dictionary_options(*set_command.app, set_command.arguments->changes);
   }
 }

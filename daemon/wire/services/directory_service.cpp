@@ -29,6 +29,9 @@ void DirectoryService::add_to(MethodTable& table) {
   table.add<v1::AccountRef, v1::Location>(kName, "Locate", this, &S::locate);
 }
 
+// As canopyctl's users write it in place of a domain (`canopyctl settings get cluster`).
+static constexpr std::string_view kClusterTarget = "cluster";
+
 static v1::Domain describe_domain(const Domain& domain) {
   v1::Domain out;
   out.set_name(domain.name);
@@ -51,9 +54,17 @@ static Result<void> check_not_broken(const DomainTable& table, const std::string
   return {};
 }
 
+// One that is there already, laid by hand, is served.
+static Result<std::string> prepare_new_domain(const std::string& name) {
+  CANOPY_ASSIGN(std::string prepared, prepare_domain(name));
+  if (prepared != kClusterTarget) return prepared;
+  return fail(Code::kInvalidArgument, prepared,
+              "no domain may have this name: where settings are named, it stands for the whole cluster");
+}
+
 Task<Result<v1::Domain>> DirectoryService::create_domain(CallContext&,
                                                          const v1::CreateDomainRequest& request) {
-  CANOPY_CO_ASSIGN(std::string name, prepare_domain(request.name()));
+  CANOPY_CO_ASSIGN(std::string name, prepare_new_domain(request.name()));
   dict::Dict settings;
   settings.set(kAccountFolderingKey,
                request.account_foldering().empty() ? "flat" : request.account_foldering());
@@ -139,7 +150,7 @@ static bool is_done(const std::optional<std::string>& before, const Domain* now)
 
 Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1::RenameRequest& request) {
   CANOPY_CO_ASSIGN(std::string from, prepare_domain(request.from()));
-  CANOPY_CO_ASSIGN(std::string to, prepare_domain(request.to()));
+  CANOPY_CO_ASSIGN(std::string to, prepare_new_domain(request.to()));
   CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   std::shared_ptr<const Domain> made;
   auto rename = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {

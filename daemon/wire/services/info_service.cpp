@@ -7,6 +7,7 @@ namespace canopy::wire {
 namespace {
 
 constexpr uint32_t kWatchSecondsMax = 1800;
+constexpr size_t kInfoBesidesTextBytes = 64;  // of an InfoResponse and its frame, at most
 
 // Settings that only Canopy's own operations may change.
 constexpr std::string_view kGuardedKeys[] = {kPasswordKey, kSessionGenerationKey, kCreatedKey, kStateKey};
@@ -56,6 +57,16 @@ Result<void> refuse_guarded(const dict::Dict& given, const dict::Dict& now) {
   return {};
 }
 
+Error effective_is_derived() {
+  return Error(Code::kInvalidArgument, "kind", "effective settings follow from others; set SETTINGS");
+}
+
+// Of a domain ("@name") or the cluster ("").
+Error has_no_info(const std::string& name) {
+  return Error(Code::kInvalidArgument, name.empty() ? "cluster" : name.substr(1),
+               "only accounts have info; domains and the cluster have settings");
+}
+
 }  // namespace
 
 void InfoService::add_to(MethodTable& table) {
@@ -67,6 +78,7 @@ Task<Result<v1::InfoResponse>> InfoService::get(CallContext& call, const v1::Get
   const std::string& name = request.account().name();
   bool of_account = call.role() == Role::kFrontend || (!name.empty() && name.front() != '@');
   if (!of_account) {
+    if (request.kind() == v1::INFO) co_return fail(has_no_info(name));
     const DomainTable& table = node_.here().accounts.domains();
     if (name.empty() && table.tree.defaults_error) co_return fail(*table.tree.defaults_error);
     if (name.empty()) co_return respond(table.tree.defaults.dict, table.tree.defaults.version);
@@ -82,9 +94,17 @@ Task<Result<v1::InfoResponse>> InfoService::get(CallContext& call, const v1::Get
     co_return respond(info->dict, info->version);
   }
   const AccountSettings& settings = *found->settings;
-  const dict::Dict& chosen =
-      request.kind() == v1::EFFECTIVE_SETTINGS ? settings.effective : settings.own.dict;
-  co_return respond(without_secrets(chosen), settings.own.version);
+  if (request.kind() != v1::EFFECTIVE_SETTINGS)
+    co_return respond(without_secrets(settings.own.dict), settings.own.version);
+  v1::InfoResponse out = respond(without_secrets(settings.effective), settings.own.version);
+  // Each of the three has room in an answer; merged they need not.
+  if (out.text().size() + kInfoBesidesTextBytes > kWireMessageBytesMax)
+    co_return fail(
+        Code::kTooLarge, found->address.to_string(),
+        fmt::format("its effective settings have {} bytes, over the {} of an answer: get those of the "
+                    "account, its domain and the cluster one by one, or make them smaller",
+                    out.text().size(), kWireMessageBytesMax));
+  co_return out;
 }
 
 // The new settings must find the accounts that are there. The damaged file is kept.
@@ -191,15 +211,13 @@ Task<Result<v1::InfoResponse>> InfoService::set(CallContext& call, const v1::Set
   if (!of_account) {
     if (call.role() == Role::kMount)
       co_return fail(Code::kPermissionDenied, name, "the role mount sets what accounts have only");
-    if (request.kind() != v1::SETTINGS)
-      co_return fail(Code::kInvalidArgument, "kind", "only accounts have info");
+    if (request.kind() == v1::INFO) co_return fail(has_no_info(name));
+    if (request.kind() != v1::SETTINGS) co_return fail(effective_is_derived());
     if (name.empty()) co_return co_await set_defaults(request);
     co_return co_await set_domain(name, request);
   }
   CANOPY_CO_ASSIGN(dict::Dict with, dict::parse_dict(request.text(), "text"));
-  if (request.kind() == v1::EFFECTIVE_SETTINGS) {
-    co_return fail(Code::kInvalidArgument, "kind", "effective settings follow from others; set SETTINGS");
-  }
+  if (request.kind() == v1::EFFECTIVE_SETTINGS) co_return fail(effective_is_derived());
   if (request.kind() == v1::SETTINGS && call.role() == Role::kFrontend) {
     co_return fail(Code::kPermissionDenied, name, "a frontend may set an account's info, not its settings");
   }

@@ -85,6 +85,8 @@ Task<Result<v1::CheckResponse>> StatusService::check(CallContext& call, const v1
     out.set_end(true);
     co_return out;
   }
+  if (request.scope() == "@")
+    co_return fail(Code::kInvalidArgument, "scope", "\"@\" names no domain; everything is the empty scope");
   std::string only = request.scope().empty() ? "" : request.scope().substr(1);
   size_t slash = request.cursor().find('/');
   std::string at_domain = request.cursor().substr(0, slash);
