@@ -29,7 +29,7 @@ std::string advice_for(const Error& error);
 
 struct GlobalOptions {
   bool json = false;
-  std::string server;  // "unix:PATH" or "tcp:HOST:PORT"
+  std::string server;  // "unix:PATH" or "tcp:IP:PORT"
   std::string ca, cert, key;
   double timeout_seconds = 30;
 };
