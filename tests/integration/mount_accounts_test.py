@@ -352,6 +352,36 @@ class AccountsAndDaemon(unittest.TestCase):
                 os.unlink(os.path.join(inbox, name))
             self.assertEqual(os.listdir(inbox), [])
 
+    def test_a_domain_of_several_pages_is_listed_whole(self):
+        with Stack() as stack, Mounted(stack) as mounted:
+            stack.ctl("domain", "create", "many.example", "--account-foldering", "hash-1")
+            names = {f"user-{i:04}" for i in range(3000)}  # a page has 1,000
+            rows = os.path.join(stack.directory, "rows.csv")
+            write(rows, "".join(name + "\n" for name in sorted(names)).encode())
+            stack.ctl("account", "create", "--from-csv", rows, "--domain", "many.example")
+            top = mounted.path("accounts", "many.example")
+            listed = os.listdir(top)
+            self.assertEqual((len(listed), set(listed)), (3000, names))
+            with os.scandir(top) as entries:
+                self.assertTrue(all(entry.is_dir() for entry in entries))
+            self.assertEqual(shell(f"ls -l {top} | grep -c ^d").stdout, "3000\n")  # with attributes
+            # What goes and comes behind the place that a reader has come to does not disturb the rest.
+            with os.scandir(top) as entries:
+                seen = [next(entries).name for _ in range(10)]
+                stack.ctl("account", "delete", "user-2999@many.example")
+                stack.ctl("account", "create", "zoe@many.example", "--no-password")
+                seen += [entry.name for entry in entries]
+            self.assertEqual(len(seen), len(set(seen)))
+            self.assertLessEqual(names - {"user-2999"}, set(seen))
+            self.soon(lambda: set(os.listdir(top)) == names - {"user-2999"} | {"zoe"})
+
+    def soon(self, look):
+        for _ in range(600):
+            if look():
+                return
+            time.sleep(0.05)
+        self.fail("it does not show")
+
     def test_the_helper_of_mount(self):
         # As mount(8) calls it for the type fuse.canopy, with what may stand in /etc/fstab.
         with Stack() as stack, tempfile.TemporaryDirectory() as directory:
