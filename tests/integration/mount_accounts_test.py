@@ -96,6 +96,14 @@ class Accounts(unittest.TestCase):
         self.assertEqual(read(os.path.join(self.box, "2.eml")), MESSAGE)
         self.assertEqual(len(os.listdir(self.box)), 4)
 
+    def test_what_has_been_delivered_is_in_the_next_listing(self):
+        for number in range(1, 101):
+            write(os.path.join(self.box, f"m{number}"), MESSAGE)
+            self.assertEqual(len(os.listdir(self.box)), number)
+        for number in range(1, 101):
+            os.unlink(os.path.join(self.box, f"{number}.eml"))
+            self.assertEqual(len(os.listdir(self.box)), 100 - number)
+
     def test_what_has_been_delivered_does_not_change(self):
         message = self.deliver()
         self.refused(errno.EACCES, lambda: write(message, b"other"))
