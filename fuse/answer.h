@@ -6,6 +6,8 @@
 
 namespace canopy::mount {
 
+inline Mount& mount_of(fuse_req_t request) { return *static_cast<Mount*>(fuse_req_userdata(request)); }
+
 // What a user sees of an error. A backend that does not answer within the limit is EIO.
 int errno_of(const Error& error);
 

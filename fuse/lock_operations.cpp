@@ -13,8 +13,6 @@ namespace {
 
 constexpr uint64_t kOffsetMax = INT64_MAX;  // the kernel's "to the end of the file"
 
-Mount& mount_of(fuse_req_t request) { return *static_cast<Mount*>(fuse_req_userdata(request)); }
-
 FileLock lock_of(const struct flock& in, uint64_t owner, bool wait) {
   FileLock lock;
   lock.exclusive = in.l_type == F_WRLCK;

@@ -13,8 +13,6 @@
 namespace canopy::mount {
 namespace {
 
-Mount& mount_of(fuse_req_t request) { return *static_cast<Mount*>(fuse_req_userdata(request)); }
-
 Caller caller_of(fuse_req_t request) {
   const fuse_ctx* context = fuse_req_ctx(request);
   return Caller{context->uid, context->gid};
