@@ -23,7 +23,7 @@ struct Options {
   std::vector<std::string> for_fuse;
   uint32_t uid = 0, gid = 0;
   double cache_seconds = 0.05, told_seconds = 5;
-  size_t nodes_max = 100'000;
+  size_t nodes_max = 250'000;
 };
 
 // The names of what -o takes from us; the second kind with a value behind `=`.

@@ -25,7 +25,7 @@ struct MountOptions {
   std::vector<std::string> fuse_options;  // "allow_other", "ro", …: as for mount(8)
   double cache_seconds = 0.05;            // how long the kernel may answer from its caches without asking
   double told_seconds = 5;                // the same for what the daemon tells changes of
-  size_t nodes_max = 100'000;             // beyond it the kernel is asked to forget some
+  size_t nodes_max = 250'000;             // beyond it the kernel is asked to forget some
 };
 
 inline constexpr uint32_t kWriteBytesMax = 1u << 20;  // of one request from the kernel, and of a read

@@ -164,6 +164,15 @@ Task<Result<v1::MetricsResponse>> StatusService::metrics(CallContext&, const v1:
                         value);
   };
   add("accounts_open", "gauge", "Accounts open in memory.", status.accounts_open());
+  uint64_t known = 0, held_bytes = 0;
+  for (const auto& shard : node_.shards()) {
+    co_await shard->loop.switch_to();
+    known += shard->accounts.entries();
+    held_bytes += shard->accounts.memory_bytes();
+  }
+  add("accounts_known", "gauge", "Accounts of which something is remembered.", known);
+  add("accounts_memory_bytes", "gauge", "What is held of accounts, as counted against --memory-mib.",
+      held_bytes);
   add("connections", "gauge", "Wire connections.", status.connections());
   add("resident_bytes", "gauge", "Resident memory of the process.", status.memory_bytes());
   add("requests_total", "counter", "Wire requests.", status.requests());
