@@ -47,6 +47,20 @@ class FromCsv(CtlCase):
             self.assertIn(line, done.stderr)
         self.assertEqual(self.ctl("account", "list", "lines.example"), ["good1", "good2"])
 
+    def test_a_row_that_is_no_utf_8_fails_alone(self):
+        self.ctl("domain", "create", "latin.example")
+        path = self.csv("latin.csv", "")
+        for rows, created in ((b"one,,\n\xff\xfe,,\ntwo,,\n", 2), (b"caf\xe9,,\n", 0)):
+            with open(path, "wb") as file:
+                file.write(rows)
+            done = self.stack.ctl("--json", "account", "create", "--from-csv", path, "--domain", "latin.example",
+                                  check=False)
+            self.assertEqual(done.returncode, FAILED, done.stderr)
+            self.assertEqual(json.loads(done.stdout), {"created": created, "existed": 0, "failed": 1})
+            self.assertIn(f"line {created}: it has bytes that are no UTF-8" if created else "line 1: it has bytes",
+                          done.stderr)
+        self.assertEqual(self.ctl("account", "list", "latin.example"), ["one", "two"])
+
     def test_a_file_that_is_no_csv_is_refused_by_its_line(self):
         path = self.csv("broken.csv", 'a@company.com\n"b@company.com\n')
         done = self.stack.ctl("account", "create", "--from-csv", path, check=False)

@@ -34,6 +34,7 @@ struct Batch {
   uint64_t number = 0;
   v1::CreateAccountsRequest request;
   std::vector<uint64_t> lines;
+  Counts refused;  // rows that are not sent
   CsvReader::Place after;
 };
 
@@ -55,6 +56,7 @@ class CsvCreation {
   Result<CsvReader::Place> starting_place();
   Result<std::optional<Batch>> take_batch();
   Result<void> add_row(Batch& batch, const CsvReader::Row& row);
+  void refuse_row(Batch& batch, uint64_t line, std::string_view rule) const;
   static bool is_title(const CsvReader::Row& row) {
     return row.line == 1 && (row.fields[0] == "name" || row.fields[0] == "account");
   }
@@ -131,10 +133,14 @@ Result<std::optional<Batch>> CsvCreation::take_batch() {
     CANOPY_ASSIGN(const auto row, reader_->next());
     if (!row) break;
     if (is_title(*row)) continue;
+    if (!std::ranges::all_of(row->fields, is_utf8)) {
+      refuse_row(batch, row->line, "it has bytes that are no UTF-8");
+      continue;
+    }
     CANOPY_TRY(add_row(batch, *row));
     passwords = passwords || (row->fields.size() > 1 && !row->fields[1].empty());
   }
-  if (batch.lines.empty()) return std::nullopt;
+  if (batch.lines.empty() && batch.refused.failed == 0) return std::nullopt;
   batch.number = next_batch_++;
   batch.after = reader_->place();
   // What the stopped run had sent but not noted down is there already.
@@ -143,8 +149,13 @@ Result<std::optional<Batch>> CsvCreation::take_batch() {
   return batch;
 }
 
+void CsvCreation::refuse_row(Batch& batch, uint64_t line, std::string_view rule) const {
+  if (seen_.failed + ++batch.refused.failed <= kFailuresShown)
+    std::cerr << "line " << line << ": " << rule << "\n";
+}
+
 Counts CsvCreation::count(const Batch& batch, const v1::CreateAccountsResponse& response) {
-  Counts counts;
+  Counts counts = batch.refused;
   for (int i = 0; i < response.results_size(); ++i) {
     const v1::CreateAccountResult& result = response.results(i);
     if (!result.has_error() || result.error().code() == 0) {
@@ -187,8 +198,10 @@ Task<Result<void>> CsvCreation::send(Batch batch) {
   wire::CallOptions options;
   options.deadline = client_.loop().now() + kBatchTimeout;
   const wire::DirectoryStub directory(client_.client());
-  CANOPY_CO_ASSIGN(const v1::CreateAccountsResponse response,
-                   co_await directory.create_accounts(batch.request, options));
+  v1::CreateAccountsResponse response;
+  if (!batch.lines.empty()) {
+    CANOPY_CO_ASSIGN(response, co_await directory.create_accounts(batch.request, options));
+  }
   if (response.results_size() != batch.request.accounts_size())
     co_return fail(Code::kInternal, arguments_.file,
                    "the server gave another number of results than there were rows");
