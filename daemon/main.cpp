@@ -126,7 +126,7 @@ Task<void> keep_ballast_on(Store& store, Loop& loop, const std::atomic<bool>& ov
 Task<void> sweep_on(wire::Shard& shard, const std::atomic<bool>& over) {
   while (!over) {
     co_await shard.loop.sleep(kSecond);
-    co_await shard.accounts.sweep();
+    while (co_await shard.accounts.sweep() && !over) co_await shard.loop.yield();
   }
 }
 

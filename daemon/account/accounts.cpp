@@ -250,22 +250,27 @@ void Accounts::unlock_maildrop(const AccountAddress& address, uint64_t lock_id) 
   if (at != entries_.end() && at->second->maildrop_lock == lock_id) at->second->maildrop_lock = 0;
 }
 
-Task<void> Accounts::sweep() {
+Task<bool> Accounts::sweep() {
+  bool freed = false;
   for (size_t looked = 0; looked < kSweptAtOnceMax && !order_.empty(); ++looked) {
     EntryRef held = order_.back();
     Nanos now = loop().now();
     bool idle = now - held->last_used > options_.idle_close;
-    if (!idle && !over_budget()) co_return;
+    if (!idle && !over_budget()) co_return false;
     // What is in use comes round again: meanwhile others are looked at.
     order_.splice(order_.begin(), order_, held->in_order);
     if (held->account) {
       auto guard = held->gate.try_lock();
       if (!guard || held->account.use_count() != 1) continue;
       co_await close_entry(held);
+      freed = true;
     }
     bool used = held->account || held.use_count() > 3 || held->watchers > 0 || held->maildrop_until > now;
-    if (!used) erase(held);  // the map, the order and this function hold it
+    if (used) continue;
+    erase(held);  // the map, the order and this function hold it
+    freed = true;
   }
+  co_return freed && over_budget();
 }
 
 }  // namespace canopy

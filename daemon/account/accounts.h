@@ -96,8 +96,8 @@ class Accounts {
   void unlock_maildrop(const AccountAddress& address, uint64_t lock_id);
 
   // Closes and forgets idle accounts, and those used least recently while the budget is exceeded; called
-  // every second or so.
-  Task<void> sweep();
+  // every second or so. True: the budget is still exceeded and more can be forgotten, so call it again soon.
+  Task<bool> sweep();
 
   size_t open_count() const { return open_count_; }
   size_t entries() const { return entries_.size(); }

@@ -16,6 +16,11 @@ class AccountsTest : public testing::Test {
     accounts = std::make_unique<Accounts>(backend.environment(), files, options);
     accounts->set_domains(table);
   }
+  bool sweep() {
+    auto more = world.run_until_done(backend.loop, accounts->sweep());
+    EXPECT_TRUE(more);
+    return more.value_or(false);
+  }
   // A domain as the table describes it, with its directory.
   void add_domain(const std::string& name, dict::Dict settings = {}) {
     auto next = std::make_shared<DomainTable>(*table);
@@ -266,13 +271,13 @@ TEST_F(AccountsTest, IdleAccountsAreClosedAndForgotten) {
   world.run_for(50 * kSecond);
   ASSERT_TRUE(open("u5@company.com"));
   world.run_for(20 * kSecond);
-  backend.run_void(accounts->sweep());
+  sweep();
   EXPECT_EQ(accounts->open_count(), 2u);
   EXPECT_EQ(accounts->entries(), 2u);
   EXPECT_EQ((*kept)->state().messages(), 1u);
   kept = fail(Code::kInternal, "test", "let go");
   world.run_for(120 * kSecond);
-  backend.run_void(accounts->sweep());
+  sweep();
   EXPECT_EQ(accounts->open_count(), 0u);
   EXPECT_EQ(accounts->memory_bytes(), 0u);
   EXPECT_EQ((*open("u7@company.com"))->state().messages(), 1u);
@@ -287,9 +292,9 @@ TEST_F(AccountsTest, OverTheByteBudgetTheLeastRecentlyUsedGoFirst) {
     std::string name = fmt::format("u{}@company.com", i);
     ASSERT_TRUE(create(name));
     ASSERT_TRUE(append(**open(name), "x"));
-    if (i % 10 == 9) backend.run_void(accounts->sweep());
+    if (i % 10 == 9) sweep();
   }
-  backend.run_void(accounts->sweep());
+  sweep();
   EXPECT_LE(accounts->memory_bytes(), options.memory_bytes_max);
   EXPECT_GT(accounts->open_count(), 5u);
   EXPECT_LT(accounts->open_count(), 40u);
@@ -298,6 +303,21 @@ TEST_F(AccountsTest, OverTheByteBudgetTheLeastRecentlyUsedGoFirst) {
   EXPECT_EQ(backend.store.count(StoreOperation::kList), opens);
   ASSERT_TRUE(open("u0@company.com"));
   EXPECT_GT(backend.store.count(StoreOperation::kList), opens);
+}
+
+TEST_F(AccountsTest, ASweepAsksForMoreWhileTheBudgetIsExceeded) {
+  add_domain("company.com");
+  AccountsOptions options;
+  options.memory_bytes_max = 100'000;
+  start(options);
+  const size_t count = 3 * kSweptAtOnceMax;
+  for (size_t i = 0; i < count; ++i) ASSERT_TRUE(create(fmt::format("u{}@company.com", i)));
+  EXPECT_EQ(accounts->entries(), count);
+  EXPECT_TRUE(sweep());
+  EXPECT_GT(accounts->memory_bytes(), options.memory_bytes_max);
+  while (sweep()) {
+  }
+  EXPECT_LE(accounts->memory_bytes(), options.memory_bytes_max);
 }
 
 TEST_F(AccountsTest, AWaiterIsWokenByAChangeHoldsNothingOpenAndIsNoUse) {
@@ -315,7 +335,7 @@ TEST_F(AccountsTest, AWaiterIsWokenByAChangeHoldsNothingOpenAndIsNoUse) {
   TaskGroup group(backend.loop);
   group.spawn(wait());
   world.run_for(60 * kSecond);
-  backend.run_void(accounts->sweep());
+  sweep();
   EXPECT_EQ(accounts->open_count(), 0u);
   EXPECT_EQ(accounts->entries(), 1u);  // the waiter's
   EXPECT_FALSE(woken);

@@ -145,7 +145,7 @@ Task<void> Backend::beat_on(Backend& self) {
 Task<void> Backend::sweep_on(Backend& self) {
   for (;;) {
     co_await self.loop_.sleep(kSecond);
-    co_await self.node_->shards().front()->accounts.sweep();
+    (void)co_await self.node_->shards().front()->accounts.sweep();
   }
 }
 
