@@ -144,7 +144,7 @@ Task<Result<Found>> AccountsView::set_attributes(NodeRef node, OpenFileRef file,
     co_return found_draft(*draft);
   }
   if (place.kind == Place::Kind::kMailbox || place.kind == Place::Kind::kMessage)
-    co_return co_await pass_over(std::move(node), std::move(file), std::move(change));
+    co_return co_await pass_over(std::move(node), std::move(file), change);
   File* open = static_cast<File*>(file.get());
   const Found now = found(place);
   if ((change.mode && (*change.mode & 07777) != (now.attributes.st_mode & 07777)) ||

@@ -177,10 +177,10 @@ void Drafts::move(const DraftRef& draft, const Place& folder, const std::string&
 }
 
 void Drafts::drop(const DraftRef& draft) {
-  const DraftRef kept = draft;
-  by_number_.erase(kept->number);
-  auto at = by_name_.find(name_key(kept->folder, kept->name));
-  if (at != by_name_.end() && at->second == kept) by_name_.erase(at);
+  const uint32_t number = draft->number;
+  auto at = by_name_.find(name_key(draft->folder, draft->name));
+  if (at != by_name_.end() && at->second == draft) by_name_.erase(at);  // `draft` may be that very one
+  by_number_.erase(number);
 }
 
 void Drafts::clean(Nanos now) {

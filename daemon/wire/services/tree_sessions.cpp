@@ -164,7 +164,7 @@ void TreeService::tell_written(CallContext& call, OpenFile& file) {
 Task<Result<v1::TreeWatchResponse>> TreeService::watch(CallContext& call,
                                                        const v1::TreeWatchRequest& request) {
   CANOPY_CO_TRY(attach(call, request.session()));
-  const std::string session = request.session();
+  const std::string& session = request.session();
   v1::TreeWatchResponse out;
   out.set_epoch(node_.epoch());
   if (request.epoch() != node_.epoch()) {
