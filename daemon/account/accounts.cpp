@@ -270,7 +270,7 @@ Task<bool> Accounts::sweep() {
     erase(held);  // the map, the order and this function hold it
     freed = true;
   }
-  co_return freed && over_budget();
+  co_return freed&& over_budget();
 }
 
 }  // namespace canopy

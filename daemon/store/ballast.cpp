@@ -23,8 +23,8 @@ Task<void> keep_ballast(Store& store) {
   auto there = co_await store.attributes(path);
   if (there && there->size >= wanted) co_return;
   auto file = co_await store.open(path, OpenOptions{.write = true, .create = true, .mode = 0600});
-  Result<void> made = file ? co_await (*file)->allocate(AllocateMode::kReserve, 0, wanted)
-                           : Result<void>(fail(file.error()));
+  Result<void> made =
+      file ? co_await (*file)->allocate(AllocateMode::kReserve, 0, wanted) : Result<void>(fail(file.error()));
   // Not everywhere can space be set aside (NFS 3): then the file is of no use.
   if (!made && file) (void)co_await store.remove(path, Durable::kNo);
   if (!made && made.error().code() != Code::kUnsupported)
