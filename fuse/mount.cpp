@@ -4,7 +4,9 @@
 #include <liburing.h>
 #include <poll.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 
@@ -15,10 +17,12 @@
 namespace canopy::mount {
 
 Mount::Mount(UringLoop& loop, Backend& backend, NodeTable& nodes, MountOptions options)
-    : loop_(loop), backend_(backend), nodes_(nodes), options_(std::move(options)) {
-  for (const std::string& option : options_.fuse_options)
-    if (option == "allow_other" || option == "default_permissions") modes_checked_ = true;
-}
+    : loop_(loop),
+      backend_(backend),
+      nodes_(nodes),
+      options_(std::move(options)),
+      modes_checked_(geteuid() != 0 || std::ranges::find(options_.fuse_options, "allow_other") !=
+                                           options_.fuse_options.end()) {}
 
 Mount::~Mount() {
   if (session_ == nullptr) return;

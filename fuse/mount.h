@@ -2,8 +2,6 @@
 // each request, and the task answers; no request waits for another one. For the loop's thread.
 #pragma once
 
-#include <unistd.h>
-
 #include <memory>
 #include <optional>
 #include <string>
@@ -67,7 +65,7 @@ class Mount {
   Backend& backend_;
   NodeTable& nodes_;
   const MountOptions options_;
-  bool modes_checked_ = geteuid() != 0;
+  const bool modes_checked_;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
   std::optional<uint32_t> connection_;  // the kernel's number of it

@@ -283,7 +283,8 @@ void on_read(fuse_req_t request, fuse_ino_t number, size_t bytes, off_t offset, 
 
 void on_write(fuse_req_t request, fuse_ino_t number, const char* bytes, size_t size, off_t offset,
               fuse_file_info* info) {
-  if (OpenFileRef file = file_of(request, info)) file->writer = info->lock_owner;
+  OpenFileRef written = file_of(request, info);
+  if (written != nullptr) written->writer = info->lock_owner;
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file, uint64_t at,
               std::string data) -> Task<void> {
@@ -292,7 +293,7 @@ void on_write(fuse_req_t request, fuse_ino_t number, const char* bytes, size_t s
         fuse_reply_write(to, *done);
       else
         answer_error(to, done.error());
-    }(mount, request, std::move(node), file_of(request, info), static_cast<uint64_t>(offset),
+    }(mount, request, std::move(node), std::move(written), static_cast<uint64_t>(offset),
                                 std::string(bytes, size));
   });
 }

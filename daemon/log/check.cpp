@@ -72,8 +72,9 @@ Task<Result<void>> AccountLog::State::check_slice(LiveSlice& slice, CheckReport&
 
 // Whether the files that are open are still those that the directory names: what is written to others is lost
 // with the process.
-Task<Result<void>> AccountLog::State::check_names(const SliceSet& open, CheckReport& report) {
-  CANOPY_CO_ASSIGN(auto entries, co_await list_all(store(), directory, kAccountDirectoryEntriesMax));
+Task<Result<void>> AccountLog::State::check_names(const SliceSet& open,
+                                                  const std::vector<DirectoryEntry>& entries,
+                                                  CheckReport& report) {
   std::map<std::string_view, const DirectoryEntry*> by_name;
   for (const DirectoryEntry& entry : entries) {
     by_name[entry.name] = &entry;
@@ -104,13 +105,14 @@ Task<Result<CheckReport>> AccountLog::State::check() {
     if (slice == set->slices.back() && !preamble.empty()) continue;  // taken over, not yet written
     CANOPY_CO_TRY(co_await check_slice(*slice, report));
   }
-  CANOPY_CO_TRY(co_await check_names(*pinned, report));
-  CANOPY_CO_ASSIGN(report.orphans, co_await list_orphans());
+  CANOPY_CO_ASSIGN(const auto entries, co_await list_all(store(), directory, kAccountDirectoryEntriesMax));
+  report.orphans = orphans_in(directory_of(entries));
+  CANOPY_CO_TRY(co_await check_names(*pinned, entries, report));
   co_return report;
 }
 
-Task<Result<std::vector<std::string>>> AccountLog::State::list_orphans() {
-  CANOPY_CO_ASSIGN(const Directory found, co_await list());
+// Of a directory as it was listed just now.
+std::vector<std::string> AccountLog::State::orphans_in(const Directory& found) const {
   std::set<SliceId> named;
   for (const auto& slice : set->slices) named.insert(slice->id);
   for (const auto& slice : dropped)
@@ -120,7 +122,7 @@ Task<Result<std::vector<std::string>>> AccountLog::State::list_orphans() {
     if (!named.contains(id) && id.epoch <= environment.epoch) orphans.push_back(slice_file_name(id));
   for (SliceId id : found.checkpoints)
     if (id != checkpoint && id.epoch <= environment.epoch) orphans.push_back(checkpoint_file_name(id));
-  co_return orphans;
+  return orphans;
 }
 
 Task<Result<uint32_t>> AccountLog::State::remove_orphans() {
@@ -139,7 +141,8 @@ Task<Result<uint32_t>> AccountLog::State::remove_orphans() {
       co_return fail(std::move(written).error());
     }
   }
-  CANOPY_CO_ASSIGN(const auto orphans, co_await list_orphans());
+  CANOPY_CO_ASSIGN(const Directory found, co_await list());
+  const std::vector<std::string> orphans = orphans_in(found);
   uint32_t removed = 0;
   for (const std::string& name : orphans) {
     environment.files->forget(store(), path_of(name));

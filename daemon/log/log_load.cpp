@@ -27,6 +27,10 @@ Error slice_vanished(Error error) {
 
 Task<Result<AccountLog::State::Directory>> AccountLog::State::list() {
   CANOPY_CO_ASSIGN(auto entries, co_await list_all(store(), directory, kAccountDirectoryEntriesMax));
+  co_return directory_of(entries);
+}
+
+AccountLog::State::Directory AccountLog::State::directory_of(const std::vector<DirectoryEntry>& entries) {
   Directory found;
   for (const DirectoryEntry& entry : entries) {
     if (entry.type != FileType::kRegular) continue;  // check() names them
@@ -35,7 +39,7 @@ Task<Result<AccountLog::State::Directory>> AccountLog::State::list() {
   }
   std::sort(found.slices.begin(), found.slices.end(), newer_slice);
   std::sort(found.checkpoints.begin(), found.checkpoints.end(), newer_slice);
-  co_return found;
+  return found;
 }
 
 std::shared_ptr<LiveSlice> AccountLog::State::make_slice(const ManifestEntry& entry) {

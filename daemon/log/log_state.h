@@ -135,6 +135,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   std::string path_of(const std::string& name) const { return directory + "/" + name; }
   std::string slice_path(SliceId id) const { return path_of(slice_file_name(id)); }
   Task<Result<Directory>> list();
+  static Directory directory_of(const std::vector<DirectoryEntry>& entries);
   struct Chosen {
     SliceId id;
     Manifest manifest;
@@ -207,9 +208,10 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   Task<Result<std::shared_ptr<LiveSlice>>> write_restated(Frame& restated, uint32_t above, Appended& where);
   Task<Result<CheckReport>> check();
   Task<Result<void>> check_slice(LiveSlice& slice, CheckReport& report);
-  Task<Result<void>> check_names(const SliceSet& open, CheckReport& report);
+  Task<Result<void>> check_names(const SliceSet& open, const std::vector<DirectoryEntry>& entries,
+                                 CheckReport& report);
   Task<Result<uint32_t>> remove_orphans();
-  Task<Result<std::vector<std::string>>> list_orphans();
+  std::vector<std::string> orphans_in(const Directory& found) const;
   Task<Result<OwnedRecord>> read_record(std::shared_ptr<const SliceSet> pinned, Place place, uint64_t hint);
 };
 

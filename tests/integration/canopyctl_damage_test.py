@@ -6,20 +6,11 @@ import smtplib
 import unittest
 
 from ctl_case import FAILED, NOT_FOUND, CtlCase
+from files import read, write
 from stack import Stack
 from thin_line_test import deliver, messages_over_pop3
 
 GARBAGE = b"{ Foldering = "
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def write(path, content):
-    with open(path, "wb") as file:
-        file.write(content)
 
 
 class Damage(CtlCase):

@@ -10,20 +10,10 @@ import threading
 import time
 import unittest
 
+from files import read, write
+from mount_case import MESSAGE, MountCase
 from mounted import Mounted
 from stack import BIN, Stack
-
-MESSAGE = b"From: sender@example.org\r\nSubject: A message\r\n\r\nHello from the mount.\r\n"
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def write(path, content):
-    with open(path, "wb") as file:
-        file.write(content)
 
 
 def shell(command, check=True):
@@ -33,18 +23,7 @@ def shell(command, check=True):
     return done
 
 
-@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
-class Accounts(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack()
-        cls.stack.start()
-        cls.addClassCleanup(cls.stack.__exit__)
-        cls.name = cls.stack.account(0)[0]
-        cls.local, cls.domain = cls.name.split("@")
-        cls.mounted = Mounted(cls.stack)
-        cls.addClassCleanup(cls.mounted.__exit__)
-
+class Accounts(MountCase):
     def setUp(self):
         self.box = self.account(self._testMethodName)
         os.mkdir(self.box)
@@ -53,14 +32,6 @@ class Accounts(unittest.TestCase):
         self.message = os.path.join(self.scratch, "a.eml")
         write(self.message, MESSAGE)
         os.utime(self.message, (1_600_000_000, 1_600_000_000))
-
-    def account(self, *parts):
-        return self.mounted.path("accounts", self.domain, self.local, *parts)
-
-    def refused(self, error_number, attempt):
-        with self.assertRaises(OSError) as refused:
-            attempt()
-        self.assertEqual(refused.exception.errno, error_number)
 
     def deliver(self, box=None, content=MESSAGE):
         box = box or self.box

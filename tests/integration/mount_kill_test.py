@@ -5,7 +5,8 @@ import tempfile
 import time
 import unittest
 
-from mount_tools_test import SECONDS, differences, make_tree, run, write
+from files import write
+from mount_tools_test import SECONDS, differences, make_tree, run
 from mounted import Mounted
 from stack import Stack
 

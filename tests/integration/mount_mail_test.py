@@ -6,22 +6,13 @@ import subprocess
 import tempfile
 import unittest
 
+from files import read, write
+from mount_case import MESSAGE, MountCase
 from mounted import Mounted
 from stack import SANITIZED, Stack
 
-MESSAGE = b"From: sender@example.org\r\nSubject: A message\r\n\r\nHello from the mount.\r\n"
 MIB = 1 << 20
 MESSAGE_BYTES_MAX = 512 * MIB  # daemon/base/limits.h
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def write(path, content):
-    with open(path, "wb") as file:
-        file.write(content)
 
 
 def can_mount():
@@ -35,17 +26,7 @@ def can_mount():
     return True
 
 
-@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
-class Mail(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack()
-        cls.stack.start()
-        cls.addClassCleanup(cls.stack.__exit__)
-        cls.name = cls.stack.account(0)[0]
-        cls.mounted = Mounted(cls.stack)
-        cls.addClassCleanup(cls.mounted.__exit__)
-
+class Mail(MountCase):
     def setUp(self):
         self.scratch = tempfile.mkdtemp(prefix="canopy-it.")
         self.addCleanup(shutil.rmtree, self.scratch)
@@ -53,13 +34,7 @@ class Mail(unittest.TestCase):
         os.mkdir(self.box)
 
     def folder(self, mounted):
-        local, domain = self.name.split("@")
-        return mounted.path("accounts", domain, local, self._testMethodName)
-
-    def refused(self, error_number, attempt):
-        with self.assertRaises(OSError) as refused:
-            attempt()
-        self.assertEqual(refused.exception.errno, error_number)
+        return mounted.path("accounts", self.domain, self.local, self._testMethodName)
 
     def file_system(self, size):
         """A file system of this size, empty."""

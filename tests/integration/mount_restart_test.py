@@ -5,7 +5,7 @@ import threading
 import time
 import unittest
 
-from mount_test import Mounted
+from mounted import Mounted
 from stack import Stack
 
 KILLS = 6

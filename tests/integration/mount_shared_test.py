@@ -13,7 +13,8 @@ import threading
 import time
 import unittest
 
-from mount_test import Mounted, read, write
+from files import read, write
+from mounted import Mounted
 from stack import Stack
 
 SEEN_SECONDS = 30  # a generous bound; how long it takes is printed, and stated in docs/operations/mount.md

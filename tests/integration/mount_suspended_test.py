@@ -5,15 +5,11 @@ import os
 import unittest
 
 from ctl_case import FAILED, CtlCase
+from files import read
 from mounted import Mounted
 from thin_line_test import deliver
 
 TEXTS = [f"Subject: message {i}\r\n\r\nBODY{i}\r\n" for i in range(3)]
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def write(path, content):

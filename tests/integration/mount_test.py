@@ -7,40 +7,19 @@ import tempfile
 import time
 import unittest
 
+from files import read, write
+from mount_case import MESSAGE, MountCase
 from mounted import Mounted
 from stack import Stack
 
-MESSAGE = b"From: sender@example.org\r\nSubject: A message\r\n\r\nHello from the mount.\r\n"
 
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def write(path, content):
-    with open(path, "wb") as file:
-        file.write(content)
-
-
-@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
-class Mount(unittest.TestCase):
+class Mount(MountCase):
     @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack()
-        cls.stack.start()
-        cls.addClassCleanup(cls.stack.__exit__)
-        cls.name = cls.stack.account(0)[0]
-        cls.local, cls.domain = cls.name.split("@")
+    def prepare(cls):
         with tempfile.NamedTemporaryFile(suffix=".eml") as file:
             file.write(MESSAGE)
             file.flush()
             cls.stack.ctl("mailbox", "import", cls.name, file.name)
-        cls.mounted = Mounted(cls.stack)
-        cls.addClassCleanup(cls.mounted.__exit__)
-
-    def account(self, *parts):
-        return self.mounted.path("accounts", self.domain, self.local, *parts)
 
     def raw(self, *parts):
         return self.mounted.path("SharedDomains", self.domain, *parts)

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import unittest
 
+from files import write
 from mounted import Mounted
 from stack import Stack
 
@@ -28,11 +29,6 @@ def run(*command, **options):
     if done.returncode != 0:
         raise AssertionError(f"{command}: status {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
-
-
-def write(path, content):
-    with open(path, "wb") as file:
-        file.write(content)
 
 
 def access_list():

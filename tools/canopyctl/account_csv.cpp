@@ -56,7 +56,7 @@ class CsvCreation {
   Result<CsvReader::Place> starting_place();
   Result<std::optional<Batch>> take_batch();
   Result<void> add_row(Batch& batch, const CsvReader::Row& row);
-  void refuse_row(Batch& batch, uint64_t line, std::string_view rule) const;
+  void fail_row(Counts& counts, uint64_t line, std::string_view why) const;
   static bool is_title(const CsvReader::Row& row) {
     return row.line == 1 && (row.fields[0] == "name" || row.fields[0] == "account");
   }
@@ -134,7 +134,7 @@ Result<std::optional<Batch>> CsvCreation::take_batch() {
     if (!row) break;
     if (is_title(*row)) continue;
     if (!std::ranges::all_of(row->fields, is_utf8)) {
-      refuse_row(batch, row->line, "it has bytes that are no UTF-8");
+      fail_row(batch.refused, row->line, "it has bytes that are no UTF-8");
       continue;
     }
     CANOPY_TRY(add_row(batch, *row));
@@ -149,9 +149,8 @@ Result<std::optional<Batch>> CsvCreation::take_batch() {
   return batch;
 }
 
-void CsvCreation::refuse_row(Batch& batch, uint64_t line, std::string_view rule) const {
-  if (seen_.failed + ++batch.refused.failed <= kFailuresShown)
-    std::cerr << "line " << line << ": " << rule << "\n";
+void CsvCreation::fail_row(Counts& counts, uint64_t line, std::string_view why) const {
+  if (seen_.failed + ++counts.failed <= kFailuresShown) std::cerr << "line " << line << ": " << why << "\n";
 }
 
 Counts CsvCreation::count(const Batch& batch, const v1::CreateAccountsResponse& response) {
@@ -162,9 +161,9 @@ Counts CsvCreation::count(const Batch& batch, const v1::CreateAccountsResponse& 
       ++(result.existed() ? counts.existed : counts.created);
       continue;
     }
-    if (seen_.failed + ++counts.failed <= kFailuresShown)
-      std::cerr << "line " << batch.lines[static_cast<size_t>(i)] << ": " << batch.request.accounts(i).name()
-                << ": " << result.error().message() << " (" << result.error().name() << ")\n";
+    fail_row(counts, batch.lines[static_cast<size_t>(i)],
+             fmt::format("{}: {} ({})", batch.request.accounts(i).name(), result.error().message(),
+                         result.error().name()));
   }
   return counts;
 }

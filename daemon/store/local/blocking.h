@@ -3,6 +3,8 @@
 // (docs/decisions/quick-calls.md).
 #pragma once
 
+#include <optional>
+
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/runtime/workers.h"
 
@@ -28,7 +30,7 @@ class Blocking {
   // The CQE's result of what `prepare` puts into the entry.
   template <class Prepare>
   auto by_ring(Prepare prepare) {
-    return Call<NeverNow, Prepare>(*this, {}, std::move(prepare));
+    return InRing<Prepare>(*this, std::move(prepare));
   }
   // Looking names up and changing them, which the ring would hand to a kernel thread: two switches, which
   // cost more than the call. While nothing else of the store is under way, `now` does it at once (its result,
@@ -36,18 +38,17 @@ class Blocking {
   // the loop up once a second at most.
   template <class Now, class Prepare>
   auto quickly(Now now, Prepare prepare) {
-    return Call<Now, Prepare>(*this, std::move(now), std::move(prepare));
+    return AtOnceOrInRing<Now, Prepare>(*this, std::move(now), std::move(prepare));
   }
 
  private:
   static constexpr Nanos kLong = kMillisecond;
   static constexpr Nanos kThenByRing = kSecond;
 
-  struct NeverNow {
-    int operator()() const { return 0; }
-  };
+  template <class Prepare>
+  class InRing;
   template <class Now, class Prepare>
-  class Call;
+  class AtOnceOrInRing;
 
   bool may_run_here() const { return !shared_ && under_way_ == 0 && loop_.now() >= here_from_; }
 
@@ -58,44 +59,43 @@ class Blocking {
   Nanos here_from_ = 0;
 };
 
-template <class Now, class Prepare>
-class Blocking::Call : UringLoop::Completion {
+template <class Prepare>
+class Blocking::InRing : public SubmitAwaiter<Prepare> {
  public:
-  Call(Blocking& in, Now now, Prepare prepare)
-      : in_(in), now_(std::move(now)), prepare_(std::move(prepare)) {}
-
-  bool await_ready() noexcept {
-    if constexpr (std::is_same_v<Now, NeverNow>) {
-      return false;
-    } else {
-      if (!in_.may_run_here()) return false;
-      const Nanos begun = in_.loop_.now();
-      const int answer = now_();
-      result_ = answer < 0 ? -errno : answer;
-      const Nanos ended = in_.loop_.now();
-      if (ended - begun > kLong) in_.here_from_ = ended + kThenByRing;
-      return true;
-    }
-  }
+  InRing(Blocking& in, Prepare prepare) : SubmitAwaiter<Prepare>(in.loop_, std::move(prepare)), in_(in) {}
   void await_suspend(std::coroutine_handle<> handle) {
-    waiting_ = handle;
     ++in_.under_way_;
-    done = [](UringLoop::Completion* self, int32_t result, uint32_t) {
-      auto* call = static_cast<Call*>(self);
-      --call->in_.under_way_;
-      call->result_ = result;
-      call->waiting_.resume();
-    };
-    prepare_(in_.loop_.entry(*this));
+    SubmitAwaiter<Prepare>::await_suspend(handle);
   }
-  int32_t await_resume() const noexcept { return result_; }
+  int32_t await_resume() noexcept {
+    --in_.under_way_;
+    return SubmitAwaiter<Prepare>::await_resume();
+  }
+
+ protected:
+  Blocking& in_;
+};
+
+template <class Now, class Prepare>
+class Blocking::AtOnceOrInRing : public InRing<Prepare> {
+ public:
+  AtOnceOrInRing(Blocking& in, Now now, Prepare prepare)
+      : InRing<Prepare>(in, std::move(prepare)), now_(std::move(now)) {}
+  bool await_ready() noexcept {
+    Blocking& in = this->in_;
+    if (!in.may_run_here()) return false;
+    const Nanos begun = in.loop_.now();
+    const int answer = now_();
+    result_ = answer < 0 ? -errno : answer;
+    const Nanos ended = in.loop_.now();
+    if (ended - begun > kLong) in.here_from_ = ended + kThenByRing;
+    return true;
+  }
+  int32_t await_resume() noexcept { return result_ ? *result_ : InRing<Prepare>::await_resume(); }
 
  private:
-  Blocking& in_;
   Now now_;
-  Prepare prepare_;
-  std::coroutine_handle<> waiting_;
-  int32_t result_ = 0;
+  std::optional<int32_t> result_;  // of what was done at once
 };
 
 }  // namespace canopy::local
