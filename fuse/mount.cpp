@@ -61,6 +61,7 @@ void Mount::unmount() {
   pollfd device = {.fd = fuse_session_fd(session_), .events = 0, .revents = 0};
   const bool gone = poll(&device, 1, 0) == 1 && (device.revents & POLLERR) != 0;
   const bool ended = gone || umount2(options_.directory.c_str(), MNT_FORCE | MNT_DETACH) == 0;
+  if (ended) notifier_.stop();     // nothing holds it up any more, and /dev/fuse is closed next
   fuse_session_unmount(session_);  // by fusermount3, where only that may
   if (!ended && connection_) abort_connection(*connection_);
 }
