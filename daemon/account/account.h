@@ -117,6 +117,9 @@ class Account : public std::enable_shared_from_this<Account> {
   // only_empty: kNotEmpty when it has messages.
   Task<Result<RequestResult>> delete_mailbox(std::string name, RequestId id, bool only_empty = false);
   Task<Result<RequestResult>> subscribe(std::string name, bool on, RequestId id);
+  // For an account that was restored from a copy: every mailbox takes a new UIDVALIDITY, as UIDs that were
+  // given since that copy will be given again.
+  Task<Result<void>> renew_uidvalidity();
 
   // `bytes` at most, from `offset` of the message; verified. kNotFound: no such uid.
   Task<Result<std::string>> fetch(uint32_t mailbox_id, uint32_t uid, uint64_t offset, uint64_t bytes);

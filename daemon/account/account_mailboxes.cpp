@@ -176,4 +176,29 @@ Task<Result<RequestResult>> Account::subscribe(std::string name, bool on, Reques
                             [this, &record](const Appended&) { state_.apply(record); });
 }
 
+Task<Result<void>> Account::renew_uidvalidity() {
+  Operation operation(*this);
+  if (log_ == nullptr) co_return Result<void>();
+  auto hold = co_await enter_alone();
+  if (!hold) co_return fail(std::move(hold).error());
+  std::vector<UidNext> renewed;
+  Frame frame;
+  uint32_t uidvalidity = new_uidvalidity();
+  for (const auto& [id, box] : state_.mailboxes()) {
+    UidNext record;
+    record.mailbox_id = id;
+    record.uidnext = box.uidnext;
+    record.uidvalidity = uidvalidity++;
+    record.highest_modseq = state_.plan_modseq();
+    frame.add(record);
+    renewed.push_back(record);
+  }
+  if (renewed.empty()) co_return Result<void>();
+  auto done = co_await commit(std::move(frame), RequestResult(), RequestId{}, [&, this](const Appended&) {
+    for (const UidNext& record : renewed) state_.apply(record);
+  });
+  if (!done) co_return fail(std::move(done).error());
+  co_return Result<void>();
+}
+
 }  // namespace canopy

@@ -1,5 +1,6 @@
 // Creating, removing, renaming accounts and changing their settings and info.
 #include "daemon/account/accounts.h"
+#include "daemon/account/log_end.h"
 #include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
 
@@ -261,6 +262,10 @@ Task<Result<void>> Accounts::read_again(AccountAddress address) {
   }
   dict::VersionedDict own = (*read)->own;
   own.dict.set(kStateKey, account_use_name(AccountUse::kSuspended));
+  // Nor does it count what those that were put there say of the log.
+  if (known) {
+    if (const dict::Value* end = known->own.dict.find(kLogEndKey)) own.dict.set(kLogEndKey, *end);
+  }
   CANOPY_CO_ASSIGN(held->settings, AccountSettings::make(std::move(own), *domain, domains_->tree));
   held->settings_under = domains_;
   count(*held);

@@ -1,5 +1,6 @@
 // Mailboxes as such: hierarchy, renames, subscriptions, UIDVALIDITY.
 #include "account_fixture.h"
+#include "daemon/account/log_end.h"
 #include "daemon/account/mailbox_name.h"
 
 namespace canopy {
@@ -83,6 +84,40 @@ TEST_F(MailboxesTest, RenamingInboxGivesItsMessagesAwayAndLeavesAnEmptyOne) {
   EXPECT_EQ(seen_by_another(), picture());
   ASSERT_TRUE(backend.rename("INBOX", "INBOX/Before"));
   EXPECT_THAT(uids_of(*backend.box("INBOX/Before")), ElementsAre(1));
+}
+
+TEST_F(MailboxesTest, ARestoredAccountTakesAnotherUidValidityInEveryMailboxAndKeepsItsMail) {
+  ASSERT_TRUE(backend.run(backend.account->renew_uidvalidity()));
+  EXPECT_EQ(backend.account->state().mailboxes().size(), 0u);  // never written: nothing to renew
+  ASSERT_TRUE(backend.create("Work/Oak"));
+  ASSERT_TRUE(backend.append("in oak", "Work/Oak"));
+  std::map<uint32_t, uint32_t> before;
+  for (const auto& [id, box] : backend.account->state().mailboxes()) before[id] = box.uidvalidity;
+  ASSERT_TRUE(backend.run(backend.account->renew_uidvalidity()));
+  std::set<uint32_t> after;
+  for (const auto& [id, box] : backend.account->state().mailboxes()) {
+    EXPECT_GT(box.uidvalidity, before[id]) << box.name;
+    after.insert(box.uidvalidity);
+  }
+  EXPECT_EQ(after.size(), before.size());  // each its own
+  EXPECT_EQ(backend.fetch(backend.id("Work/Oak"), 1), "in oak");
+  EXPECT_EQ(seen_by_another(), picture());
+  const std::string here = picture();
+  ASSERT_TRUE(backend.run(backend.account->compact()));
+  ASSERT_TRUE(backend.reopen());
+  EXPECT_EQ(picture(), here);
+}
+
+TEST(LogEndTest, IsOrderedByEpochThenNumberThenLengthAndSurvivesItsText) {
+  const LogEnd early{.epoch = 1, .number = 9, .length = 500}, late{.epoch = 2, .number = 3, .length = 100};
+  EXPECT_LT(early, late);
+  EXPECT_LT((LogEnd{.epoch = 2, .number = 3, .length = 99}), late);
+  EXPECT_LT(LogEnd::of({}), early);
+  EXPECT_EQ(LogEnd::parse(late.to_text()), late);
+  for (std::string_view wrong : {"", " 1", "0000000003-0000000000000002.slice", "x.slice 1"})
+    EXPECT_EQ(LogEnd::parse(wrong), std::nullopt) << wrong;
+  EXPECT_EQ(LogEnd::parse(late.to_text() + "x"), std::nullopt);
+  EXPECT_EQ(LogEnd::parse(late.to_text() + "99999999999999999999"), std::nullopt);
 }
 
 TEST_F(MailboxesTest, ADeletedMailboxComesBackEmptyUnderAnotherUidValidity) {

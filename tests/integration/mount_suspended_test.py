@@ -2,6 +2,8 @@
 import glob
 import json
 import os
+import shutil
+import tempfile
 import unittest
 
 from ctl_case import FAILED, CtlCase
@@ -50,6 +52,45 @@ class Suspended(CtlCase):
         self.assertEqual((resumed["state"], resumed["messages"], resumed["damages"]), ("active", 3, []))
         again = self.ctl("account", "resume", "sound@company.com")  # nobody but the daemon has changed it meanwhile
         self.assertNotIn("damages", again)
+
+    def inbox(self, name):
+        """(UIDVALIDITY, UIDNEXT)"""
+        box, = self.ctl("mailbox", "list", name + "@company.com")
+        return box["uid_validity"], box["uid_next"]
+
+    def test_an_older_copy_that_is_put_back_is_found_out_and_gives_no_uid_twice(self):
+        name = "older@company.com"
+        directory = self.suspended("older")
+        with tempfile.TemporaryDirectory() as copies:
+            copy = shutil.copytree(directory, os.path.join(copies, "older.macnt"))
+            self.assertFalse(self.ctl("account", "resume", name)["restored"])
+            self.assertEqual(deliver(self.stack, [name], TEXTS[0]), {})
+            validity, uid_next = self.inbox("older")
+            self.assertEqual(uid_next, 5)
+            self.ctl("account", "suspend", name)
+            shutil.rmtree(directory)
+            shutil.copytree(copy, directory)
+        resumed = self.ctl("account", "resume", name)
+        self.assertEqual((resumed["restored"], resumed["messages"], resumed["damages"]), (True, 3, []))
+        self.assertGreater(self.inbox("older")[0], validity)
+        self.assertEqual(self.inbox("older")[1], 4)
+        self.assertEqual(self.ctl("check", name)["damages"], [])
+        renewed = self.inbox("older")
+        self.ctl("account", "suspend", name)
+        self.assertFalse(self.ctl("account", "resume", name)["restored"])
+        self.assertEqual(self.inbox("older"), renewed)
+
+    def test_a_copy_is_resumed_as_restored_when_that_is_said(self):
+        name = "said@company.com"
+        self.suspended("said")
+        self.ctl("account", "resume", name)
+        before = self.inbox("said")
+        self.ctl("account", "suspend", name)
+        resumed = self.ctl("account", "resume", "--restored", name)
+        self.assertEqual((resumed["restored"], resumed["messages"]), (True, 3))
+        self.assertGreater(self.inbox("said")[0], before[0])
+        error = self.refused(FAILED, "account", "resume", "--restored", name)
+        self.assertIn("only a suspended account", error["message"])
 
     def test_a_damaged_message_is_named_by_file_and_offset_and_the_rest_is_served(self):
         directory = self.suspended("torn")

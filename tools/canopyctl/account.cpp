@@ -9,7 +9,7 @@ namespace canopy::ctl {
 namespace {
 struct AccountArguments {
   std::string name, to, prefix, domain, password_file;
-  bool recursive = false, no_password = false, exist_ok = false, disable = false;
+  bool recursive = false, no_password = false, exist_ok = false, disable = false, restored = false;
   CsvArguments csv;
   DictionaryArguments changes;
 };
@@ -140,11 +140,13 @@ static Result<void> set_password(Context& context, const AccountArguments& argum
   return {};
 }
 
-static Result<void> set_state(Context& context, const std::string& name, const std::string& state) {
+static Result<void> set_state(Context& context, const std::string& name, const std::string& state,
+                              bool restored = false) {
   CANOPY_TRY(context.client());
   v1::SetStateRequest request;
   request.set_name(name);
   request.set_state(state);
+  request.set_restored(restored);
   request.set_request_id(context.new_request_id());
   CANOPY_ASSIGN(const v1::Account account, context.call(&wire::DirectoryStub::set_state, request));
   if (!account.checked()) {
@@ -153,6 +155,8 @@ static Result<void> set_state(Context& context, const std::string& name, const s
   }
   Json object = account_json(account);
   std::string text = account_text(account);
+  object["restored"] = account.restored();
+  if (account.restored()) text += "restored from a copy: its mailboxes have a new UIDVALIDITY\n";
   object["damages"] = Json::array();
   uint64_t left = 0;
   for (const v1::Damage& damage : account.damages()) {
@@ -171,7 +175,7 @@ static Result<void> suspend(Context& context, const AccountArguments& arguments)
   return set_state(context, arguments.name, arguments.disable ? "disabled" : "suspended");
 }
 static Result<void> resume(Context& context, const AccountArguments& arguments) {
-  return set_state(context, arguments.name, "active");
+  return set_state(context, arguments.name, "active", arguments.restored);
 }
 
 static Result<void> set_alias(Context& context, const AccountArguments& arguments) {
@@ -297,8 +301,12 @@ void add_account_commands(CLI::App& app, Commands& commands) {
   add_name(suspend_command);
   suspend_command.app->add_flag("--disable", suspend_command.arguments->disable,
                                 "only logging in is refused; mail is still taken");
-  add_name(commands.add(group, "resume", "take an account back into use; a suspended one is checked then",
-                        resume));
+  const auto resume_command =
+      commands.add(group, "resume", "take an account back into use; a suspended one is checked then", resume);
+  add_name(resume_command);
+  resume_command.app->add_flag("--restored", resume_command.arguments->restored,
+                               "its files were put back from a copy: mailboxes take a new UIDVALIDITY "
+                               "(found out without being said where the copy's log is behind)");
   add_alias(group, commands);
 }
 

@@ -1,4 +1,5 @@
 // The Directory service's methods on accounts and aliases.
+#include "daemon/account/log_end.h"
 #include "daemon/account/passwords.h"
 #include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
@@ -267,6 +268,41 @@ Task<Result<void>> DirectoryService::check_resumed(AccountAddress address, v1::A
   co_return Result<void>();
 }
 
+Task<Result<void>> DirectoryService::note_log_end(AccountAddress address) {
+  Accounts& accounts = node_.here().accounts;
+  auto account = co_await accounts.open(address, Accounts::For::kRecord);
+  if (!account && account.error().code() == Code::kDamaged) co_return Result<void>();
+  if (!account) co_return fail(std::move(account).error());
+  const std::string end = LogEnd::of((*account)->slices()).to_text();
+  account->reset();
+  co_await accounts.close(address);
+  auto noted = co_await accounts.change_settings(
+      address, 0,
+      [&end](dict::Dict& settings) -> Result<void> {
+        settings.set(kLogEndKey, end);
+        return {};
+      },
+      RequestId{});
+  if (!noted) co_return fail(std::move(noted).error());
+  co_return Result<void>();
+}
+
+Task<Result<bool>> DirectoryService::renew_restored(AccountAddress address, bool said) {
+  Accounts& accounts = node_.here().accounts;
+  auto settings = co_await accounts.settings(address);
+  if (!settings) co_return fail(std::move(settings).error());
+  const std::optional<LogEnd> known = LogEnd::parse((*settings)->own.dict.string_or(kLogEndKey, ""));
+  auto account = co_await accounts.open(address, Accounts::For::kRecord);
+  if (!account && account.error().code() == Code::kDamaged) co_return false;  // the check will say so
+  if (!account) co_return fail(std::move(account).error());
+  const bool earlier = known && LogEnd::of((*account)->slices()) < *known;
+  if (!said && !earlier) co_return false;
+  CANOPY_CO_TRY(co_await (*account)->renew_uidvalidity());
+  log_event(LogLevel::kWarning, "account-restored", address.to_string(),
+            {{"log_ended", known ? known->to_text() : "unknown"}, {"found_out", earlier}});
+  co_return true;
+}
+
 Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::SetStateRequest& request) {
   CANOPY_CO_ASSIGN(AccountUse use, parse_account_use(request.state()));
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.name()));
@@ -275,12 +311,23 @@ Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::Se
   if (!found) co_return fail(std::move(found).error());
   Accounts& accounts = found->shard->accounts;
   const bool was_suspended = found->settings->use == AccountUse::kSuspended;
-  if (was_suspended) CANOPY_CO_TRY(co_await accounts.read_again(found->address));
+  bool restored = false;
+  if (was_suspended) {
+    CANOPY_CO_TRY(co_await accounts.read_again(found->address));
+    if (use != AccountUse::kSuspended) {
+      CANOPY_CO_ASSIGN(restored, co_await renew_restored(found->address, request.restored()));
+    }
+  }
   bool first = false;  // otherwise the request was answered before, and perhaps not checked
   auto changed = co_await accounts.change_settings(
       found->address, 0,
-      [use, &first](dict::Dict& settings) -> Result<void> {
+      [&, use](dict::Dict& settings) -> Result<void> {
+        if (request.restored() && !was_suspended) {
+          return fail(Code::kInvalidArgument, request.name(),
+                      "only a suspended account is resumed as restored: suspend it, put its files back");
+        }
         first = true;
+        if (use != AccountUse::kSuspended) settings.erase(kLogEndKey);
         if (use == AccountUse::kActive) {
           settings.erase(kStateKey);
         } else {
@@ -293,6 +340,7 @@ Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::Se
   // A suspended account's files are for other hands now, and a resumed one's may have been changed by them.
   co_await accounts.close(found->address);
   if (use != AccountUse::kActive) found->shard->credentials.forget(found->address.to_string());
+  if (use == AccountUse::kSuspended && !was_suspended) CANOPY_CO_TRY(co_await note_log_end(found->address));
   auto now = co_await accounts.settings(found->address);
   if (!now) co_return fail(std::move(now).error());
   v1::Account out;
@@ -305,9 +353,11 @@ Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::Se
     out.set_name(found->address.account);
     out.set_domain(found->address.domain);
     out.set_cannot_open(true);
+    out.set_restored(restored);
     co_return out;
   }
   described->set_checked(out.checked());
+  described->set_restored(restored);
   *described->mutable_damages() = std::move(*out.mutable_damages());
   co_return described;
 }

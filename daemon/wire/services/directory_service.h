@@ -44,6 +44,10 @@ class DirectoryService {
   Task<Result<v1::Location>> locate(CallContext& call, const v1::AccountRef& request);
 
   Task<Result<v1::Account>> describe(AccountAddress address);
+  // Where its log ends goes into the settings of an account that was just suspended.
+  Task<Result<void>> note_log_end(AccountAddress address);
+  // Whether the files of a suspended account are those of a copy; its mailboxes have a new UIDVALIDITY then.
+  Task<Result<bool>> renew_restored(AccountAddress address, bool said);
   Task<Result<void>> check_resumed(AccountAddress address, v1::Account& out);
   Task<void> create_one(Loop& home, Semaphore::Permit until_it_ends, const v1::NewAccount& row, bool exist_ok,
                         RequestId id, v1::CreateAccountResult* out);

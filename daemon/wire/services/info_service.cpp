@@ -1,5 +1,6 @@
 #include "daemon/wire/services/info_service.h"
 
+#include "daemon/account/log_end.h"
 #include "daemon/dict/dict.h"
 #include "daemon/wire/services/access.h"
 
@@ -10,7 +11,8 @@ constexpr uint32_t kWatchSecondsMax = 1800;
 constexpr size_t kInfoBesidesTextBytes = 64;  // of an InfoResponse and its frame, at most
 
 // Settings that only Canopy's own operations may change.
-constexpr std::string_view kGuardedKeys[] = {kPasswordKey, kSessionGenerationKey, kCreatedKey, kStateKey};
+constexpr std::string_view kGuardedKeys[] = {kPasswordKey, kSessionGenerationKey, kCreatedKey, kStateKey,
+                                             kLogEndKey};
 
 v1::InfoResponse respond(const dict::Dict& dict, const dict::Version& version) {
   v1::InfoResponse out;
