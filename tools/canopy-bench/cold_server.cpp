@@ -31,6 +31,7 @@ Result<ColdServer> ColdServer::start(const std::string& program, const std::stri
                                  "--log-level",
                                  "warning"};
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   const int spawned =

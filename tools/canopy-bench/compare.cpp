@@ -21,6 +21,7 @@ Result<Report> run(const Options& options) {
   std::vector<std::string> words = {"python3", script.string(), "--bench", self.string()};
   words.insert(words.end(), options.arguments.begin(), options.arguments.end());
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   execvp("python3", arguments.data());

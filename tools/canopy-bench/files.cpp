@@ -104,6 +104,7 @@ int look_at(const std::string& path) {
 // Each thread lists the whole directory once; with `attributes` as `ls -l` does.
 Result<Json> list(const std::string& directory, uint32_t files, uint32_t threads, bool attributes) {
   std::vector<std::thread> running;
+  running.reserve(threads);
   std::vector<int> errors(threads, 0);
   const auto begun = SteadyClock::now();
   for (uint32_t t = 0; t < threads; ++t) {

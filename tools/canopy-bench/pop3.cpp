@@ -158,8 +158,10 @@ Task<Result<void>> fill_some(Row& row, Address lmtp, const Mail& mail) {
 }
 
 Task<Result<void>> fill(Row& row, Address lmtp, const Mail& mail) {
+  constexpr size_t kConnections = 16;
   std::vector<Task<Result<void>>> tasks;
-  for (int i = 0; i < 16; ++i) tasks.push_back(fill_some(row, lmtp, mail));
+  tasks.reserve(kConnections);
+  while (tasks.size() < kConnections) tasks.push_back(fill_some(row, lmtp, mail));
   std::vector<Result<void>> results = co_await join_all(row.loop, std::move(tasks));
   for (Result<void>& result : results) CANOPY_CO_TRY(std::move(result));
   co_return Result<void>{};

@@ -25,7 +25,8 @@ void add_compare(CLI::App& app, Chosen& chosen);
 
 // For a scenario with options O and Result<Report> run(const O&).
 template <class O>
-void choose(CLI::App* command, Chosen& chosen, std::shared_ptr<O> options, Result<Report> (*run)(const O&)) {
+void choose(CLI::App* command, Chosen& chosen, const std::shared_ptr<O>& options,
+            Result<Report> (*run)(const O&)) {
   command->callback([&chosen, options, run] { chosen = [options, run] { return run(*options); }; });
 }
 
