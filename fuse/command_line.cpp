@@ -20,7 +20,7 @@ bool is_for_others(std::string_view option) {
 Result<double> number_of(const std::string& option, const std::string& text, double most) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || value < 0 || value > most)
+  if (text.empty() || *end != '\0' || !(value >= 0 && value <= most))  // a nan is neither
     return fail(Code::kInvalidArgument, "-o " + option, fmt::format("it takes a number from 0 to {}", most));
   return value;
 }

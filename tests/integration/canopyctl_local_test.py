@@ -241,6 +241,7 @@ class Documentation(unittest.TestCase):
 
     def test_wrong_usage_has_its_own_status(self):
         for command in ((), ("nonsense",), ("domain",), ("domain", "create"), ("--timeout", "x", "status"),
+                        ("--timeout", "nan", "status"), ("top", "--interval", "nan"), ("top", "--interval", "0"),
                         ("domain", "list", "--nonsense")):
             done = run_ctl(*command)
             self.assertEqual((done.returncode, done.stdout), (USAGE, ""), command)

@@ -228,6 +228,7 @@ class MountAndDaemon(unittest.TestCase):
         with Stack() as stack:
             for arguments, words in ((["-o", "nonsense"], "it is no option of canopy-mount"),
                                      (["-o", "uid=x"], "it takes a number"),
+                                     (["-o", "nodes=nan"], "it takes a number"),
                                      (["-o", "cache_ms=-1"], "it takes a number")):
                 with self.assertRaises(RuntimeError) as refused:
                     Mounted(stack, *arguments)

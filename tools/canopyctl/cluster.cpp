@@ -230,7 +230,7 @@ void add_cluster_commands(CLI::App& app, Commands& commands) {
       ->add_option("--interval", top_command.arguments->interval_seconds,
                    "seconds between two looks (default: 1)")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.05, 3600.0).description(""));
+      ->check(seconds_between(0.05, 3600));
   top_command.app
       ->add_option("--ticks", top_command.arguments->ticks, "end after so many looks (default: never)")
       ->type_name("N");

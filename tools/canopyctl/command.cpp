@@ -149,6 +149,16 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+CLI::Validator seconds_between(double least, double most) {
+  return {[least, most](const std::string& text) {
+            double value = 0;
+            if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most)
+              return std::string();
+            return fmt::format("{} is no number of seconds from {} to {}", text, least, most);
+          },
+          ""};
+}
+
 std::string human_bytes(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   double value = static_cast<double>(bytes);

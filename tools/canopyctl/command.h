@@ -110,6 +110,10 @@ class Commands {
 
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& description);
 
+// Refuses an option's value outside of these bounds, and what is no number at all ("nan", which CLI::Range
+// takes).
+CLI::Validator seconds_between(double least, double most);
+
 // A password: a file's first line (`-`: standard input's), standard input when it is no terminal, or asked
 // without echo.
 Result<std::string> read_password(const std::string& password_file, bool confirm);

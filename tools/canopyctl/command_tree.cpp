@@ -38,7 +38,7 @@ void add_all_commands(CLI::App& app, GlobalOptions& globals, Commands& commands)
   app.add_option("--key", globals.key, "own private key (tcp)")->type_name("FILE");
   app.add_option("--timeout", globals.timeout_seconds, "how long to wait for an answer (default: 30)")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.1, 86400.0).description(""));
+      ->check(seconds_between(0.1, 86400));
 
   add_domain_commands(app, commands);
   add_account_commands(app, commands);
