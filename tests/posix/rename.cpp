@@ -108,6 +108,18 @@ void while_open(Case& test) {
   test.text("list", names_in("e"));
 }
 
+void elsewhere(Case& test) {
+  must_write(test, "a", "a");
+  must(test, "mkdir", mkdir("d", 0755));
+  const std::string other = "/proc/self/task/here";  // on a file system that is neither of the two
+  test.done("a file to another file system", rename("a", other.c_str()));
+  test.done("a directory", rename("d", other.c_str()));
+  test.done("from there", rename("/proc/self/status", "b"));
+  test.done("exchanged", renamed("a", "/proc/self/status", RENAME_EXCHANGE));
+  test.done("linked", link("/proc/self/status", "b"));
+  test.text("all stays", names_in("."));
+}
+
 }  // namespace
 
 void add_rename(Suite& suite) {
@@ -117,6 +129,7 @@ void add_rename(Suite& suite) {
   suite.run("rename", "exchanging", exchanging);
   suite.run("rename", "flags", flags);
   suite.run("rename", "while_open", while_open);
+  suite.run("rename", "elsewhere", elsewhere);
 }
 
 }  // namespace canopy::posix
