@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 import unittest
 
+from mounted import Mounted
 from stack import BIN, Stack
 
 PASSWORD = "bench-password"
@@ -129,6 +130,17 @@ class Scenarios(unittest.TestCase):
             row, = self.measured("raw", "--dir", directory, "--writers", "2", "--files", "10", "--seconds", "0.2")
             self.assertEqual(row["writers"], 2)
             self.assertEqual(os.listdir(directory), [])
+
+    @unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+    def test_staleness_looks_through_one_mount_at_what_another_changes(self):
+        with Mounted(self.stack) as one, Mounted(self.stack) as other:
+            before = self.stored()
+            rows = self.measured("staleness", "--dir", one.directory, "--other", other.directory, "--raw",
+                                 "SharedDomains/company.com", "--mailbox", "accounts/company.com/user00000/INBOX",
+                                 "--rounds", "2")
+            self.assertEqual([row["times"] for row in rows], [2] * 7)
+            self.assertEqual(self.stored(), before)
+            self.assertEqual([name for name in os.listdir(one.path("SharedDomains", "company.com")) if "bench" in name], [])
 
     def test_without_json_it_prints_a_table(self):
         done = bench("wire", "--server", self.wire, "--depths", "1", "--seconds", "0.1", "--no-raw")
