@@ -26,28 +26,37 @@ int errno_of(const Error& error) {
   }
 }
 
-void answer_error(fuse_req_t request, const Error& error) {
+std::string About::path() const {
+  std::string path(name);
+  for (const Node* at = &node; !at->names.empty(); at = at->names.front().parent.get()) {
+    const std::string& above = at->names.front().name;
+    path = path.empty() ? above : above + "/" + path;
+  }
+  return path;
+}
+
+void answer_error(fuse_req_t request, const Error& error, const About& about) {
   const int error_number = errno_of(error);
   if (error_number == EIO)
-    log_event(LogLevel::kError, "operation-failed", error.object(), {{"error", error.to_string()}});
+    log_event(LogLevel::kError, "operation-failed", about.path(), {{"error", error.to_string()}});
   else if (error_number == EBUSY)
     log_event(LogLevel::kWarning, "operation-refused", error.object(), {{"reason", error.message()}});
   fuse_reply_err(request, error_number);
 }
 
-void answer_done(fuse_req_t request, const Result<void>& done) {
+void answer_done(fuse_req_t request, const Result<void>& done, const About& about) {
   if (done)
     fuse_reply_err(request, 0);
   else
-    answer_error(request, done.error());
+    answer_error(request, done.error(), about);
 }
 
-void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& found) {
+void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& found, const About& about) {
   if (found)
     fuse_reply_attr(request, &found->attributes,
                     found->immutable ? kImmutableSeconds : mount.cache_seconds(*found));
   else
-    answer_error(request, found.error());
+    answer_error(request, found.error(), about);
 }
 
 fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, const std::string& name) {
@@ -66,7 +75,7 @@ fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, 
 void answer_entry(Mount& mount, fuse_req_t request, const Result<Found>& found, const NodeRef& parent,
                   const std::string& name) {
   if (!found) {
-    answer_error(request, found.error());
+    answer_error(request, found.error(), {*parent, name});
     return;
   }
   const fuse_entry_param entry = enter(mount, *found, parent, name);

@@ -11,10 +11,17 @@ inline Mount& mount_of(fuse_req_t request) { return *static_cast<Mount*>(fuse_re
 // What a user sees of an error. A backend that does not answer within the limit is EIO.
 int errno_of(const Error& error);
 
+// What an operation was about: a node, or what bears that name in it.
+struct About {
+  const Node& node;
+  std::string_view name = {};
+  std::string path() const;  // below the mount's directory; of one of its names
+};
+
 // Also logs what a user's errno does not tell: which object, and what to do.
-void answer_error(fuse_req_t request, const Error& error);
-void answer_done(fuse_req_t request, const Result<void>& done);
-void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& found);
+void answer_error(fuse_req_t request, const Error& error, const About& about);
+void answer_done(fuse_req_t request, const Result<void>& done, const About& about);
+void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& found, const About& about);
 // As answers to LOOKUP and its like, which make the kernel know the node.
 void answer_entry(Mount& mount, fuse_req_t request, const Result<Found>& found, const NodeRef& parent,
                   const std::string& name);

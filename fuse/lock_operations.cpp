@@ -45,11 +45,11 @@ Task<void> take_lock(fuse_req_t request, NodeRef node, OpenFileRef file, FileLoc
   else if (done.error().error_number() == EINTR)
     fuse_reply_err(request, EINTR);
   else
-    answer_error(request, done.error());
+    answer_error(request, done.error(), {*node});
 }
 
 Task<void> give_back(fuse_req_t request, NodeRef node, FileLock range) {
-  answer_done(request, co_await node->view->unlock(node, range));
+  answer_done(request, co_await node->view->unlock(node, range), {*node});
 }
 
 void start(fuse_req_t request, fuse_ino_t number, fuse_file_info* info, const FileLock& lock, bool unlock) {
@@ -81,7 +81,7 @@ void on_flock(fuse_req_t request, fuse_ino_t number, fuse_file_info* info, int o
 Task<void> look(fuse_req_t request, NodeRef node, FileLock lock) {
   auto found = co_await node->view->lock_in_the_way(node, lock);
   if (!found) {
-    answer_error(request, found.error());
+    answer_error(request, found.error(), {*node});
     co_return;
   }
   struct flock out = {};

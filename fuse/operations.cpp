@@ -91,7 +91,7 @@ void on_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets
 void on_getattr(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
   begin(request, number, [&](Mount& mount, const NodeRef& node) {
     return [](Mount& on, fuse_req_t to, NodeRef of, OpenFileRef file) -> Task<void> {
-      answer_attributes(on, to, co_await of->view->attributes(of, file));
+      answer_attributes(on, to, co_await of->view->attributes(of, file), {*of});
     }(mount, request, node, file_of(request, info, *node));
   });
 }
@@ -106,7 +106,7 @@ void on_access(fuse_req_t request, fuse_ino_t number, int mask) {
     return [](Mount&, fuse_req_t to, NodeRef of) -> Task<void> {
       auto found = co_await of->view->attributes(of, nullptr);
       if (!found) {
-        answer_error(to, found.error());
+        answer_error(to, found.error(), {*of});
         co_return;
       }
       const mode_t mode = found->attributes.st_mode;
@@ -134,7 +134,7 @@ void on_setattr(fuse_req_t request, fuse_ino_t number, struct stat* to, int whic
   begin(request, number, [&](Mount& mount, const NodeRef& node) {
     return
         [](Mount& on, fuse_req_t reply, NodeRef of, OpenFileRef file, AttributeChange change) -> Task<void> {
-          answer_attributes(on, reply, co_await of->view->set_attributes(of, file, change));
+          answer_attributes(on, reply, co_await of->view->set_attributes(of, file, change), {*of});
         }(mount, request, node, file_of(request, info, *node), change_of(*to, which));
   });
 }
@@ -146,7 +146,7 @@ void on_readlink(fuse_req_t request, fuse_ino_t number) {
       if (target)
         fuse_reply_readlink(to, target->c_str());
       else
-        answer_error(to, target.error());
+        answer_error(to, target.error(), {*of});
     }(mount, request, std::move(node));
   });
 }
@@ -187,7 +187,7 @@ void on_link(fuse_req_t request, fuse_ino_t number, fuse_ino_t parent, const cha
 void remove(fuse_req_t request, fuse_ino_t parent, const char* name, bool is_directory) {
   begin(request, parent, [&](Mount& mount, NodeRef directory) {
     return [](Mount&, fuse_req_t to, NodeRef in, std::string of, bool whole) -> Task<void> {
-      answer_done(to, co_await in->view->remove(in, of, whole));
+      answer_done(to, co_await in->view->remove(in, of, whole), {*in, of});
     }(mount, request, std::move(directory), name, is_directory);
   });
 }
@@ -208,7 +208,7 @@ void on_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino
         fuse_reply_err(to, EXDEV);
         co_return;
       }
-      answer_done(to, co_await old_in->view->rename(old_in, old_as, new_in, new_as, how));
+      answer_done(to, co_await old_in->view->rename(old_in, old_as, new_in, new_as, how), {*old_in, old_as});
     }(mount, request, std::move(from), std::move(onto), name, new_name, flags);
   });
 }
@@ -220,7 +220,7 @@ void on_open(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
     return [](Mount& on, fuse_req_t to, NodeRef of, fuse_file_info with) -> Task<void> {
       auto file = co_await of->view->open(of, with.flags);
       if (!file) {
-        answer_error(to, file.error());
+        answer_error(to, file.error(), {*of});
         co_return;
       }
       with.keep_cache = (*file)->keep_cache;
@@ -238,7 +238,7 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
               Caller caller) -> Task<void> {
       auto made = co_await in->view->create(in, of, as, with.flags, caller);
       if (!made) {
-        answer_error(to, made.error());
+        answer_error(to, made.error(), {*in, of});
         co_return;
       }
       fuse_entry_param entry = enter(on, made->found, in, of);
@@ -262,7 +262,7 @@ void on_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
       }
       auto made = co_await in->view->create(in, of, as, O_EXCL | O_WRONLY, caller);
       if (!made)
-        answer_error(to, made.error());
+        answer_error(to, made.error(), {*in, of});
       else
         answer_entry(on, to, made->found, in, of);
     }(mount, request, std::move(directory), name, mode, caller_of(request));
@@ -276,7 +276,7 @@ void on_read(fuse_req_t request, fuse_ino_t number, size_t bytes, off_t offset, 
       if (got)
         fuse_reply_buf(to, got->data(), got->size());
       else
-        answer_error(to, got.error());
+        answer_error(to, got.error(), {*of});
     }(mount, request, std::move(node), file_of(request, info), static_cast<uint64_t>(offset), bytes);
   });
 }
@@ -292,7 +292,7 @@ void on_write(fuse_req_t request, fuse_ino_t number, const char* bytes, size_t s
       if (done)
         fuse_reply_write(to, *done);
       else
-        answer_error(to, done.error());
+        answer_error(to, done.error(), {*of});
     }(mount, request, std::move(node), std::move(written), static_cast<uint64_t>(offset),
                                 std::string(bytes, size));
   });
@@ -303,7 +303,7 @@ void on_flush(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
     return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file,
               Closer closer) -> Task<void> {
       co_await give_back_locks_of_owner(of, closer.owner);
-      answer_done(to, co_await of->view->flush(file, closer));
+      answer_done(to, co_await of->view->flush(file, closer), {*of});
     }(mount, request, std::move(node), file_of(request, info),
                              Closer{info->lock_owner, fuse_req_ctx(request)->pid});
   });
@@ -320,7 +320,7 @@ void on_release(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
 void on_fsync(fuse_req_t request, fuse_ino_t number, int, fuse_file_info* info) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file) -> Task<void> {
-      answer_done(to, co_await of->view->sync(file));
+      answer_done(to, co_await of->view->sync(file), {*of});
     }(mount, request, std::move(node), file_of(request, info));
   });
 }
@@ -331,7 +331,8 @@ void on_fallocate(fuse_req_t request, fuse_ino_t number, int mode, off_t offset,
     return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file, int how, off_t at,
               off_t size) -> Task<void> {
       answer_done(
-          to, co_await of->view->allocate(file, how, static_cast<uint64_t>(at), static_cast<uint64_t>(size)));
+          to, co_await of->view->allocate(file, how, static_cast<uint64_t>(at), static_cast<uint64_t>(size)),
+          {*of});
     }(mount, request, std::move(node), file_of(request, info), mode, offset, length);
   });
 }
@@ -343,7 +344,7 @@ void on_lseek(fuse_req_t request, fuse_ino_t number, off_t offset, int whence, f
       if (found)
         fuse_reply_lseek(to, static_cast<off_t>(*found));
       else
-        answer_error(to, found.error());
+        answer_error(to, found.error(), {*of});
     }(mount, request, std::move(node), file_of(request, info), offset, whence == SEEK_HOLE);
   });
 }
@@ -372,7 +373,7 @@ void read_directory(fuse_req_t request, fuse_ino_t, size_t bytes, off_t offset, 
     if (filled)
       fuse_reply_buf(to, filled->data(), filled->size());
     else
-      answer_error(to, filled.error());
+      answer_error(to, filled.error(), {*directory->node()});
   }(mount, request, mount.directory(info->fh), bytes, static_cast<uint64_t>(offset), plus));
 }
 
@@ -392,18 +393,18 @@ void on_releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
 void on_fsyncdir(fuse_req_t request, fuse_ino_t number, int, fuse_file_info*) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return [](Mount&, fuse_req_t to, NodeRef of) -> Task<void> {
-      answer_done(to, co_await of->view->sync_directory(of));
+      answer_done(to, co_await of->view->sync_directory(of), {*of});
     }(mount, request, std::move(node));
   });
 }
 
 void on_statfs(fuse_req_t request, fuse_ino_t number) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
-    return [](Mount& on, fuse_req_t to, NodeRef) -> Task<void> {
+    return [](Mount& on, fuse_req_t to, NodeRef of) -> Task<void> {
       v1::TreePath whole;
       auto space = co_await on.backend().tree().get_space(whole, on.backend().options());
       if (!space) {
-        answer_error(to, space.error());
+        answer_error(to, space.error(), {*of});
         co_return;
       }
       constexpr uint64_t kBlock = 4096;
@@ -422,9 +423,9 @@ void on_statfs(fuse_req_t request, fuse_ino_t number) {
 // ------------------------------------------------------------------------------------------------ attributes
 
 // size 0: the caller asks how much room the answer needs.
-void answer_xattr(fuse_req_t request, const Result<std::string>& value, size_t size) {
+void answer_xattr(fuse_req_t request, const Result<std::string>& value, size_t size, const About& about) {
   if (!value)
-    answer_error(request, value.error());
+    answer_error(request, value.error(), about);
   else if (size == 0)
     fuse_reply_xattr(request, value->size());
   else if (size < value->size())
@@ -436,7 +437,7 @@ void answer_xattr(fuse_req_t request, const Result<std::string>& value, size_t s
 void on_getxattr(fuse_req_t request, fuse_ino_t number, const char* name, size_t size) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return [](Mount&, fuse_req_t to, NodeRef of, std::string called, size_t room) -> Task<void> {
-      answer_xattr(to, co_await of->view->get_xattr(of, std::move(called)), room);
+      answer_xattr(to, co_await of->view->get_xattr(of, std::move(called)), room, {*of});
     }(mount, request, std::move(node), name, size);
   });
 }
@@ -446,12 +447,12 @@ void on_listxattr(fuse_req_t request, fuse_ino_t number, size_t size) {
     return [](Mount&, fuse_req_t to, NodeRef of, size_t room) -> Task<void> {
       auto names = co_await of->view->list_xattr(of);
       if (!names) {
-        answer_error(to, names.error());
+        answer_error(to, names.error(), {*of});
         co_return;
       }
       std::string all;
       for (const std::string& name : *names) all += name + '\0';
-      answer_xattr(to, all, room);
+      answer_xattr(to, all, room, {*of});
     }(mount, request, std::move(node), size);
   });
 }
@@ -461,7 +462,7 @@ void on_setxattr(fuse_req_t request, fuse_ino_t number, const char* name, const 
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return
         [](Mount&, fuse_req_t to, NodeRef of, std::string called, std::string with, int how) -> Task<void> {
-          answer_done(to, co_await of->view->set_xattr(of, std::move(called), std::move(with), how));
+          answer_done(to, co_await of->view->set_xattr(of, std::move(called), std::move(with), how), {*of});
         }(mount, request, std::move(node), name, std::string(value, size), flags);
   });
 }
@@ -469,7 +470,7 @@ void on_setxattr(fuse_req_t request, fuse_ino_t number, const char* name, const 
 void on_removexattr(fuse_req_t request, fuse_ino_t number, const char* name) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return [](Mount&, fuse_req_t to, NodeRef of, std::string called) -> Task<void> {
-      answer_done(to, co_await of->view->remove_xattr(of, std::move(called)));
+      answer_done(to, co_await of->view->remove_xattr(of, std::move(called)), {*of});
     }(mount, request, std::move(node), name);
   });
 }

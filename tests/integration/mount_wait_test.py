@@ -1,0 +1,91 @@
+"""Operations in the mount that wait: for a backend that is gone, until the stated limit; and nobody waits behind them."""
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import unittest
+
+import mount_command_test
+from files import read, write
+from mounted import Mounted
+from stack import Stack
+
+WAITING = 200  # more than any pool of threads that could be behind it
+
+# Takes the same range by as many threads, each through an opening of its own, and says when all have begun.
+WAITERS = """
+import sys, threading, fcntl
+path, count = sys.argv[1], int(sys.argv[2])
+def wait():
+    with open(path, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+threads = [threading.Thread(target=wait) for _ in range(count)]
+for thread in threads:
+    thread.start()
+print("begun", flush=True)
+for thread in threads:
+    thread.join()
+print("done", flush=True)
+"""
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class Waiting(unittest.TestCase):
+    def names(self, stack, mounted):
+        return mounted.path("SharedDomains", stack.facts["domain"]), mounted.path("accounts", stack.facts["domain"])
+
+    @staticmethod
+    def error_of(operation):
+        try:
+            operation()
+        except OSError as error:
+            return error.errno
+        return 0
+
+    def test_beyond_the_limit_it_is_eio_and_the_log_names_what_it_was_about(self):
+        with Stack() as stack, Mounted(stack, "-o", "wait=1") as mounted:
+            top, accounts = self.names(stack, mounted)
+            name = stack.facts["accounts"][0]["name"].split("@")[0]
+            write(os.path.join(top, "file"), b"before")
+            daemon = mount_command_test.Ending.child_of(stack.process.pid, "canopyd")
+            os.kill(stack.process.pid, signal.SIGSTOP)  # or else it starts canopyd again
+            os.kill(daemon, signal.SIGKILL)
+            refused = [self.error_of(lambda: os.mkdir(os.path.join(top, "new"))),
+                       self.error_of(lambda: os.listdir(os.path.join(accounts, name)))]
+            failed = [line.split(" error=")[0].split("object=")[1] for line in mounted.logged().splitlines()
+                      if "operation-failed" in line]
+            stack.stop(signal.SIGKILL)
+            stack.start()
+            self.assertEqual(refused, [errno.EIO, errno.EIO])
+            self.assertIn(f"SharedDomains/{stack.facts['domain']}/new", failed)
+            # The names above it have to be looked at first.
+            self.assertTrue(f"accounts/{stack.facts['domain']}/{name}".startswith(failed[-1]), failed)
+            self.assertEqual(read(os.path.join(top, "file")), b"before")
+            os.mkdir(os.path.join(top, "new"))
+            self.assertIn("INBOX", os.listdir(os.path.join(accounts, name)))
+
+    def test_nobody_waits_behind_those_who_wait(self):
+        with Stack() as stack, Mounted(stack) as mounted, Mounted(stack) as holder:
+            top, accounts = self.names(stack, mounted)
+            locked = os.path.join(top, "locked")
+            write(locked, b"")
+            with open(os.path.join(self.names(stack, holder)[0], "locked"), "r+b") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                with subprocess.Popen([sys.executable, "-c", WAITERS, locked, str(WAITING)], stdout=subprocess.PIPE,
+                                      text=True) as waiters:
+                    self.assertEqual(waiters.stdout.readline(), "begun\n")
+                    for number in range(50):
+                        path = os.path.join(top, f"file-{number}")
+                        write(path, b"content")
+                        self.assertEqual(read(path), b"content")
+                        os.rename(path, path + "-new")
+                        self.assertIn("INBOX", os.listdir(os.path.join(accounts, os.listdir(accounts)[0])))
+                    self.assertIsNone(waiters.poll())  # all that while
+                    held.close()
+                    self.assertEqual(waiters.stdout.readline(), "done\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
