@@ -74,7 +74,7 @@ Entry AccountsView::entry(std::string name, const Place& place) const {
   out.name = std::move(name);
   out.type = place.is_directory() ? S_IFDIR : S_IFREG;
   // What a text file's size is shows only when somebody looks at it.
-  if (place.is_directory()) out.found = found(place);
+  if (place.is_directory()) out.found = std::make_unique<Found>(found(place));
   return out;
 }
 
@@ -207,7 +207,7 @@ Task<Result<Found>> AccountsView::attributes(NodeRef node, OpenFileRef file) {
 // ------------------------------------------------------------------------------------------------
 // directories
 
-Task<Result<Page>> AccountsView::list(NodeRef directory, std::string from, Listed) {
+Task<Result<Page>> AccountsView::list(NodeRef directory, std::string from, Listed, size_t) {
   const Place place = place_of(*directory);
   switch (place.kind) {
     case Place::Kind::kAccounts:
@@ -284,7 +284,8 @@ Task<Result<Page>> AccountsView::list_mailbox(Place mailbox, std::string from) {
   if (!listed) co_return fail(std::move(listed).error());
   for (const v1::Message& row : listed->messages()) {
     page.entries.push_back(
-        Entry{element_of_uid(row.uid()), S_IFREG, found_message(mailbox, listed->uid_validity(), row)});
+        Entry{element_of_uid(row.uid()), S_IFREG,
+              std::make_unique<Found>(found_message(mailbox, listed->uid_validity(), row))});
   }
   page.end = listed->end() || listed->messages().empty();
   if (!listed->messages().empty())

@@ -85,6 +85,7 @@ void answer_entry(Mount& mount, fuse_req_t request, const Result<Found>& found, 
 Task<Result<std::string>> fill_directory(Mount& mount, fuse_req_t request, OpenDirectory& directory,
                                          size_t bytes, uint64_t position, bool with_attributes) {
   std::string out(bytes, '\0');
+  const size_t least_entry = fuse_add_direntry_plus(request, nullptr, 0, "x", nullptr, 0);
   size_t used = 0;
   auto room_for = [&](const std::string& name) {
     return used + (with_attributes ? fuse_add_direntry_plus(request, nullptr, 0, name.c_str(), nullptr, 0)
@@ -107,8 +108,8 @@ Task<Result<std::string>> fill_directory(Mount& mount, fuse_req_t request, OpenD
     add(name, entry);
   }
   while (position >= kDotEntries) {
-    CANOPY_CO_TRY(co_await directory.seek(position - kDotEntries,
-                                          with_attributes ? Listed::kAttributes : Listed::kNames));
+    CANOPY_CO_TRY(co_await directory.seek(
+        position - kDotEntries, with_attributes ? Listed::kAttributes : Listed::kNames, bytes / least_entry));
     if (directory.at_end(position - kDotEntries)) break;
     const Entry& each = directory.entry(position - kDotEntries);
     if (!room_for(each.name)) break;

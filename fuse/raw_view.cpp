@@ -67,6 +67,27 @@ Found found_of(const v1::TreeAttributes& in, bool told) {
   return out;
 }
 
+// Of an answer without attributes.
+Result<void> take_names(const v1::TreeListResponse& listed, const std::string& path, Page& page) {
+  constexpr int kTypeShift = 12;
+  std::string_view names = listed.names();
+  const auto count = static_cast<int>(listed.types().size());
+  const bool cookies = listed.cookies_size() != 0;
+  const bool whole = listed.file_ids_size() == count && (!cookies || listed.cookies_size() == count);
+  page.entries.reserve(static_cast<size_t>(count));
+  for (int i = 0; whole && i < count && !names.empty(); ++i) {
+    const size_t length = std::min(names.find('\0'), names.size() - 1);
+    Entry& added = page.entries.emplace_back();
+    added.name = names.substr(0, length);
+    added.type = static_cast<mode_t>(listed.types()[static_cast<size_t>(i)]) << kTypeShift & S_IFMT;
+    added.inode = listed.file_ids(i);
+    if (cookies) added.after = listed.cookies(i);
+    names.remove_prefix(length + 1);
+  }
+  if (page.entries.size() == static_cast<size_t>(count) && names.empty()) return {};
+  return fail(Code::kInternal, path, "the server's list does not tell the same number of names as of types");
+}
+
 // Nothing is there, or something of another kind.
 bool is_gone(const Error& error) {
   const Code code = error.code();
@@ -172,22 +193,23 @@ Task<Result<Found>> RawView::attributes(NodeRef node, OpenFileRef file) {
   co_return found_of(*found, is_told(path_of(*node).value_or("")));
 }
 
-Task<Result<Page>> RawView::list(NodeRef directory, std::string from, Listed what) {
+Task<Result<Page>> RawView::list(NodeRef directory, std::string from, Listed what, size_t wanted) {
   v1::TreeListRequest request;
   CANOPY_CO_ASSIGN(*request.mutable_path(), path_of(*directory));
   if (!from.empty()) request.set_cookie(std::stoull(from));
   request.set_names_only(what == Listed::kNames);
+  if (what == Listed::kAttributes) request.set_entries_max(static_cast<uint32_t>(wanted));
   auto listed = co_await backend_.tree().list(request, backend_.options());
   if (!listed) co_return fail(std::move(listed).error());
   Page page;
+  CANOPY_CO_TRY(take_names(*listed, request.path(), page));
   page.entries.reserve(static_cast<size_t>(listed->entries_size()));
   const bool all_told = is_told(request.path());
   for (v1::TreeEntry& entry : *listed->mutable_entries()) {
     Entry& added = page.entries.emplace_back();
     added.type = entry.attributes().mode() & S_IFMT;
-    added.inode = entry.attributes().file_id();
-    if (what == Listed::kAttributes)
-      added.found = found_of(entry.attributes(), all_told || is_told(request.path() + "/" + entry.name()));
+    const bool told = all_told || is_told(request.path() + "/" + entry.name());
+    added.found = std::make_unique<Found>(found_of(entry.attributes(), told));
     added.name = std::move(*entry.mutable_name());
   }
   page.next = std::to_string(listed->next_cookie());

@@ -21,7 +21,7 @@ class RawView final : public View {
   bool prefers_open_files() const override { return true; }  // others may have changed the names
   Task<Result<Found>> lookup(NodeRef directory, std::string name) override;
   Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) override;
-  Task<Result<Page>> list(NodeRef directory, std::string from, Listed listed) override;
+  Task<Result<Page>> list(NodeRef directory, std::string from, Listed listed, size_t wanted) override;
   Task<Result<OpenFileRef>> open(NodeRef node, int flags) override;
   Task<Result<std::string>> read(OpenFileRef file, uint64_t offset, size_t bytes) override;
   Task<Result<Found>> set_attributes(NodeRef node, OpenFileRef file, AttributeChange change) override;

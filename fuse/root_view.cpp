@@ -29,10 +29,10 @@ Task<Result<Found>> RootView::attributes(NodeRef, OpenFileRef) {
   co_return found;
 }
 
-Task<Result<Page>> RootView::list(NodeRef, std::string, Listed) {
+Task<Result<Page>> RootView::list(NodeRef, std::string, Listed, size_t) {
   Page page;
   for (std::string_view name : {kTreeRoot, kSettingsRoot, kAccountsName})
-    page.entries.push_back(Entry{std::string(name), S_IFDIR, std::nullopt});
+    page.entries.push_back(Entry{std::string(name), S_IFDIR, nullptr});
   page.end = true;
   co_return page;
 }

@@ -12,7 +12,7 @@ class RootView final : public View {
 
   Task<Result<Found>> lookup(NodeRef directory, std::string name) override;
   Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) override;
-  Task<Result<Page>> list(NodeRef directory, std::string from, Listed listed) override;
+  Task<Result<Page>> list(NodeRef directory, std::string from, Listed listed, size_t wanted) override;
   Task<Result<OpenFileRef>> open(NodeRef node, int flags) override;
   Task<Result<std::string>> read(OpenFileRef file, uint64_t offset, size_t bytes) override;
 

@@ -50,12 +50,13 @@ struct Found {
 
 struct Entry {
   std::string name;
-  mode_t type = 0;             // S_IFDIR and so on
-  std::optional<Found> found;  // absent: not known without asking
-  ino_t inode = 0;             // where `found` is absent; 0: not known
+  mode_t type = 0;               // S_IFDIR and so on
+  std::unique_ptr<Found> found;  // null: not known without asking
+  ino_t inode = 0;               // where `found` is null; 0: not known
+  uint64_t after = 0;            // in decimal what list() goes on from behind it; 0: not known
 };
 
-enum class Listed { kNames, kAttributes };  // kNames: Entry::found may be absent
+enum class Listed { kNames, kAttributes };  // kNames: Entry::found may be null
 
 // A page of a directory; `next` goes into the call for the one after it.
 struct Page {
@@ -109,8 +110,8 @@ class View {
 
   virtual Task<Result<Found>> lookup(NodeRef directory, std::string name) = 0;
   virtual Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) = 0;  // file: may be null
-  // `from`: empty at first.
-  virtual Task<Result<Page>> list(NodeRef directory, std::string from, Listed listed) = 0;
+  // `from`: empty at first. `wanted`: so many entries are enough where attributes cost something; 0: a page.
+  virtual Task<Result<Page>> list(NodeRef directory, std::string from, Listed listed, size_t wanted) = 0;
   virtual Task<Result<OpenFileRef>> open(NodeRef node, int flags) = 0;
   virtual Task<Result<std::string>> read(OpenFileRef file, uint64_t offset, size_t bytes) = 0;
 

@@ -147,6 +147,10 @@ Task<Result<std::string>> read_file(Store& store, std::string path, uint64_t byt
   }
 }
 
+Task<Result<DirectoryPage>> Store::list_few(std::string path, uint64_t cookie, size_t) {
+  return list(std::move(path), cookie, Listing::kAttributes);
+}
+
 Task<Result<std::vector<DirectoryEntry>>> list_all(Store& store, std::string path, size_t entries_max) {
   std::vector<DirectoryEntry> entries;
   uint64_t cookie = 0;

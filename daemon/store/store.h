@@ -68,6 +68,7 @@ struct DirectoryEntry {
   std::string name;
   FileType type = FileType::kOther;
   uint64_t file_id = 0;
+  uint64_t cookie = 0;  // with which list() goes on behind it; 0: the store has one for whole pages only
 };
 
 struct DirectoryPage {
@@ -138,6 +139,9 @@ class Store {
   // appear once. With attributes, one that goes meanwhile may be left out.
   virtual Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie,
                                            Listing listing = Listing::kNames) = 0;
+  // As list() with attributes; the caller wants no more than the next `most` entries, and a store that has to
+  // fetch attributes one by one answers no more of them.
+  virtual Task<Result<DirectoryPage>> list_few(std::string path, uint64_t cookie, size_t most);
   // Makes the names in this directory durable.
   virtual Task<Result<void>> sync_directory(std::string path) = 0;
   virtual Task<Result<StoreSpace>> space() = 0;

@@ -1,6 +1,8 @@
 // A view for tests: one directory with as many entries as it is told, in pages.
 #pragma once
 
+#include <set>
+
 #include "fuse/view.h"
 
 namespace canopy::mount {
@@ -10,6 +12,8 @@ class FakeView final : public View {
   explicit FakeView(size_t entries = 0, size_t a_page = 10) : entries_(entries), a_page_(a_page) {}
 
   size_t pages = 0;  // so many were asked for
+  bool has_cookies = true;
+  std::set<size_t> gone;
 
   Task<Result<Found>> lookup(NodeRef, std::string name) override {
     co_return Found{name, {}, false, nullptr};
@@ -17,14 +21,20 @@ class FakeView final : public View {
   Task<Result<Found>> attributes(NodeRef node, OpenFileRef) override {
     co_return Found{node->key, {}, false, nullptr};
   }
-  Task<Result<Page>> list(NodeRef, std::string from, Listed) override {
+  Task<Result<Page>> list(NodeRef, std::string from, Listed listed, size_t wanted) override {
     ++pages;
     const size_t first = from.empty() ? 0 : std::stoul(from);
+    const bool few = listed == Listed::kAttributes && wanted != 0;
     Page page;
-    for (size_t i = first; i < std::min(first + a_page_, entries_); ++i)
-      page.entries.push_back(Entry{std::to_string(i), S_IFREG, std::nullopt});
-    page.next = std::to_string(first + page.entries.size());
-    page.end = first + page.entries.size() == entries_;
+    size_t i = first;
+    for (; i < entries_ && page.entries.size() < (few ? std::min(wanted, a_page_) : a_page_); ++i) {
+      if (gone.contains(i)) continue;
+      Entry& entry = page.entries.emplace_back(std::to_string(i), S_IFREG);
+      if (listed == Listed::kAttributes) entry.found = std::make_unique<Found>();
+      if (has_cookies) entry.after = i + 1;
+    }
+    page.next = std::to_string(i);
+    page.end = i >= entries_;
     co_return page;
   }
   Task<Result<OpenFileRef>> open(NodeRef, int) override { co_return std::make_shared<OpenFile>(); }

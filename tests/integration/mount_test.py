@@ -160,6 +160,21 @@ class Mount(MountCase):
         self.assertEqual(set(listed), names)
         self.assertEqual(sum(entry.stat().st_size for entry in os.scandir(top)), 0)
 
+    def test_a_reader_that_removes_what_it_reads_misses_nothing(self):
+        top = self.raw("removed while read")
+        os.mkdir(top)
+        names = {f"entry-{i:05}" for i in range(6000)}
+        for name in names:
+            write(os.path.join(top, name), b"")
+        seen = set()
+        for number, entry in enumerate(os.scandir(top)):  # names only at first, then attributes, and names again
+            if number % 2000 > 1000:
+                os.stat(entry.path)
+            os.unlink(entry.path)
+            seen.add(entry.name)
+        self.assertEqual(seen, names)
+        os.rmdir(top)
+
     def test_files_of_an_account_are_written_only_while_it_is_suspended(self):
         directory = self.raw(self.local + ".macnt")
         slices = [name for name in os.listdir(directory) if name.endswith(".slice")]

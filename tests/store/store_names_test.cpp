@@ -299,6 +299,25 @@ TYPED_TEST(StoreNames, ListedEntriesCarryTypeAndFileId) {
     EXPECT_EQ(entry.file_id, this->must(this->store().attributes(name)).file_id);
 }
 
+TYPED_TEST(StoreNames, AFewEntriesAreListedOnceEachWithTheirAttributes) {
+  this->must(this->store().make_directory("d", 0750, Durable::kNo));
+  for (int i = 0; i < 100; ++i) this->create(fmt::format("d/entry{}", i));
+  std::map<std::string, int> seen;
+  for (uint64_t cookie = 0;;) {
+    DirectoryPage page = this->must(this->store().list_few("d", cookie, 7));
+    ASSERT_EQ(page.attributes.size(), page.entries.size());
+    for (size_t i = 0; i < page.entries.size(); ++i) {
+      ++seen[page.entries[i].name];
+      EXPECT_EQ(page.attributes[i].file_id, page.entries[i].file_id);
+    }
+    if (page.end) break;
+    ASSERT_FALSE(page.entries.empty());
+    cookie = page.next_cookie;
+  }
+  EXPECT_EQ(seen.size(), 100u);
+  for (const auto& [name, times] : seen) EXPECT_EQ(times, 1) << name;
+}
+
 TYPED_TEST(StoreNames, AListingWithAttributesHasThoseOfEachEntry) {
   this->must(this->store().make_directory("d", 0750, Durable::kNo));
   this->must(this->store().make_directory("d/e", 0700, Durable::kNo));

@@ -129,6 +129,14 @@ Task<Result<DirectoryPage>> FaultyStore::list(std::string path, uint64_t cookie,
   return FaultyWorld::perform(world_, std::move(call));
 }
 
+Task<Result<DirectoryPage>> FaultyStore::list_few(std::string path, uint64_t cookie, size_t most) {
+  FaultyCall<DirectoryPage> call{StoreOperation::kList, path};
+  call.execute = [&inner = world_->inner, path, cookie, most](FaultyExecution) {
+    return inner.list_few(path, cookie, most);
+  };
+  return FaultyWorld::perform(world_, std::move(call));
+}
+
 Task<Result<void>> FaultyStore::sync_directory(std::string path) {
   FaultyCall<void> call{StoreOperation::kSyncDirectory, path, Durable::kYes};
   call.execute = [&inner = world_->inner, path](FaultyExecution how) {

@@ -101,6 +101,7 @@ class FaultyStore final : public Store {
   Task<Result<std::string>> read_symlink(std::string path) override;
   Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie,
                                    Listing listing = Listing::kNames) override;
+  Task<Result<DirectoryPage>> list_few(std::string path, uint64_t cookie, size_t most) override;
   Task<Result<void>> sync_directory(std::string path) override;
   Task<Result<StoreSpace>> space() override;
   Task<Result<std::string>> xattr(std::string path, std::string name) override;

@@ -7,6 +7,7 @@
 
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/runtime/workers.h"
+#include "daemon/store/local/hold_ups.h"
 
 namespace canopy::local {
 
@@ -34,29 +35,26 @@ class Blocking {
   }
   // Looking names up and changing them, which the ring would hand to a kernel thread: two switches, which
   // cost more than the call. While nothing else of the store is under way, `now` does it at once (its result,
-  // or -1 and errno). After a call that took long the ring is used for a second, so that a slow disk holds
-  // the loop up once a second at most.
+  // or -1 and errno). After a call that took long the ring is used for a while, so that a slow disk holds
+  // the loop up for a small part of the time at most.
   template <class Now, class Prepare>
   auto quickly(Now now, Prepare prepare) {
     return AtOnceOrInRing<Now, Prepare>(*this, std::move(now), std::move(prepare));
   }
 
  private:
-  static constexpr Nanos kLong = kMillisecond;
-  static constexpr Nanos kThenByRing = kSecond;
-
   template <class Prepare>
   class InRing;
   template <class Now, class Prepare>
   class AtOnceOrInRing;
 
-  bool may_run_here() const { return !shared_ && under_way_ == 0 && loop_.now() >= here_from_; }
+  bool may_run_here() const { return !shared_ && under_way_ == 0 && hold_ups_.may_run(loop_.now()); }
 
   UringLoop& loop_;
   WorkerPool* const workers_;
   const bool shared_;
   uint32_t under_way_ = 0;  // in the ring
-  Nanos here_from_ = 0;
+  HoldUps hold_ups_;
 };
 
 template <class Prepare>
@@ -84,11 +82,15 @@ class Blocking::AtOnceOrInRing : public InRing<Prepare> {
   bool await_ready() noexcept {
     Blocking& in = this->in_;
     if (!in.may_run_here()) return false;
+    rusage before, after;
+    getrusage(RUSAGE_THREAD, &before);
     const Nanos begun = in.loop_.now();
     const int answer = now_();
     result_ = answer < 0 ? -errno : answer;
     const Nanos ended = in.loop_.now();
-    if (ended - begun > kLong) in.here_from_ = ended + kThenByRing;
+    if (!HoldUps::is_long(begun, ended)) return true;
+    getrusage(RUSAGE_THREAD, &after);
+    in.hold_ups_.ended(begun, ended, before, after);
     return true;
   }
   int32_t await_resume() noexcept { return result_ ? *result_ : InRing<Prepare>::await_resume(); }

@@ -158,10 +158,10 @@ Task<Result<void>> LocalStore::make_directory(std::string path, uint32_t mode, D
 }
 
 // With its last name the space of a large file is given back, which takes its time.
-bool LocalStore::is_large(const Parent& of) {
+bool LocalStore::is_large(int directory, const std::string& leaf) {
   constexpr off_t kLarge = 16 << 20;
   struct stat there;
-  return fstatat(of.fd.get(), of.leaf.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_nlink == 1 &&
+  return fstatat(directory, leaf.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_nlink == 1 &&
          S_ISREG(there.st_mode) && there.st_size > kLarge;
 }
 
@@ -170,7 +170,7 @@ Task<Result<void>> LocalStore::unlink(std::string path, int flags, Durable durab
   const int in = parent.fd.get();
   const char* leaf = parent.leaf.c_str();
   auto later = [&](io_uring_sqe* sqe) { io_uring_prep_unlinkat(sqe, in, leaf, flags); };
-  int32_t answer = is_large(parent)
+  int32_t answer = is_large(in, parent.leaf)
                        ? co_await blocking_.by_ring(later)
                        : co_await blocking_.quickly([&] { return unlinkat(in, leaf, flags); }, later);
   if (answer < 0) co_return fail_system(-answer, std::move(path), flags == 0 ? "unlink" : "rmdir");
@@ -187,17 +187,25 @@ Task<Result<void>> LocalStore::remove(std::string path, Durable durable) {
 
 Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMode mode, Durable durable) {
   CANOPY_CO_ASSIGN(Parent source, co_await open_parent(from));
-  CANOPY_CO_ASSIGN(Parent target, co_await open_parent(to));
+  const bool within = store_parent_of(from) == store_parent_of(to);
+  Parent elsewhere;
+  if (within) {
+    CANOPY_CO_TRY(check_store_name(to));
+  } else {
+    CANOPY_CO_ASSIGN(elsewhere, co_await open_parent(to));
+  }
+  Parent& target = within ? source : elsewhere;
+  const std::string to_leaf(store_leaf_of(to));
   unsigned flags = 0;
   if (mode == RenameMode::kNoReplace) flags = RENAME_NOREPLACE;
   if (mode == RenameMode::kExchange) flags = RENAME_EXCHANGE;
   const char* leaf = source.leaf.c_str();
-  const char* new_leaf = target.leaf.c_str();
+  const char* new_leaf = to_leaf.c_str();
   auto later = [&](io_uring_sqe* sqe) {
     io_uring_prep_renameat(sqe, source.fd.get(), leaf, target.fd.get(), new_leaf, flags);
   };
   int32_t answer =
-      is_large(target)
+      is_large(target.fd.get(), to_leaf)
           ? co_await blocking_.by_ring(later)
           : co_await blocking_.quickly(
                 [&] { return renameat2(source.fd.get(), leaf, target.fd.get(), new_leaf, flags); }, later);
@@ -209,7 +217,7 @@ Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMo
   }
   // The new name first: a crash between the two syncs may show both names, never none.
   CANOPY_CO_TRY(co_await settle(target, to, durable));
-  if (store_parent_of(from) != store_parent_of(to)) CANOPY_CO_TRY(co_await settle(source, from, durable));
+  if (!within) CANOPY_CO_TRY(co_await settle(source, from, durable));
   co_return Result<void>();
 }
 
@@ -254,9 +262,19 @@ Task<Result<std::string>> LocalStore::read_symlink(std::string path) {
 }
 
 Task<Result<DirectoryPage>> LocalStore::list(std::string path, uint64_t cookie, Listing listing) {
+  return list_up_to(std::move(path), cookie, listing, kStoreDirectoryPageEntries);
+}
+
+Task<Result<DirectoryPage>> LocalStore::list_few(std::string path, uint64_t cookie, size_t most) {
+  return list_up_to(std::move(path), cookie, Listing::kAttributes,
+                    std::clamp<size_t>(most, 1, kStoreDirectoryPageEntries));
+}
+
+Task<Result<DirectoryPage>> LocalStore::list_up_to(std::string path, uint64_t cookie, Listing listing,
+                                                   size_t most) {
   CANOPY_CO_TRY(check_store_path(path));
   CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, O_RDONLY | O_DIRECTORY, 0));
-  co_return co_await blocking_.run([&] { return local::list_now(fd.get(), cookie, listing, path); });
+  co_return co_await blocking_.run([&] { return local::list_now(fd.get(), cookie, listing, most, path); });
 }
 
 Task<Result<void>> LocalStore::sync_directory(std::string path) {

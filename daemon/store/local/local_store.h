@@ -49,6 +49,7 @@ class LocalStore final : public Store {
   Task<Result<std::string>> read_symlink(std::string path) override;
   Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie,
                                    Listing listing = Listing::kNames) override;
+  Task<Result<DirectoryPage>> list_few(std::string path, uint64_t cookie, size_t most) override;
   Task<Result<void>> sync_directory(std::string path) override;
   Task<Result<StoreSpace>> space() override;
   Task<Result<std::string>> xattr(std::string path, std::string name) override;
@@ -69,7 +70,8 @@ class LocalStore final : public Store {
     std::string leaf;
   };
   Task<Result<Parent>> open_parent(std::string path);
-  static bool is_large(const Parent& of);
+  static bool is_large(int directory, const std::string& leaf);
+  Task<Result<DirectoryPage>> list_up_to(std::string path, uint64_t cookie, Listing listing, size_t most);
   Task<Result<void>> settle(Parent& parent, std::string path, Durable durable);
   Task<Result<void>> unlink(std::string path, int flags, Durable durable);
   Task<Result<void>> settle_xattrs(std::string path, Durable durable);

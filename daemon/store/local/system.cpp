@@ -116,19 +116,22 @@ Result<void> change_now(int fd, bool path_only, const SetAttributes& change, con
   return {};
 }
 
-Result<DirectoryPage> list_now(int fd, uint64_t cookie, Listing listing, const std::string& object) {
+Result<DirectoryPage> list_now(int fd, uint64_t cookie, Listing listing, size_t most,
+                               const std::string& object) {
   if (lseek(fd, static_cast<off_t>(cookie), SEEK_SET) < 0) return fail_system(errno, object, "lseek");
   DirectoryPage page;
   page.next_cookie = cookie;
   alignas(dirent64) char buffer[kDirectoryBufferBytes];
-  while (page.entries.size() + kEntriesACallMax <= kStoreDirectoryPageEntries) {
+  // No further call when its entries might not all find room; those of the first that find none wait.
+  const size_t full = most > kEntriesACallMax ? most - kEntriesACallMax : 0;
+  do {
     ssize_t got = getdents64(fd, buffer, sizeof buffer);
     if (got < 0) return fail_system(errno, object, "getdents64");
     if (got == 0) {
       page.end = true;
       break;
     }
-    for (ssize_t at = 0; at < got;) {
+    for (ssize_t at = 0; at < got && page.entries.size() < most;) {
       const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
       at += entry->d_reclen;
       page.next_cookie = static_cast<uint64_t>(entry->d_off);
@@ -148,9 +151,9 @@ Result<DirectoryPage> list_now(int fd, uint64_t cookie, Listing listing, const s
         if (fstatat(fd, entry->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0)
           type = type_from_mode(found.st_mode);
       }
-      page.entries.push_back(DirectoryEntry{std::string(name), type, entry->d_ino});
+      page.entries.push_back(DirectoryEntry{std::string(name), type, entry->d_ino, page.next_cookie});
     }
-  }
+  } while (page.entries.size() <= full);
   return page;
 }
 

@@ -49,8 +49,9 @@ Result<Attributes> attributes_now(int fd, const std::string& object);
 // Owner, mode and times, directly. With `path_only` fd is O_PATH. Size: through a writable fd only.
 Result<void> change_now(int fd, bool path_only, const SetAttributes& change, const std::string& object);
 
-// One getdents64 page at `cookie`. Directly: it reads the directory's pages, which are in memory for a
-// directory in use.
-Result<DirectoryPage> list_now(int fd, uint64_t cookie, Listing listing, const std::string& object);
+// The next `most` entries at `cookie`, or somewhat fewer. Directly: it reads the directory's pages, which are
+// in memory for a directory in use.
+Result<DirectoryPage> list_now(int fd, uint64_t cookie, Listing listing, size_t most,
+                               const std::string& object);
 
 }  // namespace canopy::local

@@ -256,7 +256,7 @@ Result<DirectoryPage> MemoryDisk::list(std::string_view path, uint64_t cookie, L
   auto at = inode->by_cookie.upper_bound(cookie);
   for (; at != inode->by_cookie.end() && page.entries.size() < kStoreDirectoryPageEntries; ++at) {
     const Inode& target = *inodes_.at(inode->names.at(at->second).target);
-    page.entries.push_back(DirectoryEntry{at->second, target.type, target.id});
+    page.entries.push_back(DirectoryEntry{at->second, target.type, target.id, at->first});
     if (listing == Listing::kAttributes) page.attributes.push_back(attributes_of(target));
     page.next_cookie = at->first;
   }

@@ -42,6 +42,21 @@ void fill_attributes(const Attributes& in, v1::TreeAttributes& out) {
   fill_time(in.born, *out.mutable_born());
 }
 
+void fill_names(const DirectoryPage& page, v1::TreeListResponse& out) {
+  constexpr int kTypeShift = 12;
+  std::string& names = *out.mutable_names();
+  std::string& types = *out.mutable_types();
+  out.mutable_file_ids()->Reserve(static_cast<int>(page.entries.size()));
+  out.mutable_cookies()->Reserve(static_cast<int>(page.entries.size()));
+  const bool cookies = !page.entries.empty() && page.entries.front().cookie != 0;
+  for (const DirectoryEntry& entry : page.entries) {
+    names.append(entry.name).push_back('\0');
+    out.add_file_ids(entry.file_id);
+    if (cookies) out.add_cookies(entry.cookie);
+    types.push_back(static_cast<char>(type_bits(entry.type) >> kTypeShift));
+  }
+}
+
 }  // namespace
 
 v1::TreeAttributes tree_attributes(const Attributes& attributes) {
@@ -125,21 +140,21 @@ Task<Result<v1::TreeAttributes>> TreeService::set_attributes(CallContext& call,
 
 Task<Result<v1::TreeListResponse>> TreeService::list(CallContext&, const v1::TreeListRequest& request) {
   CANOPY_CO_TRY(check_raw_path(request.path()));
-  const bool names = request.names_only();
-  auto page =
-      co_await store().list(request.path(), request.cookie(), names ? Listing::kNames : Listing::kAttributes);
-  if (!page) co_return fail(std::move(page).error());
   v1::TreeListResponse out;
-  for (size_t i = 0; i < page->entries.size(); ++i) {
-    v1::TreeEntry* entry = out.add_entries();
-    entry->set_name(std::move(page->entries[i].name));
-    if (names) {
-      entry->mutable_attributes()->set_mode(type_bits(page->entries[i].type));
-      entry->mutable_attributes()->set_file_id(page->entries[i].file_id);
-    } else {
+  Result<DirectoryPage> page;
+  if (request.names_only()) {
+    page = co_await store().list(request.path(), request.cookie(), Listing::kNames);
+    if (page) fill_names(*page, out);
+  } else {
+    const size_t most = request.entries_max() == 0 ? kStoreDirectoryPageEntries : request.entries_max();
+    page = co_await store().list_few(request.path(), request.cookie(), most);
+    for (size_t i = 0; page && i < page->entries.size(); ++i) {
+      v1::TreeEntry* entry = out.add_entries();
+      entry->set_name(std::move(page->entries[i].name));
       fill_attributes(seen(page->attributes[i]), *entry->mutable_attributes());
     }
   }
+  if (!page) co_return fail(std::move(page).error());
   out.set_next_cookie(page->next_cookie);
   out.set_end(page->end);
   co_return out;
