@@ -47,6 +47,16 @@ struct Spawned {
 };
 }  // namespace loop_detail
 
+// Readiness of a descriptor that somebody else owns, such as a library's socket. When this goes, its callback
+// does not come any more; only then may the descriptor be closed.
+class DescriptorWatch {
+ public:
+  virtual ~DescriptorWatch() = default;
+  // Calls back once, when one of `events` holds (poll(2); POLLERR and POLLHUP always count), with what holds.
+  // No effect while armed.
+  virtual void arm(uint32_t events) = 0;
+};
+
 class Loop {
  public:
   virtual ~Loop() = default;
@@ -65,6 +75,9 @@ class Loop {
 
   virtual Result<std::unique_ptr<Listener>> listen(const Address& address, const ListenOptions& options) = 0;
   virtual Task<Result<std::unique_ptr<Stream>>> connect(Address address, Nanos deadline) = 0;
+  // `ready` may destroy the watch. kUnsupported on a simulated loop, which has no descriptors.
+  virtual Result<std::unique_ptr<DescriptorWatch>> watch(int fd,
+                                                         std::move_only_function<void(uint32_t)> ready) = 0;
 
   // Runs `task` to its end on this loop without anybody waiting for it; it starts as defer() would start it.
   // The loop's owner must see to it that everything the task refers to outlives it.

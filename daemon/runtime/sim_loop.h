@@ -129,6 +129,8 @@ class SimLoop final : public Loop {
   void disarm(TimerNode& timer) override;
   Result<std::unique_ptr<Listener>> listen(const Address& address, const ListenOptions& options) override;
   Task<Result<std::unique_ptr<Stream>>> connect(Address address, Nanos deadline) override;
+  Result<std::unique_ptr<DescriptorWatch>> watch(int fd,
+                                                 std::move_only_function<void(uint32_t)> ready) override;
   bool on_this_thread() const override { return world_.running_ == this; }
 
  private:

@@ -302,6 +302,10 @@ Result<std::unique_ptr<Listener>> SimLoop::listen(const Address& address, const 
   return listener;
 }
 
+Result<std::unique_ptr<DescriptorWatch>> SimLoop::watch(int, std::move_only_function<void(uint32_t)>) {
+  return fail(Code::kUnsupported, name_, "a simulated process has no descriptors to watch");
+}
+
 Task<Result<std::unique_ptr<Stream>>> SimLoop::connect(Address address, Nanos deadline) {
   if (!alive_) co_return fail(Code::kCancelled, address.to_string(), "this simulated process is dead");
   SimListener* listener = world_.find_listener(address);

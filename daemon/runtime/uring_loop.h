@@ -41,6 +41,8 @@ class UringLoop final : public Loop {
   void disarm(TimerNode& timer) override;
   Result<std::unique_ptr<Listener>> listen(const Address& address, const ListenOptions& options) override;
   Task<Result<std::unique_ptr<Stream>>> connect(Address address, Nanos deadline) override;
+  Result<std::unique_ptr<DescriptorWatch>> watch(int fd,
+                                                 std::move_only_function<void(uint32_t)> ready) override;
   bool on_this_thread() const override;
 
   // A completion waits in here; it must stay in place until `done` is called with the CQE's result and flags.

@@ -127,7 +127,11 @@ Task<Result<void>> make_directories(Store& store, std::string path, uint32_t mod
 }
 
 Task<Result<std::string>> read_file(Store& store, std::string path, uint64_t bytes_max) {
-  CANOPY_CO_ASSIGN(std::unique_ptr<File> file, co_await store.open(path, OpenOptions()));
+  co_return co_await store.read_whole(std::move(path), bytes_max);
+}
+
+Task<Result<std::string>> Store::read_whole(std::string path, uint64_t bytes_max) {
+  CANOPY_CO_ASSIGN(std::unique_ptr<File> file, co_await open(path, OpenOptions()));
   CANOPY_CO_ASSIGN(Attributes found, co_await file->attributes());
   std::string bytes;
   // The size is only a first guess: the file may grow or shrink under the read. Usually it is right, and one

@@ -145,6 +145,8 @@ class Store {
   // Makes the names in this directory durable.
   virtual Task<Result<void>> sync_directory(std::string path) = 0;
   virtual Task<Result<StoreSpace>> space() = 0;
+  // A whole file of at most `bytes_max`, as read_file() says; a store that can do it in one round trip does.
+  virtual Task<Result<std::string>> read_whole(std::string path, uint64_t bytes_max);
 
   // Extended attributes, with Linux' names ("user.x") and refusals: kNotFound with ENODATA when there is no
   // such attribute, kAlreadyExists for kCreate when there is. A store without them answers kUnsupported to

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <liburing.h>
 #include <malloc.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -96,6 +97,47 @@ Task<int> many_nops(UringLoop& loop, int count) {
 TEST(UringLoop, TakesMoreOperationsInOneTurnThanBothQueuesHold) {
   auto loop = make_loop({.entries = 8});
   EXPECT_EQ(loop->run_until_done(many_nops(*loop, 5000)), 5000);
+}
+
+TEST(UringLoop, WatchesADescriptorUntilTheWatchGoesAndThenLetsItClose) {
+  auto loop = make_loop();
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  auto body = [](UringLoop& on, int* sockets) -> Task<void> {
+    std::unique_ptr<DescriptorWatch> watch;
+    std::vector<uint32_t> seen;
+    watch = *on.watch(sockets[0], [&](uint32_t events) {
+      seen.push_back(events);
+      if (seen.size() == 2) watch.reset();  // a callback may
+    });
+    watch->arm(POLLIN);
+    co_await on.sleep(20 * kMillisecond);
+    EXPECT_TRUE(seen.empty());
+    EXPECT_EQ(send(sockets[1], "x", 1, 0), 1);
+    co_await on.sleep(20 * kMillisecond);
+    EXPECT_EQ(seen, std::vector<uint32_t>{POLLIN});  // once, although it still holds
+    watch->arm(POLLIN);
+    co_await on.sleep(20 * kMillisecond);
+    EXPECT_EQ(seen.size(), 2u);
+    EXPECT_EQ(watch, nullptr);
+
+    // An armed watch that goes does not keep the socket open: its peer sees the end.
+    watch = *on.watch(sockets[0], [&](uint32_t) { seen.push_back(0); });
+    watch->arm(POLLOUT | POLLIN);
+    watch.reset();
+    watch = *on.watch(sockets[0], [&](uint32_t) { seen.push_back(0); });
+    char byte = 0;
+    EXPECT_EQ(recv(sockets[0], &byte, 1, 0), 1);
+    watch->arm(POLLIN);
+    co_await on.yield();
+    watch.reset();
+    close(sockets[0]);
+    co_await on.sleep(20 * kMillisecond);
+    EXPECT_EQ(recv(sockets[1], &byte, 1, MSG_DONTWAIT), 0);
+    EXPECT_EQ(seen.size(), 2u);
+  };
+  loop->run_until_done(body(*loop, ends));
+  close(ends[1]);
 }
 
 TEST(UringLoop, RunsEveryWorkThatManyThreadsPostWhileItSleepsAndWakes) {

@@ -74,14 +74,19 @@ TYPED_TEST(StoreFiles, OpeningSaysWhatItMayDo) {
 TYPED_TEST(StoreFiles, AttributesAreSetByPathAndByFile) {
   auto file = this->create("f");
   this->write(*file, 0, "0123456789");
-  SetAttributes change{
-      .mode = 04711, .size = 4, .accessed = FileTime{1000, 1}, .modified = FileTime{-5, 999'999'999}};
+  const FileTime early{TypeParam::kTimesBefore1970 ? -5 : 5, 999'999'999};
+  SetAttributes change{.mode = 04711, .size = 4, .accessed = FileTime{1000, 1}, .modified = early};
   this->must(file->set_attributes(change, Durable::kYes));
   Attributes now = this->must(file->attributes());
   EXPECT_EQ(now.mode, 04711u);
   EXPECT_EQ(now.size, 4u);
   EXPECT_EQ(now.accessed, (FileTime{1000, 1}));
-  EXPECT_EQ(now.modified, (FileTime{-5, 999'999'999}));
+  EXPECT_EQ(now.modified, early);
+  if (!TypeParam::kTimesBefore1970) {
+    EXPECT_EQ(this->code(file->set_attributes({.modified = FileTime{-5, 0}}, Durable::kNo)),
+              Code::kUnsupported);
+    EXPECT_EQ(this->must(file->attributes()).modified, early);
+  }
   EXPECT_EQ(this->read(*file, 0, 100), "0123");
   this->must(this->store().set_attributes("f", {.size = 6}, Durable::kYes));
   EXPECT_EQ(this->read(*file, 0, 100), std::string("0123\0\0", 6));
@@ -123,6 +128,11 @@ TYPED_TEST(StoreFiles, SparseFilesTakeRoomOnlyWhereTheyHoldData) {
   Attributes now = this->must(file->attributes());
   EXPECT_EQ(now.size, kFar + 100'000);
   EXPECT_LT(now.allocated, 1u << 20);
+  if (!TypeParam::kHasHoles) {
+    EXPECT_EQ(this->code(file->seek_data(0)), Code::kUnsupported);
+    EXPECT_EQ(this->code(file->seek_hole(0)), Code::kUnsupported);
+    return;
+  }
   EXPECT_EQ(this->must(file->seek_data(0)), kFar);
   EXPECT_EQ(this->must(file->seek_hole(0)), 0u);
   EXPECT_EQ(this->must(file->seek_data(kFar + 10)), kFar + 10);
@@ -138,6 +148,13 @@ TYPED_TEST(StoreFiles, SparseFilesTakeRoomOnlyWhereTheyHoldData) {
 
 TYPED_TEST(StoreFiles, RoomIsReservedWithAndWithoutGrowingTheFile) {
   auto file = this->create("f");
+  if (!TypeParam::kHasHoles) {
+    for (AllocateMode mode : {AllocateMode::kReserve, AllocateMode::kReserveKeepSize,
+                              AllocateMode::kPunchHole, AllocateMode::kZero})
+      EXPECT_EQ(this->code(file->allocate(mode, 0, 8192)), Code::kUnsupported);
+    EXPECT_EQ(this->must(file->attributes()).size, 0u);
+    return;
+  }
   this->must(file->allocate(AllocateMode::kReserveKeepSize, 0, 1 << 20));
   Attributes now = this->must(file->attributes());
   EXPECT_EQ(now.size, 0u);
@@ -200,6 +217,14 @@ TYPED_TEST(StoreFiles, ExtendedAttributesHaveNamesAndBytes) {
   this->create("f");
   this->must(this->store().make_directory("d", 0700, Durable::kNo));
   const std::string value("\0bytes\xff", 7);
+  if (!TypeParam::kHasXattrs) {
+    EXPECT_EQ(this->code(this->store().xattr("f", "user.a")), Code::kUnsupported);
+    EXPECT_EQ(this->code(this->store().list_xattrs("f")), Code::kUnsupported);
+    EXPECT_EQ(this->code(this->store().set_xattr("f", "user.a", value, XattrMode::kAny, Durable::kNo)),
+              Code::kUnsupported);
+    EXPECT_EQ(this->code(this->store().remove_xattr("f", "user.a", Durable::kNo)), Code::kUnsupported);
+    return;
+  }
   for (std::string path : {"f", "d"}) {
     SCOPED_TRACE(path);
     EXPECT_THAT(this->must(this->store().list_xattrs(path)), testing::IsEmpty());

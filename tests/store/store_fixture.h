@@ -14,8 +14,22 @@
 #include "daemon/store/local/local_store.h"
 #include "daemon/store/memory/memory_store.h"
 #include "daemon/store/store.h"
+#ifdef CANOPY_STORE_TESTS_OVER_NFS
+#include "tests/store/nfs_factory.h"
+#endif
 
 namespace canopy {
+
+// What a store can do beyond what all can; a factory says where its stores differ.
+struct AllCan {
+  static std::string why_unavailable() { return {}; }  // a sentence: the tests are skipped
+  static constexpr bool kHasHoles = true;              // seek_data, seek_hole, allocate
+  static constexpr bool kExchangesNames = true;
+  static constexpr bool kHasXattrs = true;
+  static constexpr bool kTimesBefore1970 = true;
+  static constexpr bool kSetsTimesOfSymlinks = true;
+  static constexpr size_t kSymlinkBytes = 4095;
+};
 
 class TemporaryDirectory {
  public:
@@ -31,7 +45,7 @@ class TemporaryDirectory {
 };
 
 template <bool kShared>
-class MemoryFactory {
+class MemoryFactory : public AllCan {
  public:
   explicit MemoryFactory(UringLoop& loop)
       : one_(&loop, disk_, {.name = "one", .shared = kShared, .yields_max = 3, .seed = 1}),
@@ -46,7 +60,7 @@ class MemoryFactory {
 };
 
 template <bool kShared>
-class LocalFactory {
+class LocalFactory : public AllCan {
  public:
   explicit LocalFactory(UringLoop& loop) {
     umask(0);
@@ -67,7 +81,7 @@ class LocalFactory {
 };
 
 // With no fault planned the decorator must not be noticed.
-class FaultyFactory {
+class FaultyFactory : public AllCan {
  public:
   explicit FaultyFactory(UringLoop& loop)
       : memory_(loop), one_(memory_.one(), loop, FaultPlan{}, 7), two_(memory_.two(), loop, FaultPlan{}, 8) {}
@@ -83,6 +97,12 @@ class FaultyFactory {
 template <class Factory>
 class StoreTest : public testing::Test {
  protected:
+  void SetUp() override {
+    if (const std::string why = Factory::why_unavailable(); !why.empty())
+      GTEST_SKIP() << "NOT TESTED: " << why;
+    factory_ = std::make_unique<Factory>(*loop_);
+  }
+
   template <class T>
   T run(Task<T> task) {
     return loop_->run_until_done(std::move(task));
@@ -131,10 +151,14 @@ class StoreTest : public testing::Test {
   Store& other() { return factory_->two(); }
 
   std::unique_ptr<UringLoop> loop_ = *UringLoop::create();
-  std::unique_ptr<Factory> factory_ = std::make_unique<Factory>(*loop_);
+  std::unique_ptr<Factory> factory_;
 };
 
+#ifdef CANOPY_STORE_TESTS_OVER_NFS
+using StoreFactories = testing::Types<NfsFactory<3>>;
+#else
 using StoreFactories = testing::Types<MemoryFactory<false>, MemoryFactory<true>, LocalFactory<false>,
                                       LocalFactory<true>, FaultyFactory>;
+#endif
 
 }  // namespace canopy

@@ -1,0 +1,85 @@
+#include "daemon/store/nfs/nfs_file.h"
+
+namespace canopy::nfs {
+namespace {
+
+// NFSv3 counts the seconds of a time from 1970 in 32 bits without a sign.
+Result<void> check_time(const std::optional<FileTime>& time, const std::string& path) {
+  if (!time || (time->seconds >= 0 && time->seconds <= UINT32_MAX)) return {};
+  return fail(Code::kUnsupported, path, "the store has no times before 1970 or after 2106");
+}
+
+}  // namespace
+
+Result<void> NfsFile::check_writable() const {
+  if (!writable_) return fail(Code::kPermissionDenied, path_, "the file is open for reading only");
+  return {};
+}
+
+Task<Result<size_t>> NfsFile::read(uint64_t offset, std::span<char> into) {
+  if (offset > INT64_MAX) co_return fail(Code::kInvalidArgument, path_, "the offset is beyond any file");
+  co_return co_await read_range(client_, handle_, path_, offset, into);
+}
+
+Task<Result<WriteOutcome>> NfsFile::write(uint64_t offset, std::span<const std::string_view> pieces,
+                                          Durable durable) {
+  if (pieces.size() > kStoreWritePiecesMax)
+    co_return fail(Code::kInvalidArgument, path_, "too many pieces in one write");
+  CANOPY_CO_TRY(check_writable());
+  size_t total = 0;
+  for (std::string_view piece : pieces) total += piece.size();
+  const uint64_t file_max = client_.limits().file_bytes;
+  if (offset > file_max || total > file_max - offset)
+    co_return fail(Code::kTooLarge, path_, "beyond the largest file");
+  if (total == 0) {
+    CANOPY_CO_ASSIGN(const Attributes now, co_await attributes());
+    co_return WriteOutcome{.written = 0, .after = now};
+  }
+  co_return co_await write_pieces(client_, handle_, path_, offset, pieces, total, durable);
+}
+
+Task<Result<Attributes>> NfsFile::attributes() {
+  co_return co_await client_.attributes(handle_, path_, client_.deadline());
+}
+
+Task<Result<void>> NfsFile::set_attributes(SetAttributes change, Durable) {
+  if (change.size) CANOPY_CO_TRY(check_writable());
+  Node node;
+  node.file = {.handle = handle_, .type = FileType::kRegular};
+  co_return co_await change_attributes(client_, std::move(node), path_, change, client_.deadline());
+}
+
+Task<Result<void>> NfsFile::sync() { co_return co_await sync_file(client_, handle_, path_); }
+
+Task<Result<void>> NfsFile::allocate(AllocateMode, uint64_t, uint64_t size) {
+  CANOPY_CO_TRY(check_writable());
+  if (size == 0) co_return fail(Code::kInvalidArgument, path_, "a range has at least one byte");
+  co_return fail(Code::kUnsupported, path_, "NFS before 4.2 cannot reserve or free room in a file");
+}
+
+Task<Result<uint64_t>> NfsFile::seek_data(uint64_t) {
+  co_return fail(Code::kUnsupported, path_, "NFS before 4.2 does not say where a file has holes");
+}
+Task<Result<uint64_t>> NfsFile::seek_hole(uint64_t offset) { return seek_data(offset); }
+
+Task<Result<void>> change_attributes(Client& client, Node node, std::string path, SetAttributes change,
+                                     Nanos deadline) {
+  if (node.file.type == FileType::kSymlink) {
+    if (change.size) co_return fail(Code::kLoop, path, "a symbolic link, and none is followed");
+    if (change.mode) co_return fail(Code::kUnsupported, path, "a symbolic link has no mode of its own");
+  }
+  if (node.file.type == FileType::kDirectory && change.size)
+    co_return fail(Code::kIsDirectory, path, "a directory has no size to set");
+  CANOPY_CO_TRY(check_time(change.accessed, path));
+  CANOPY_CO_TRY(check_time(change.modified, path));
+  if (change.size && *change.size > client.limits().file_bytes)
+    co_return fail(Code::kTooLarge, path, "beyond the largest file");
+  // RFC 1813 has the server make it durable before it answers.
+  auto changed = co_await client.server().insist<void>(deadline, [&](RpcConnection& on) {
+    return client.protocol().set_attributes(on, node.file.handle, change);
+  });
+  if (!changed) co_return client.fail(changed.error(), path, "SETATTR");
+  co_return Result<void>();
+}
+
+}  // namespace canopy::nfs

@@ -1,0 +1,45 @@
+// A file of an NfsStore: a handle, which means the same file for as long as it lives, whatever becomes of its
+// name. Once it has no name any more it is kNotFound.
+#pragma once
+
+#include "daemon/store/nfs/client.h"
+
+namespace canopy::nfs {
+
+class NfsFile final : public File {
+ public:
+  NfsFile(Client& client, FileHandle handle, std::string path, bool writable)
+      : client_(client), handle_(handle), path_(std::move(path)), writable_(writable) {}
+
+  Task<Result<size_t>> read(uint64_t offset, std::span<char> into) override;
+  Task<Result<WriteOutcome>> write(uint64_t offset, std::span<const std::string_view> pieces,
+                                   Durable durable) override;
+  Task<Result<Attributes>> attributes() override;
+  Task<Result<void>> set_attributes(SetAttributes change, Durable durable) override;
+  Task<Result<void>> sync() override;
+  Task<Result<void>> allocate(AllocateMode mode, uint64_t offset, uint64_t size) override;
+  Task<Result<uint64_t>> seek_data(uint64_t offset) override;
+  Task<Result<uint64_t>> seek_hole(uint64_t offset) override;
+
+ private:
+  Result<void> check_writable() const;
+
+  Client& client_;
+  const FileHandle handle_;
+  const std::string path_;
+  const bool writable_;
+};
+
+// Reads until `into` is full or the file ends, several READs at a time. `seen`: attributes after the first.
+Task<Result<size_t>> read_range(Client& client, FileHandle file, std::string path, uint64_t offset,
+                                std::span<char> into);
+// Writes `pieces`, `total` bytes in all, in one WRITE with FILE_SYNC when it takes them, in many and a COMMIT
+// otherwise.
+Task<Result<WriteOutcome>> write_pieces(Client& client, FileHandle file, std::string path, uint64_t offset,
+                                        std::span<const std::string_view> pieces, size_t total,
+                                        Durable durable);
+Task<Result<void>> sync_file(Client& client, FileHandle file, std::string path);
+Task<Result<void>> change_attributes(Client& client, Node node, std::string path, SetAttributes change,
+                                     Nanos deadline);
+
+}  // namespace canopy::nfs

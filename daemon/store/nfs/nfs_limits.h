@@ -1,0 +1,31 @@
+// Every bound of an NFS store that is not an option.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "daemon/runtime/loop.h"
+
+namespace canopy::nfs {
+
+inline constexpr uint32_t kConnectionsMax = 16;          // to one server, of one loop
+inline constexpr size_t kExportPathBytesMax = 1024;      // MNTPATHLEN, RFC 1813
+inline constexpr size_t kHandleBytesMax = 128;           // NFS4_FHSIZE; NFSv3 has 64
+inline constexpr uint32_t kTransferBytesMax = 1u << 20;  // libnfs 4.0.0 takes no larger answer
+inline constexpr size_t kCallsInFlightMax = 1024;        // to one server, of one loop; more wait
+inline constexpr size_t kPiecesInFlightMax = 8;          // READs or WRITEs of one read() or write()
+inline constexpr unsigned kRewritesMax = 8;              // of one write(), each after a restart of the server
+inline constexpr size_t kListedNamesLearntMax = 256;     // a larger page of a directory is not remembered
+inline constexpr size_t kFirstReadBytes = 64u << 10;     // of a file whose size is not known
+inline constexpr uint32_t kListingBytes = 512u << 10;    // of a READDIRPLUS answer
+inline constexpr size_t kCookieVerifiersMax = 1024;      // directories that are being listed
+inline constexpr size_t kUnsyncedFilesMax = 16'384;      // files with writes that no sync() covered yet
+
+inline constexpr Nanos kTick = 100 * kMillisecond;  // how often deadlines are looked at
+inline constexpr Nanos kReconnectFirst = 50 * kMillisecond;
+inline constexpr Nanos kReconnectMax = kSecond;
+inline constexpr Nanos kDelayFirst = 20 * kMillisecond;  // after JUKEBOX or DELAY, doubling
+inline constexpr Nanos kDelayMax = kSecond;
+inline constexpr Nanos kSlowAfter = kSecond;  // an answer that takes longer makes the store "slow"
+
+}  // namespace canopy::nfs

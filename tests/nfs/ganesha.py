@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Real NFS servers for tests: nfs-ganesha over a directory, on loopback ports of its own, without D-Bus.
+
+As a module: `with Ganesha(DIR) as server: server.address(...)`. As a command, for tests in other languages:
+`ganesha.py exec DIR` chooses ports, writes them as "NFS_PORT MOUNT_PORT" to DIR/ports, and becomes that server,
+for DIR/export; it dies with whoever started it. In a DIR that it knows it is the same server again.
+"""
+import ctypes
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+PROGRAM = "ganesha.nfsd"
+PR_SET_PDEATHSIG = 1
+
+CONFIG = """
+NFS_CORE_PARAM {{
+  Protocols = 3,4; NFS_Port = {nfs_port}; MNT_Port = {mount_port}; Bind_addr = 127.0.0.1;
+  Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false; mount_path_pseudo = true;
+}}
+NFSv4 {{
+  Graceless = true; RecoveryBackend = fs; RecoveryRoot = "{directory}/recovery"; Only_Numeric_Owners = true;
+}}
+EXPORT {{
+  Export_Id = 1; Path = "{directory}/export"; Pseudo = "/export"; Protocols = 3,4; Access_Type = RW;
+  Squash = No_Root_Squash; SecType = sys; Transports = TCP;
+  FSAL {{ Name = VFS; }}
+}}
+LOG {{ Default_Log_Level = WARN; }}
+"""
+
+
+def why_unavailable():
+    """A sentence, or None where servers can be started."""
+    if os.geteuid() != 0:
+        return "nfs-ganesha needs root"
+    if shutil.which(PROGRAM) is None:
+        return "nfs-ganesha is not installed (tools/dev setup)"
+    return None
+
+
+def free_port():
+    """A port that nobody listens on. Below those that the system gives to outgoing connections, which would
+    otherwise be in the way when a server comes back on its port."""
+    while True:
+        port = random.randint(10000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def accepts(port):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def start_rpcbind():
+    """NFSv3 servers do not start without it. It stays, as other servers may use it."""
+    if accepts(111):
+        return
+    os.makedirs("/run/rpcbind", exist_ok=True)
+    subprocess.run(["rpcbind", "-w"], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 10
+    while not accepts(111):
+        if time.monotonic() > deadline:
+            raise RuntimeError("rpcbind does not start")
+        time.sleep(0.05)
+
+
+def prepare(directory):
+    """Directories, ports and configuration; what is there stays. Answers (NFS port, mount port)."""
+    directory = pathlib.Path(directory).resolve()
+    ports = directory / "ports"
+    if not ports.exists():
+        (directory / "export").mkdir(parents=True, exist_ok=True)
+        for part in ("v4recov", "v4old"):
+            (directory / "recovery" / part).mkdir(parents=True, exist_ok=True)
+        chosen = {"nfs_port": free_port(), "mount_port": free_port()}
+        (directory / "ganesha.conf").write_text(CONFIG.format(directory=directory, **chosen))
+        (directory / "ports.new").write_text("{nfs_port} {mount_port}\n".format(**chosen))
+        (directory / "ports.new").rename(ports)
+    nfs_port, mount_port = map(int, ports.read_text().split())
+    return nfs_port, mount_port
+
+
+def become(directory):
+    start_rpcbind()
+    prepare(directory)
+    directory = pathlib.Path(directory).resolve()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.execvp(PROGRAM, [PROGRAM, "-F", "-L", str(directory / "ganesha.log"), "-f",
+                        str(directory / "ganesha.conf"), "-p", str(directory / "ganesha.pid")])
+
+
+class Ganesha:
+    """One server. kill() and start() again keep its ports and files; stop() (SIGSTOP) and go_on() freeze it."""
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory).resolve()
+        self.process = None
+        self.nfs_port, self.mount_port = prepare(self.directory)
+
+    @property
+    def export(self):
+        return self.directory / "export"
+
+    def address(self, version=3, path="", **parameters):
+        more = {"version": version, "nfsport": self.nfs_port}
+        if version == 3:
+            more["mountport"] = self.mount_port
+        more.update(parameters)
+        query = "&".join(f"{name}={value}" for name, value in more.items())
+        return f"nfs://127.0.0.1/export{path}?{query}"
+
+    def start(self, wait_s=30):
+        self.process = subprocess.Popen([sys.executable, __file__, "exec", str(self.directory)])
+        deadline = time.monotonic() + wait_s
+        while not accepts(self.nfs_port):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"nfs-ganesha did not start; see {self.directory}/ganesha.log")
+            time.sleep(0.05)
+        return self
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.kill()
+
+
+def main(arguments):
+    match arguments:
+        case ["exec", directory]:
+            become(directory)
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

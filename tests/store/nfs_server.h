@@ -1,0 +1,115 @@
+// A real NFS server for tests: tests/nfs/ganesha.py, which says what it is.
+#pragma once
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "daemon/base/check.h"
+#include "daemon/store/nfs/nfs_options.h"
+
+namespace canopy {
+
+class NfsServer {
+ public:
+  NfsServer() {
+    std::string pattern = std::filesystem::temp_directory_path() / "canopy_nfs_XXXXXX";
+    directory_ = mkdtemp(pattern.data());
+    start();
+  }
+  ~NfsServer() {
+    kill();
+    std::filesystem::remove_all(directory_);
+  }
+  NfsServer(const NfsServer&) = delete;
+  NfsServer& operator=(const NfsServer&) = delete;
+
+  // Empty where servers can be started.
+  static const std::string& why_unavailable() {
+    static const std::string why = [] {
+      if (geteuid() != 0) return "nfs-ganesha needs root";
+      return is_installed() ? "" : "nfs-ganesha is not installed (tools/dev setup)";
+    }();
+    return why;
+  }
+
+  void start() {
+    pid_ = fork();
+    CANOPY_CHECK(pid_ >= 0);
+    if (pid_ == 0) {
+      execlp("python3", "python3", CANOPY_SOURCE_DIR "/tests/nfs/ganesha.py", "exec", directory_.c_str(),
+             nullptr);
+      _exit(127);
+    }
+    while (nfs_port_ == 0) {
+      std::ifstream(directory_ + "/ports") >> nfs_port_ >> mount_port_;
+      wait_a_moment();
+    }
+    while (!accepts()) wait_a_moment();
+  }
+  void kill() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+  void restart() {
+    kill();
+    start();
+  }
+  void stop() { ::kill(pid_, SIGSTOP); }
+  void go_on() { ::kill(pid_, SIGCONT); }
+
+  std::filesystem::path export_path() const { return directory_ + "/export"; }
+  uint16_t nfs_port() const { return static_cast<uint16_t>(nfs_port_); }
+  // A store on a directory of its own, which begins empty.
+  NfsOptions options(uint32_t version, const std::string& directory) const {
+    std::filesystem::create_directories(export_path() / directory);
+    auto options =
+        parse_nfs_address(fmt::format("nfs://127.0.0.1/export/{}?version={}&nfsport={}&mountport={}",
+                                      directory, version, nfs_port_, mount_port_));
+    CANOPY_CHECK(options.has_value());
+    return *options;
+  }
+  std::string new_directory() { return fmt::format("d{}", ++directories_); }
+
+ private:
+  static bool is_installed() {
+    std::istringstream path(getenv("PATH"));
+    for (std::string directory; std::getline(path, directory, ':');)
+      if (access((directory + "/ganesha.nfsd").c_str(), X_OK) == 0) return true;
+    return false;
+  }
+  bool accepts() const {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(nfs_port());
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool accepted = connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0;
+    close(fd);
+    return accepted;
+  }
+  void wait_a_moment() const {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const bool ended = waitpid(pid_, nullptr, WNOHANG) != 0;
+    if (ended) std::fprintf(stderr, "nfs-ganesha ended; see %s/ganesha.log\n", directory_.c_str());
+    CANOPY_CHECK(!ended);
+  }
+
+  std::string directory_;
+  unsigned nfs_port_ = 0, mount_port_ = 0;
+  pid_t pid_ = -1;
+  unsigned directories_ = 0;
+};
+
+}  // namespace canopy
