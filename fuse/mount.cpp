@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -15,6 +16,16 @@
 #include "fuse/operations.h"
 
 namespace canopy::mount {
+namespace {
+
+bool is_forget(const fuse_buf& request) {
+  fuse_in_header header;
+  if (request.size < sizeof header) return false;
+  memcpy(&header, request.mem, sizeof header);
+  return header.opcode == FUSE_FORGET || header.opcode == FUSE_BATCH_FORGET;
+}
+
+}  // namespace
 
 Mount::Mount(UringLoop& loop, Backend& backend, NodeTable& nodes, MountOptions options)
     : loop_(loop),
@@ -67,15 +78,17 @@ void Mount::unmount() {
 }
 
 // A read that finds nothing is a system call for nothing: after one request another is looked for only now
-// and then, and for as long as there are more.
+// and then, and for as long as there are more. Behind a FORGET usually comes what its sender has asked next.
 bool Mount::read_requests() {
   constexpr int kMost = 64;
   constexpr unsigned kLookAgain = 16;
   const bool more = many_waited_ || ++reads_ % kLookAgain == 0;
   int read = 0;
-  while (read < (more ? kMost : 1)) {
+  int forgets = 0;
+  while (read < (more ? kMost : std::min(1 + forgets, kMost))) {
     const int got = fuse_session_receive_buf(session_, &buffer_);
     if (got > 0) {
+      if (is_forget(buffer_)) ++forgets;
       fuse_session_process_buf(session_, &buffer_);
       ++read;
       continue;
@@ -86,7 +99,7 @@ bool Mount::read_requests() {
       log_event(LogLevel::kError, "mount-lost", options_.directory, {{"error", strerror(-got)}});
     return false;
   }
-  if (more) many_waited_ = read > 1;
+  if (more) many_waited_ = read - forgets > 1;
   return true;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 
 #include "daemon/base/limits.h"
 #include "daemon/tree/layout.h"
@@ -19,10 +20,17 @@ std::string key_of(const v1::TreeIdentity& of) {
 }
 
 void fill_identity(const std::string& key, v1::TreeIdentity& out) {
-  unsigned long long file_id = 0;
-  long long seconds = 0;
-  unsigned nanoseconds = 0;
-  if (std::sscanf(key.c_str(), "%llu.%lld.%u", &file_id, &seconds, &nanoseconds) != 3) return;
+  uint64_t file_id = 0;
+  int64_t seconds = 0;
+  uint32_t nanoseconds = 0;
+  const char* at = key.data();
+  const char* const end = at + key.size();
+  auto take = [&](auto& number) {
+    const auto [behind, error] = std::from_chars(at, end, number);
+    at = behind + (behind != end && *behind == '.' ? 1 : 0);
+    return error == std::errc();
+  };
+  if (!take(file_id) || !take(seconds) || !take(nanoseconds) || at != end) return;
   out.set_file_id(file_id);
   out.mutable_born()->set_seconds(seconds);
   out.mutable_born()->set_nanoseconds(nanoseconds);

@@ -120,6 +120,23 @@ TEST_F(Local, NamesAreChangedAtOnceUnlessTheDiskIsBusyOrSlow) {
   EXPECT_EQ(at_once, 2);
 }
 
+TEST_F(Local, WhatIsRemovedIsClosedAtTheEndOfTheTurn) {
+  auto open_descriptors = [] {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return std::distance(begin(all), end(all));
+  };
+  constexpr int kFiles = 300;
+  for (int i = 0; i < kFiles; ++i)
+    ASSERT_EQ(code(store_->open(fmt::format("f{}", i), {.write = true, .create = true})), Code::kOk);
+  const auto before = open_descriptors();
+  loop_->run_until_done([&]() -> Task<void> {
+    for (int i = 0; i < kFiles; ++i)
+      EXPECT_TRUE((co_await store_->remove(fmt::format("f{}", i), Durable::kNo)).has_value());
+    co_await loop_->sleep(kMillisecond);
+  }());
+  EXPECT_EQ(open_descriptors(), before);
+}
+
 TEST_F(Local, OfAFewEntriesOnlyTheirAttributesAreFetched) {
   for (int i = 0; i < 100; ++i)
     ASSERT_EQ(code(store_->make_directory(fmt::format("d{}", i), 0700, Durable::kNo)), Code::kOk);

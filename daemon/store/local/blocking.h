@@ -3,11 +3,14 @@
 // (docs/decisions/quick-calls.md).
 #pragma once
 
+#include <liburing.h>
+
 #include <optional>
 
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/runtime/workers.h"
 #include "daemon/store/local/hold_ups.h"
+#include "daemon/store/local/system.h"
 
 namespace canopy::local {
 
@@ -28,6 +31,12 @@ class Blocking {
     co_return co_await workers_->run(loop_, std::move(work));
   }
 
+  // Whether quickly() would call at once.
+  bool may_run_here() const { return !shared_ && under_way_ == 0 && hold_ups_.may_run(loop_.now()); }
+
+  // At the end of the turn, when answers are on their way already.
+  void close_later(Fd fd) { io_uring_prep_close(loop_.entry_of_nobody(), fd.release()); }
+
   // The CQE's result of what `prepare` puts into the entry.
   template <class Prepare>
   auto by_ring(Prepare prepare) {
@@ -47,8 +56,6 @@ class Blocking {
   class InRing;
   template <class Now, class Prepare>
   class AtOnceOrInRing;
-
-  bool may_run_here() const { return !shared_ && under_way_ == 0 && hold_ups_.may_run(loop_.now()); }
 
   UringLoop& loop_;
   WorkerPool* const workers_;

@@ -158,11 +158,11 @@ Task<Result<void>> LocalStore::make_directory(std::string path, uint32_t mode, D
 }
 
 // With its last name the space of a large file is given back, which takes its time.
-bool LocalStore::is_large(int directory, const std::string& leaf) {
+bool LocalStore::is_large(int directory, const std::string& leaf) {  // leaf empty: the descriptor itself
   constexpr off_t kLarge = 16 << 20;
   struct stat there;
-  return fstatat(directory, leaf.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_nlink == 1 &&
-         S_ISREG(there.st_mode) && there.st_size > kLarge;
+  return fstatat(directory, leaf.c_str(), &there, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) == 0 &&
+         there.st_nlink == 1 && S_ISREG(there.st_mode) && there.st_size > kLarge;
 }
 
 Task<Result<void>> LocalStore::unlink(std::string path, int flags, Durable durable) {
@@ -170,9 +170,15 @@ Task<Result<void>> LocalStore::unlink(std::string path, int flags, Durable durab
   const int in = parent.fd.get();
   const char* leaf = parent.leaf.c_str();
   auto later = [&](io_uring_sqe* sqe) { io_uring_prep_unlinkat(sqe, in, leaf, flags); };
-  int32_t answer = is_large(in, parent.leaf)
-                       ? co_await blocking_.by_ring(later)
-                       : co_await blocking_.quickly([&] { return unlinkat(in, leaf, flags); }, later);
+  // With its last name only the name goes as long as it is open; its inode and its space, which take as long
+  // again, when it is closed behind the answer.
+  Fd held;
+  if (flags == 0 && blocking_.may_run_here()) held = Fd(openat(in, leaf, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  const bool large = held && is_large(held.get(), "");
+  if (large) held = Fd();
+  int32_t answer = large ? co_await blocking_.by_ring(later)
+                         : co_await blocking_.quickly([&] { return unlinkat(in, leaf, flags); }, later);
+  if (held) blocking_.close_later(std::move(held));
   if (answer < 0) co_return fail_system(-answer, std::move(path), flags == 0 ? "unlink" : "rmdir");
   co_return co_await settle(parent, std::move(path), durable);
 }
