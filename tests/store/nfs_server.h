@@ -12,6 +12,8 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
+#include <semaphore>
 #include <thread>
 
 #include "daemon/base/check.h"
@@ -43,18 +45,14 @@ class NfsServer {
   }
 
   void start() {
-    pid_ = fork();
+    pid_ = starter().spawn(directory_);
     CANOPY_CHECK(pid_ >= 0);
-    if (pid_ == 0) {
-      execlp("python3", "python3", CANOPY_SOURCE_DIR "/tests/nfs/ganesha.py", "exec", directory_.c_str(),
-             nullptr);
-      _exit(127);
-    }
     while (nfs_port_ == 0) {
       std::ifstream(directory_ + "/ports") >> nfs_port_ >> mount_port_;
       wait_a_moment();
     }
     while (!accepts()) wait_a_moment();
+    started_at_ = std::chrono::steady_clock::now();
   }
   void kill() {
     if (pid_ <= 0) return;
@@ -64,9 +62,14 @@ class NfsServer {
   }
   void restart() {
     kill();
+    // Ganesha's write verifier is the second in which it was started: another life needs another second.
+    std::this_thread::sleep_until(started_at_ + std::chrono::milliseconds(1100));
     start();
   }
-  void stop() { ::kill(pid_, SIGSTOP); }
+  void stop() {
+    ::kill(pid_, SIGSTOP);
+    waitpid(pid_, nullptr, WUNTRACED);  // until all of its threads stand still
+  }
   void go_on() { ::kill(pid_, SIGCONT); }
 
   std::filesystem::path export_path() const { return directory_ + "/export"; }
@@ -83,6 +86,41 @@ class NfsServer {
   std::string new_directory() { return fmt::format("d{}", ++directories_); }
 
  private:
+  // A server dies with the thread that started it, so one that lives as long as the process starts all.
+  class Starter {
+   public:
+    Starter() {
+      std::thread([this] {
+        while (true) {
+          wanted_.acquire();
+          pid_ = fork();
+          if (pid_ == 0) {
+            execlp("python3", "python3", CANOPY_SOURCE_DIR "/tests/nfs/ganesha.py", "exec",
+                   directory_.c_str(), nullptr);
+            _exit(127);
+          }
+          started_.release();
+        }
+      }).detach();
+    }
+    pid_t spawn(const std::string& directory) {
+      std::lock_guard lock(mutex_);
+      directory_ = directory;
+      wanted_.release();
+      started_.acquire();
+      return pid_;
+    }
+
+   private:
+    std::mutex mutex_;
+    std::binary_semaphore wanted_{0}, started_{0};
+    std::string directory_;
+    pid_t pid_ = -1;
+  };
+  static Starter& starter() {
+    static auto* one = new Starter;  // its thread uses it to the end
+    return *one;
+  }
   static bool is_installed() {
     std::istringstream path(getenv("PATH"));
     for (std::string directory; std::getline(path, directory, ':');)
@@ -110,6 +148,7 @@ class NfsServer {
   unsigned nfs_port_ = 0, mount_port_ = 0;
   pid_t pid_ = -1;
   unsigned directories_ = 0;
+  std::chrono::steady_clock::time_point started_at_;
 };
 
 }  // namespace canopy

@@ -83,7 +83,8 @@ Result<FileHandle> root_of(const mountres3& answer, const NfsOptions& options) {
     case MNT3ERR_NOENT: return fail(Code::kNotFound, object, "the server has no such export");
     case MNT3ERR_PERM:
     case MNT3ERR_ACCES:
-      return fail(Code::kPermissionDenied, object, "the server does not let this host mount it");
+      return fail(Code::kPermissionDenied, object,
+                  "the server does not let this host mount it, or has no such export");
     default:
       return fail(Code::kIo, object, fmt::format("MOUNT: status {}", static_cast<int>(answer.fhs_status)));
   }

@@ -94,9 +94,10 @@ Task<Result<void>> make_symlink(Client& client, Node parent, std::string path, s
 
 Task<Result<void>> remove_name(Client& client, Node parent, std::string path, Removed what, Nanos deadline) {
   const std::string_view operation = what == Removed::kFile ? "REMOVE" : "RMDIR";
-  std::optional<uint64_t> id;
+  // By its handle: a file id is given to the next file at once.
+  std::optional<FileHandle> removed_file;
   if (const NamedFile* known = client.names().find(path, client.loop().now()); known != nullptr)
-    id = known->file_id;
+    removed_file = known->handle;
   bool was_lost = false;
   while (true) {
     Reply<void> removed = co_await client.server().once<void>(deadline, [&](RpcConnection& on) {
@@ -110,8 +111,8 @@ Task<Result<void>> remove_name(Client& client, Node parent, std::string path, Re
     was_lost = true;
     CANOPY_CO_ASSIGN(std::optional<Node> found, co_await client.look(parent, path, deadline));
     // Gone; or another file has taken the name since.
-    if (!found || (id && found->file.file_id != *id)) co_return Result<void>();
-    id = found->file.file_id;
+    if (!found || (removed_file && found->file.handle != *removed_file)) co_return Result<void>();
+    removed_file = found->file.handle;
   }
 }
 

@@ -142,7 +142,8 @@ Task<Result<DirectoryPage>> NfsStore::list(std::string path, uint64_t cookie, Li
                              asked);
     }
     if (listing == Listing::kAttributes) page.attributes.push_back(*entry.attributes);
-    page.entries.push_back({std::move(entry.name), entry.attributes->type, entry.attributes->file_id});
+    page.entries.push_back(
+        {std::move(entry.name), entry.attributes->type, entry.attributes->file_id, entry.cookie});
   }
   if (page.end || answer.cookie_verifier == std::array<char, 8>{}) {
     cookie_verifiers_.erase(path);
