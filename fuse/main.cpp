@@ -96,9 +96,14 @@ class Background {
   int fd_ = -1;
 };
 
+// Serving ends then at once, unless another mount namespace still holds a copy of the mount, and nothing here
+// can take it away: the end of the process does.
 Task<void> unmount_on_signal(UringLoop& loop, Mount& mount) {
   co_await wait_signal(loop, {SIGINT, SIGTERM, SIGHUP});
   mount.unmount();
+  co_await loop.sleep(2 * kSecond);
+  std::fflush(nullptr);
+  std::_Exit(0);
 }
 
 Task<void> say_on_signal(UringLoop& loop, const NodeTable& nodes, const Options& options) {

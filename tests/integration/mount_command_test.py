@@ -185,6 +185,23 @@ class Ending(unittest.TestCase):
             self.assertFalse(os.path.ismount(mounted.directory))
             mounted.clean()
 
+    def test_sigterm_ends_it_though_another_namespace_has_the_mount_too(self):
+        with Stack() as stack:
+            mounted = Mounted(stack)
+            process = mounted.process()
+            holder = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", "echo in; exec sleep 600"],
+                                      stdout=subprocess.PIPE, text=True)
+            self.addCleanup(holder.stdout.close)
+            try:
+                self.assertEqual(holder.stdout.readline(), "in\n")
+                subprocess.run(["fusermount3", "-u", mounted.directory], check=True, timeout=60)
+                os.kill(process, signal.SIGTERM)
+                self.until(lambda: not self.states(process))
+            finally:
+                holder.kill()
+                holder.wait(60)
+            mounted.clean()
+
     def test_unmounted_lazily_it_ends_with_the_last_that_waits(self):
         with Stack() as stack:
             mounted = Mounted(stack, "-o", KEPT + ",wait=2")
