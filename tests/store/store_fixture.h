@@ -155,7 +155,7 @@ class StoreTest : public testing::Test {
 };
 
 #ifdef CANOPY_STORE_TESTS_OVER_NFS
-using StoreFactories = testing::Types<NfsFactory<3>>;
+using StoreFactories = testing::Types<NfsFactory<3>, NfsFactory<4>>;
 #else
 using StoreFactories = testing::Types<MemoryFactory<false>, MemoryFactory<true>, LocalFactory<false>,
                                       LocalFactory<true>, FaultyFactory>;

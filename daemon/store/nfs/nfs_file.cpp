@@ -4,8 +4,9 @@ namespace canopy::nfs {
 namespace {
 
 // NFSv3 counts the seconds of a time from 1970 in 32 bits without a sign.
-Result<void> check_time(const std::optional<FileTime>& time, const std::string& path) {
-  if (!time || (time->seconds >= 0 && time->seconds <= UINT32_MAX)) return {};
+Result<void> check_time(Client& client, const std::optional<FileTime>& time, const std::string& path) {
+  if (!time || client.protocol().has_early_times() || (time->seconds >= 0 && time->seconds <= UINT32_MAX))
+    return {};
   return fail(Code::kUnsupported, path, "the store has no times before 1970 or after 2106");
 }
 
@@ -70,8 +71,8 @@ Task<Result<void>> change_attributes(Client& client, Node node, std::string path
   }
   if (node.file.type == FileType::kDirectory && change.size)
     co_return fail(Code::kIsDirectory, path, "a directory has no size to set");
-  CANOPY_CO_TRY(check_time(change.accessed, path));
-  CANOPY_CO_TRY(check_time(change.modified, path));
+  CANOPY_CO_TRY(check_time(client, change.accessed, path));
+  CANOPY_CO_TRY(check_time(client, change.modified, path));
   if (change.size && *change.size > client.limits().file_bytes)
     co_return fail(Code::kTooLarge, path, "beyond the largest file");
   // RFC 1813 has the server make it durable before it answers.

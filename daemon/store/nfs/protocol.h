@@ -86,6 +86,9 @@ class Protocol {
  public:
   virtual ~Protocol() = default;
 
+  // Times before 1970 and after 2106, which 32 bits do not hold.
+  virtual bool has_early_times() const = 0;
+
   virtual Task<Reply<ServerLimits>> limits(RpcConnection& on, FileHandle root) = 0;
   virtual Task<Reply<StoreSpace>> space(RpcConnection& on, FileHandle root) = 0;
   virtual Task<Reply<Found>> lookup(RpcConnection& on, FileHandle directory, std::string name) = 0;

@@ -7,6 +7,7 @@ namespace canopy::nfs {
 
 class ProtocolV3 final : public Protocol {
  public:
+  bool has_early_times() const override { return false; }
   Task<Reply<ServerLimits>> limits(RpcConnection& on, FileHandle root) override;
   Task<Reply<StoreSpace>> space(RpcConnection& on, FileHandle root) override;
   Task<Reply<Found>> lookup(RpcConnection& on, FileHandle directory, std::string name) override;

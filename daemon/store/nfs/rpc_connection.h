@@ -51,6 +51,8 @@ class RpcConnection {
   bool is_connected() const { return connected_; }
   size_t in_flight() const { return in_flight_; }
   Nanos oldest_sent_at() const;  // kNever when nothing is under way
+  // Expires with the connection: for who makes several calls on it, one after the other.
+  std::weak_ptr<void> life() const { return life_; }
 
   // Outcome outcome = co_await connection.call<Answer>(queue, take): `queue(context, callback, private_data)`
   // calls one of libnfs' rpc_…_async; `take(const Answer&)` runs when the answer is there and copies what is
@@ -103,6 +105,7 @@ class RpcConnection {
   size_t in_flight_ = 0;
   Pending calls_;
   Timer flush_timer_, tick_timer_;
+  std::shared_ptr<void> life_ = std::make_shared<char>();
   std::string problem_;  // libnfs' words for the last call without an answer
 };
 

@@ -1,4 +1,4 @@
-#include "daemon/store/nfs/mount_v3.h"
+#include "daemon/store/nfs/mount.h"
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -6,56 +6,14 @@
 #include "daemon/runtime/sync.h"
 #include "daemon/runtime/workers.h"
 #include "daemon/store/nfs/libnfs.h"
+#include "daemon/store/nfs/short_call.h"
+#include "daemon/store/nfs/v4_types.h"
 
 namespace canopy::nfs {
 namespace {
 
 constexpr uint16_t kRpcbindPort = 111;
-
-// A connection that is used for one call.
-struct Short : RpcConnection::Owner {
-  explicit Short(Loop& loop) : ended(loop) {}
-  void connected(RpcConnection&) override { ended.set(); }
-  void broken(RpcConnection&, std::string why) override {
-    problem = std::move(why);
-    is_broken = true;
-    ended.set();
-  }
-  void answered(Nanos) override {}
-
-  Event ended;
-  bool is_broken = false;
-  std::string problem;
-};
-
-// Connects and makes one call; the problem as an error when there is no answer.
-template <class Answer, class Queue, class Take>
-Task<Result<void>> call_once(Loop& loop, RpcEndpoint endpoint, Queue queue, Take take) {
-  Short owner(loop);
-  RpcConnection connection(loop, endpoint, owner);
-  connection.start();
-  co_await owner.ended.wait();
-  if (!owner.is_broken) {
-    const Outcome outcome = co_await connection.call<Answer>(queue, take);
-    if (outcome == Outcome::kAnswered) co_return Result<void>();
-  }
-  co_return fail(
-      Code::kStoreUnavailable, endpoint.address,
-      fmt::format("port {}: {}", endpoint.port, owner.problem.empty() ? "no answer" : owner.problem));
-}
-
-RpcEndpoint endpoint_of(const NfsOptions& options, const std::string& address, uint16_t port, int program,
-                        int version) {
-  return RpcEndpoint{.address = address,
-                     .port = port,
-                     .program = program,
-                     .version = version,
-                     .uid = options.uid,
-                     .gid = options.gid,
-                     .connect_limit = options.connect_limit,
-                     .soft_limit = options.soft_limit,
-                     .hard_limit = options.hard_limit};
-}
+constexpr uint16_t kNfsPort = 2049;  // NFSv4 has it always
 
 Task<Result<uint16_t>> port_of(Loop& loop, const NfsOptions& options, std::string address, int program,
                                int version, std::string_view what) {
@@ -90,7 +48,7 @@ Result<FileHandle> root_of(const mountres3& answer, const NfsOptions& options) {
   }
 }
 
-Task<Result<Mounted>> try_mount(Loop& loop, const NfsOptions& options, std::string address) {
+Task<Result<Mounted>> try_mount_v3(Loop& loop, const NfsOptions& options, std::string address) {
   uint16_t mount_port = options.mount_port;
   Mounted mounted{.root = {}, .nfs_port = options.nfs_port};
   if (mount_port == 0) {
@@ -108,6 +66,39 @@ Task<Result<Mounted>> try_mount(Loop& loop, const NfsOptions& options, std::stri
       },
       [&](const mountres3& answer) { root = root_of(answer, options); }));
   if (!root) co_return fail(root.error());
+  mounted.root = *root;
+  co_return mounted;
+}
+
+// NFSv4 has no MOUNT: the export is looked up from the server's root, name by name.
+Task<Result<Mounted>> try_mount_v4(Loop& loop, const NfsOptions& options, std::string address) {
+  std::vector<std::string> names;
+  for (std::string_view rest = options.export_path; !rest.empty();) {
+    rest.remove_prefix(1);
+    const size_t end = std::min(rest.find('/'), rest.size());
+    if (end > 0) names.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(end);
+  }
+  v4::Compound compound;
+  compound.plain(OP_PUTROOTFH);
+  for (const std::string& name : names) compound.lookup(name);
+  compound.plain(OP_GETFH);
+  COMPOUND4args arguments = compound.arguments();
+  Mounted mounted{.root = {}, .nfs_port = options.nfs_port != 0 ? options.nfs_port : kNfsPort};
+  int status = NFS4_OK;
+  std::optional<FileHandle> root;
+  CANOPY_CO_TRY(co_await call_once<COMPOUND4res>(
+      loop, endpoint_of(options, address, mounted.nfs_port, NFS4_PROGRAM, NFS_V4),
+      [&](rpc_context* context, rpc_cb callback, void* data) {
+        return rpc_nfs4_compound_async(context, callback, &arguments, data);
+      },
+      [&](const COMPOUND4res& answer) {
+        status = answer.status;
+        if (status == NFS4_OK) root = v4::handle_in(answer);
+      }));
+  const std::string object = options.host + ":" + options.export_path;
+  if (status != NFS4_OK) co_return fail_status(status, object, "mounting");
+  if (!root) co_return fail(Code::kIo, object, "mounting: the server answered no handle");
   mounted.root = *root;
   co_return mounted;
 }
@@ -130,9 +121,23 @@ Result<std::string> look_up_host(const std::string& host) {
 
 }  // namespace
 
-Task<Result<Mounted>> mount_v3(Loop& loop, const NfsOptions& options, std::string address, Nanos deadline) {
+RpcEndpoint endpoint_of(const NfsOptions& options, const std::string& address, uint16_t port, int program,
+                        int version) {
+  return RpcEndpoint{.address = address,
+                     .port = port,
+                     .program = program,
+                     .version = version,
+                     .uid = options.uid,
+                     .gid = options.gid,
+                     .connect_limit = options.connect_limit,
+                     .soft_limit = options.soft_limit,
+                     .hard_limit = options.hard_limit};
+}
+
+Task<Result<Mounted>> mount(Loop& loop, const NfsOptions& options, std::string address, Nanos deadline) {
   for (Nanos pause = kReconnectFirst;; pause = std::min(pause * 2, kReconnectMax)) {
-    auto mounted = co_await try_mount(loop, options, address);
+    auto mounted = options.version == 4 ? co_await try_mount_v4(loop, options, address)
+                                        : co_await try_mount_v3(loop, options, address);
     if (mounted || mounted.error().code() != Code::kStoreUnavailable || loop.now() + pause >= deadline)
       co_return mounted;
     co_await loop.sleep(pause);

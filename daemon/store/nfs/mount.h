@@ -1,4 +1,5 @@
-// Getting an export's root handle over NFSv3: rpcbind (where ports are not given), MOUNT.
+// Getting an export's root handle: over NFSv3 by rpcbind (where ports are not given) and MOUNT, over NFSv4 by
+// looking it up.
 #pragma once
 
 #include "daemon/store/nfs/nfs_options.h"
@@ -13,7 +14,7 @@ struct Mounted {
 
 // `address`: the host's, numeric. Tries again until the deadline when the server does not answer;
 // kPermissionDenied and kNotFound are the server's own refusals.
-Task<Result<Mounted>> mount_v3(Loop& loop, const NfsOptions& options, std::string address, Nanos deadline);
+Task<Result<Mounted>> mount(Loop& loop, const NfsOptions& options, std::string address, Nanos deadline);
 
 // The host as an address in numbers.
 Task<Result<std::string>> resolve_host(Loop& loop, const NfsOptions& options);
