@@ -22,14 +22,17 @@ class NfsFaults : public testing::Test {
       GTEST_SKIP() << "NOT TESTED: " << why;
     if (server_ == nullptr) server_ = std::make_unique<NfsServer>();
     proxy_ = std::make_unique<RpcProxy>(server_->nfs_port());
-    options_ = server_->options(3, server_->new_directory());
+    options_ = server_->options(version(), server_->new_directory());
     options_.hard_limit = 120 * kSecond;  // how slow the machine is must not matter
     options_.soft_limit = 30 * kSecond;
     other_ = open("direct", options_);
     options_.nfs_port = proxy_->port();
     store_ = open("proxied", options_);
+    create(*store_, "first");  // over NFSv4 it takes calls that others do not
+    must(store_->remove("first", Durable::kYes));
     proxy_->calls();
   }
+  virtual uint32_t version() const { return 3; }
 
   std::unique_ptr<NfsStore> open(const std::string& name, NfsOptions options) {
     options.name = name;
@@ -112,9 +115,13 @@ TEST_F(NfsFaults, ALargeDurableWriteIsUnstableWritesAndOneCommit) {
 }
 
 // Every call that may not be repeated unseen, with the call lost and with its answer lost.
-class NfsLost : public NfsFaults, public testing::WithParamInterface<Lose> {
+class NfsLost : public NfsFaults, public testing::WithParamInterface<std::tuple<uint32_t, Lose>> {
  protected:
-  void lose(uint32_t procedure) { proxy_->lose(procedure, GetParam()); }
+  uint32_t version() const override { return std::get<0>(GetParam()); }
+  // NFSv3's procedure, or the next compound of NFSv4.
+  void lose(uint32_t procedure) {
+    proxy_->lose(version() == 4 ? uint32_t{NFSPROC4_COMPOUND} : procedure, std::get<1>(GetParam()));
+  }
   void TearDown() override {
     if (proxy_ != nullptr) EXPECT_TRUE(proxy_->has_lost());
   }
@@ -207,8 +214,44 @@ TEST_P(NfsLost, AWriteIsDone) {
   EXPECT_EQ(must(read_file(*other_, "f", 100)), "durable");
 }
 
-INSTANTIATE_TEST_SUITE_P(CallOrAnswer, NfsLost, testing::Values(Lose::kCall, Lose::kAnswer),
-                         [](const auto& info) { return info.param == Lose::kCall ? "Call" : "Answer"; });
+INSTANTIATE_TEST_SUITE_P(Versions, NfsLost,
+                         testing::Combine(testing::Values(3u, 4u),
+                                          testing::Values(Lose::kCall, Lose::kAnswer)),
+                         [](const auto& info) {
+                           return fmt::format("V{}{}", std::get<0>(info.param),
+                                              std::get<1>(info.param) == Lose::kCall ? "Call" : "Answer");
+                         });
+
+class NfsFaultsV4 : public NfsFaults {
+ protected:
+  uint32_t version() const override { return 4; }
+};
+
+TEST_F(NfsFaultsV4, AKnownFileCostsOneCompoundAndAFileIsMadeInTwo) {
+  must(make_directories(*other_, "a/b", 0700, Durable::kYes));
+  put(*other_, "a/b/one", "content");
+  EXPECT_EQ(must(read_file(*store_, "a/b/one", 1000)), "content");
+  EXPECT_EQ(proxy_->calls(), (Calls{{NFSPROC4_COMPOUND, 4}}));
+  EXPECT_EQ(must(read_file(*store_, "a/b/one", 1000)), "content");
+  EXPECT_EQ(proxy_->calls(), (Calls{{NFSPROC4_COMPOUND, 1}}));
+  auto file = create(*store_, "a/b/new");
+  EXPECT_EQ(proxy_->calls(), (Calls{{NFSPROC4_COMPOUND, 2}}));
+  std::string_view pieces[] = {"con", "tent"};
+  EXPECT_EQ(must(file->write(0, pieces, Durable::kYes)).after.size, 7u);
+  EXPECT_EQ(proxy_->calls(), (Calls{{NFSPROC4_COMPOUND, 1}}));
+}
+
+TEST_F(NfsFaultsV4, ARestartedServerForgetsTheClientIdAndFilesAreMadeAllTheSame) {
+  server_->restart();
+  auto file = create(*store_, "f", 0640);
+  EXPECT_EQ(must(file->attributes()).mode, 0640u);
+  std::string_view pieces[] = {"some"};
+  must(file->write(0, pieces, Durable::kNo));
+  server_->restart();
+  EXPECT_EQ(code(file->sync()), Code::kIo);
+  must(file->write(0, pieces, Durable::kNo));
+  must(file->sync());
+}
 
 TEST_F(NfsFaults, ARemovalWhoseNameAnotherFileHasTakenSinceIsDone) {
   create(*store_, "f");
