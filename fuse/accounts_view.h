@@ -32,7 +32,7 @@ class AccountsView final : public View {
   // What changes something (accounts_write.cpp: files; accounts_names.cpp: names; accounts_mail.cpp).
   Task<Result<Created>> create(NodeRef directory, std::string name, mode_t mode, int flags,
                                Caller caller) override;
-  Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes) override;
+  Task<Result<Written>> write(OpenFileRef file, uint64_t offset, std::string bytes, bool append) override;
   Task<Result<void>> flush(OpenFileRef file, Closer closer) override;
   Task<Result<void>> sync(OpenFileRef file) override;
   Task<Result<Found>> set_attributes(NodeRef node, OpenFileRef file, AttributeChange change) override;

@@ -75,7 +75,8 @@ Task<Result<Created>> AccountsView::create(NodeRef directory, std::string name, 
   co_return Created{found_draft(*draft), std::move(file)};
 }
 
-Task<Result<size_t>> AccountsView::write(OpenFileRef file, uint64_t offset, std::string bytes) {
+// Nobody else writes to what is open here, so an append is where the kernel says.
+Task<Result<View::Written>> AccountsView::write(OpenFileRef file, uint64_t offset, std::string bytes, bool) {
   File& open = static_cast<File&>(*file);
   if (open.draft != nullptr) {
     if (open.draft->delivered() || open.draft->sending)
@@ -83,7 +84,7 @@ Task<Result<size_t>> AccountsView::write(OpenFileRef file, uint64_t offset, std:
     const size_t size = bytes.size();
     CANOPY_CO_TRY(co_await open.draft->write(offset, std::move(bytes)));
     open.draft->used = backend_.loop().now();
-    co_return size;
+    co_return Written{size};
   }
   if (!open.writes) co_return refuse(EBADF, open.place.name, "it is not open for writing");
   if (offset > kDictBytesMax || bytes.size() > kDictBytesMax - offset)
@@ -91,7 +92,7 @@ Task<Result<size_t>> AccountsView::write(OpenFileRef file, uint64_t offset, std:
   if (open.text.size() < offset + bytes.size()) open.text.resize(offset + bytes.size());
   open.text.replace(offset, bytes.size(), bytes);
   open.changed = true;
-  co_return bytes.size();
+  co_return Written{bytes.size()};
 }
 
 Task<Result<void>> AccountsView::flush(OpenFileRef file, Closer closer) {

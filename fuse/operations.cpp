@@ -286,15 +286,18 @@ void on_write(fuse_req_t request, fuse_ino_t number, const char* bytes, size_t s
   OpenFileRef written = file_of(request, info);
   if (written != nullptr) written->writer = info->lock_owner;
   begin(request, number, [&](Mount& mount, NodeRef node) {
-    return [](Mount&, fuse_req_t to, NodeRef of, OpenFileRef file, uint64_t at,
-              std::string data) -> Task<void> {
-      auto done = co_await of->view->write(file, at, std::move(data));
-      if (done)
-        fuse_reply_write(to, *done);
-      else
+    return [](Mount& on, fuse_req_t to, NodeRef of, OpenFileRef file, uint64_t at, std::string data,
+              bool append) -> Task<void> {
+      auto done = co_await of->view->write(file, at, std::move(data), append);
+      if (!done) {
         answer_error(to, done.error(), {*of});
+        co_return;
+      }
+      fuse_reply_write(to, done->bytes);
+      // The kernel has put the bytes into its cache where it believed the end to be.
+      if (done->elsewhere) on.notifier().expire_node(of->number, true);
     }(mount, request, std::move(node), std::move(written), static_cast<uint64_t>(offset),
-                                std::string(bytes, size));
+                           std::string(bytes, size), (info->flags & O_APPEND) != 0);
   });
 }
 

@@ -335,13 +335,26 @@ Task<Result<std::string>> RawView::read(OpenFileRef file, uint64_t offset, size_
   co_return std::move(*got->mutable_data());
 }
 
-Task<Result<size_t>> RawView::write(OpenFileRef file, uint64_t offset, std::string bytes) {
+Task<Result<View::Written>> RawView::write(OpenFileRef file, uint64_t offset, std::string bytes,
+                                           bool append) {
+  const File& of = static_cast<const File&>(*file);
   v1::TreeWriteRequest request;
   request.set_offset(offset);
   request.set_data(std::move(bytes));
-  auto done = co_await on_handle(file, &wire::TreeStub::write, request);
-  if (!done) co_return fail(std::move(done).error());
-  co_return done->bytes();
+  request.set_append(append);
+  while (true) {
+    const uint64_t handle = of.handle;
+    auto done = co_await on_handle(file, &wire::TreeStub::write, request);
+    if (!done) co_return fail(std::move(done).error());
+    if (!append || done->bytes() != 0 || request.data().empty())
+      co_return Written{done->bytes(), request.offset() != offset};
+    // The file ends elsewhere: because of others, or of this very request, whose answer was lost.
+    if (of.handle != handle) {
+      CANOPY_CO_ASSIGN(const std::string there, co_await read(file, request.offset(), request.data().size()));
+      if (there == request.data()) co_return Written{there.size(), request.offset() != offset};
+    }
+    request.set_offset(done->end());
+  }
 }
 
 Task<Result<void>> RawView::sync(OpenFileRef file) {

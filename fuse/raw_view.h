@@ -27,7 +27,7 @@ class RawView final : public View {
   Task<Result<Found>> set_attributes(NodeRef node, OpenFileRef file, AttributeChange change) override;
   Task<Result<Created>> create(NodeRef directory, std::string name, mode_t mode, int flags,
                                Caller caller) override;
-  Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes) override;
+  Task<Result<Written>> write(OpenFileRef file, uint64_t offset, std::string bytes, bool append) override;
   Task<Result<void>> sync(OpenFileRef file) override;
   Task<Result<void>> sync_directory(NodeRef directory) override;
   Task<Result<Found>> make_directory(NodeRef directory, std::string name, mode_t mode,

@@ -26,7 +26,7 @@ Task<Result<Found>> View::set_attributes(NodeRef node, OpenFileRef, AttributeCha
 Task<Result<Created>> View::create(NodeRef, std::string name, mode_t, int, Caller) {
   co_return not_here(name);
 }
-Task<Result<size_t>> View::write(OpenFileRef file, uint64_t, std::string) {
+Task<Result<View::Written>> View::write(OpenFileRef file, uint64_t, std::string, bool) {
   co_return not_here(file->node->key);
 }
 Task<Result<void>> View::sync(OpenFileRef) { co_return Result<void>(); }

@@ -118,7 +118,12 @@ class View {
   virtual Task<Result<Found>> set_attributes(NodeRef node, OpenFileRef file, AttributeChange change);
   virtual Task<Result<Created>> create(NodeRef directory, std::string name, mode_t mode, int flags,
                                        Caller caller);
-  virtual Task<Result<size_t>> write(OpenFileRef file, uint64_t offset, std::string bytes);
+  // append: at the end of the file, wherever that is; `offset` is where the kernel believes that it is.
+  struct Written {
+    size_t bytes = 0;
+    bool elsewhere = false;  // an append went to another place than `offset`
+  };
+  virtual Task<Result<Written>> write(OpenFileRef file, uint64_t offset, std::string bytes, bool append);
   virtual Task<Result<void>> sync(OpenFileRef file);
   // Some process has closed a descriptor of the file, which may stay open for others: what close() answers.
   virtual Task<Result<void>> flush(OpenFileRef file, Closer closer);

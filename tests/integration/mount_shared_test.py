@@ -25,6 +25,21 @@ def lock_range(file, kind, start, length, command=fcntl.F_SETLK):
     return fcntl.fcntl(file, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0))
 
 
+APPENDED = 150
+APPENDER = """
+import fcntl, os, sys
+path, name, count, locked = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] != ""
+file = os.open(path, os.O_WRONLY | os.O_APPEND)
+for number in range(count):
+    if locked:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+    line = f"{name}{number:05d}\\n".encode()
+    assert os.write(file, line) == len(line)
+    if locked:
+        fcntl.lockf(file, fcntl.LOCK_UN)
+"""
+
+
 @unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
 class TwoMounts(unittest.TestCase):
     @classmethod
@@ -157,6 +172,23 @@ class TwoMounts(unittest.TestCase):
                 except OSError:
                     self.assertLess(time.monotonic(), deadline)
                     time.sleep(0.01)
+
+    def test_both_append_to_one_file(self):
+        paths = self.paths("log")
+        write(paths[0], b"")
+        self.until(0, lambda: os.stat(paths[1]).st_size)
+        for locked in ("", "locked"):
+            writers = [subprocess.Popen([sys.executable, "-c", APPENDER, path, name, str(APPENDED), locked])
+                       for path, name in zip(paths + paths, "abcd")]
+            if not locked:  # the answer to an append may be lost with the daemon
+                time.sleep(0.3)
+                self.stack.stop(9)
+                self.stack.start()
+            self.assertEqual([writer.wait(SEEN_SECONDS * 6) for writer in writers], [0] * 4)
+        lines = read(paths[0]).decode().splitlines()
+        self.assertEqual(sorted(lines), sorted(f"{name}{number:05d}" for name in "abcd" for number in range(APPENDED)
+                                               for _ in range(2)))
+        self.until("\n".join(lines) + "\n", lambda: read(paths[1]).decode())
 
     def test_two_mounts_write_one_database(self):
         here, there = self.paths("counts.sqlite")

@@ -121,6 +121,16 @@ Task<Result<v1::TreeWriteResponse>> TreeService::write(CallContext& call,
                                                        const v1::TreeWriteRequest& request) {
   CANOPY_CO_ASSIGN(OpenFileRef open, file_of(call, request.handle()));
   CANOPY_CO_TRY(co_await may_write(call, *open));
+  std::optional<TreeNames::Hold> held;
+  if (request.append()) {
+    held.emplace(co_await names_.hold(call.loop(), {"append:" + unlinked_path(open->identity)}));
+    CANOPY_CO_ASSIGN(const Attributes now, co_await open->file->attributes());
+    if (now.size != request.offset()) {
+      v1::TreeWriteResponse elsewhere;
+      elsewhere.set_end(now.size);
+      co_return elsewhere;
+    }
+  }
   const std::string_view piece = request.data();
   auto done = co_await open->file->write(request.offset(), {&piece, 1}, Durable::kNo);
   tell_written(call, *open);  // also after an error: a part may have been written
