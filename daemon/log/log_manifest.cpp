@@ -32,19 +32,22 @@ std::optional<Manifest> manifest_in(std::string_view front, SliceId id, std::str
 }
 
 // Without the account's secret nothing in a slice can be verified. But the frames of its first write never
-// say that something was acknowledged: a chain of frames from its beginning of which one says so was no first
-// write.
+// say that something was acknowledged: where a frame seems to begin that says so, it was no first write, even
+// when everything before it is destroyed.
 Task<Result<bool>> claims_acknowledged_bytes(File& file, uint64_t chunk_bytes) {
   FileWindow window(file, chunk_bytes);
-  uint64_t at = kSliceHeaderBytes;
-  while (true) {
-    CANOPY_CO_ASSIGN(const std::string_view bytes, co_await window.at(at, kFrameHeaderBytes));
-    if (bytes.size() < kFrameHeaderBytes || get_le<uint32_t>(bytes.data()) != kFrameMagic) co_return false;
-    const auto length = get_le<uint64_t>(bytes.data() + 8);
-    const auto acknowledged = get_le<uint64_t>(bytes.data() + 32);
-    if (acknowledged > kSliceHeaderBytes && acknowledged <= at) co_return true;
-    if (length < kFrameHeaderBytes || length % 8 != 0 || length > kFrameBytesMax) co_return false;
-    at += length;
+  const uint64_t step = std::max<uint64_t>(chunk_bytes & ~uint64_t{7}, 4096);
+  for (uint64_t from = kSliceHeaderBytes;; from += step) {
+    CANOPY_CO_ASSIGN(const std::string_view bytes, co_await window.at(from, step + kFrameHeaderBytes));
+    for (uint64_t i = 0; i < step && i + kFrameHeaderBytes <= bytes.size(); i += 8) {
+      const char* at = bytes.data() + i;
+      if (get_le<uint32_t>(at) != kFrameMagic) continue;
+      const auto length = get_le<uint64_t>(at + 8);
+      const auto acknowledged = get_le<uint64_t>(at + 32);
+      const bool is_length = length >= kFrameHeaderBytes && length % 8 == 0 && length <= kFrameBytesMax;
+      if (is_length && acknowledged > kSliceHeaderBytes && acknowledged <= from + i) co_return true;
+    }
+    if (bytes.size() < step + kFrameHeaderBytes) co_return false;
   }
 }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import checkpoint
 import records
-from slices import (FRAME_BYTES_MAX, FRAME_HEADER, KIND_APPEND, KIND_DATA, SLICE_HEADER, LogError, Seed,
+from slices import (FRAME_BYTES_MAX, FRAME_HEADER, FRAME_MAGIC, KIND_APPEND, KIND_DATA, SLICE_HEADER, LogError, Seed,
                     SliceFile, frame_at, list_slices, read_slice)
 
 SECRET = slice(24, 40)  # of a slice header
@@ -45,16 +45,14 @@ def sound_manifest(file):
 
 
 def unverified_proof(data):
-    """Rule 3, its end: going by the lengths of frames alone."""
-    at = SLICE_HEADER.size
-    while at + FRAME_HEADER.size <= len(data):
+    """Rule 3, its end: anything that begins as a frame does and says that something was acknowledged."""
+    for at in range(SLICE_HEADER.size, len(data) - FRAME_HEADER.size + 1, 8):
+        if data[at:at + 4] != FRAME_MAGIC:
+            continue
         length, = struct.unpack_from("<Q", data, at + 8)
         acknowledged, = struct.unpack_from("<Q", data, at + 32)
-        if SLICE_HEADER.size < acknowledged <= at:
+        if length % 8 == 0 and FRAME_HEADER.size <= length <= FRAME_BYTES_MAX and SLICE_HEADER.size < acknowledged <= at:
             return True
-        if length % 8 or not FRAME_HEADER.size <= length <= FRAME_BYTES_MAX:
-            return False
-        at += length
     return False
 
 

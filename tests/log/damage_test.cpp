@@ -122,6 +122,17 @@ TEST_F(DamageTest, ACutEndsTheLastSliceAndIsDamageInAClosedOne) {
   }
 }
 
+TEST_F(DamageTest, TheOnlySliceIsNamedHoweverMuchOfItsBeginningIsDestroyed) {
+  ASSERT_TRUE(disk.remove(files[1], Durable::kYes));
+  const std::string bytes = file_bytes(files[0]);
+  // All but the last frame, which alone says then that something was acknowledged.
+  const size_t last = bytes.size() - 200;
+  for (size_t length = kSliceHeaderBytes; length < last; length += 8) {
+    write_file(files[0], std::string(length, 'Z') + bytes.substr(length));
+    EXPECT_EQ(look().code, Code::kDamaged) << length;
+  }
+}
+
 TEST_F(DamageTest, ASliceThatIsGoneIsNamed) {
   ASSERT_TRUE(disk.remove(files[0], Durable::kYes));
   const Seen seen = look();
