@@ -98,6 +98,16 @@ void RpcConnection::add(Pending& call) {
     heard_at_ = call.sent_at;
     loop_.disarm(tick_timer_);
     loop_.arm(tick_timer_, call.sent_at + kTick);
+    // A first call has nobody to wait for. What it breaks, the next tick takes apart: its caller is not
+    // suspended yet.
+    if (rpc_service(context_, POLLOUT) != 0) {
+      breaking_ = true;
+      loop_.disarm(tick_timer_);
+      loop_.arm(tick_timer_, call.sent_at);
+    } else {
+      wait_for_events();
+    }
+    return;
   }
   if (flush_timer_.heap_index == SIZE_MAX) loop_.arm(flush_timer_, call.sent_at);
 }
@@ -149,7 +159,7 @@ void RpcConnection::flush() {
 
 void RpcConnection::tick() {
   const Nanos now = loop_.now();
-  if (breaking_) return break_up(std::exchange(problem_, {}));
+  if (breaking_) return break_up(problem_.empty() ? "the connection broke" : std::exchange(problem_, {}));
   if (!connected_) {
     if (now - started_at_ >= endpoint_.connect_limit)
       return break_up(fmt::format("no connection within {} ms", endpoint_.connect_limit / kMillisecond));

@@ -48,7 +48,8 @@ class RpcConnection {
   // Begins; connected() or broken() follow later, never from inside.
   void start();
 
-  bool is_connected() const { return connected_; }
+  // Whether a call can be made. False, too, between the moment when it breaks and broken().
+  bool can_send() const { return context_ != nullptr && connected_ && !breaking_; }
   size_t in_flight() const { return in_flight_; }
   Nanos oldest_sent_at() const;  // kNever when nothing is under way
   // Expires with the connection: for who makes several calls on it, one after the other.
@@ -78,7 +79,6 @@ class RpcConnection {
   static void on_answer(rpc_context* context, int status, void* data, void* private_data);
   static void on_connected(rpc_context* context, int status, void* data, void* private_data);
   static void on_greeted(rpc_context* context, int status, void* data, void* private_data);
-  bool can_send() const { return context_ != nullptr && connected_ && !breaking_; }
   void add(Pending& call);
   void finish(Pending& call, int status, void* data);
   bool service(int events);  // false: this may be gone

@@ -72,7 +72,7 @@ void Server::Place::answered(Nanos latency) {
 RpcConnection* Server::least_busy() {
   RpcConnection* best = nullptr;
   for (auto& place : places_) {
-    if (!place->ready) continue;
+    if (!place->ready || !place->connection->can_send()) continue;
     if (best == nullptr || place->connection->in_flight() < best->in_flight()) best = place->connection.get();
   }
   return best;
