@@ -1,5 +1,7 @@
 #include "daemon/account/accounts.h"
 
+#include "daemon/account/log_end.h"
+#include "daemon/account/suspended_marks.h"
 #include "daemon/base/log.h"
 
 namespace canopy {
@@ -125,6 +127,13 @@ Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::load_settings(Ent
       }
     }
     if (read) own = std::move(*read);
+    // The settings of a suspended account are what other hands have put there: they do not end that.
+    auto mark = co_await suspended_mark(store(), address);
+    if (!mark) co_return fail(std::move(mark).error());
+    if (*mark) {
+      own.dict.set(kStateKey, account_use_name(AccountUse::kSuspended));
+      if (!(*mark)->empty()) own.dict.set(kLogEndKey, **mark);
+    }
   }
   auto table = domains_;
   auto checked = AccountSettings::make(std::move(own), *domain, table->tree);

@@ -1,6 +1,7 @@
 // Creating, removing, renaming accounts and changing their settings and info.
 #include "daemon/account/accounts.h"
 #include "daemon/account/log_end.h"
+#include "daemon/account/suspended_marks.h"
 #include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
 
@@ -46,6 +47,17 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
   CANOPY_CO_ASSIGN(std::string text, dict::print_versioned(file, address.to_string()));
   auto checked = AccountSettings::make(file, *domain, domains_->tree);
   if (!checked) co_return fail(std::move(checked).error());
+
+  // A mark is left of an account of this name whose directory other hands have removed.
+  auto mark = co_await suspended_mark(store(), address);
+  if (!mark) co_return fail(std::move(mark).error());
+  if (*mark) {
+    auto absent = co_await check_absent(directory, address);
+    if (!absent && absent.error().code() == Code::kAlreadyExists)
+      co_return co_await exists_already(held, address, id);
+    if (!absent) co_return absent;
+    CANOPY_CO_TRY(co_await unmark_suspended(store(), address));
+  }
 
   // Everything is made ready in the stage; the rename of the directory is the creation.
   auto staged = co_await files_.stage_path(slot);
@@ -130,6 +142,7 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
       if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
     }
   }
+  CANOPY_CO_TRY(co_await unmark_suspended(store(), address));
   held->settings = nullptr;
   held->info.reset();
   held->maildrop_lock = 0;
@@ -185,6 +198,7 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
     CANOPY_CO_TRY(co_await copy_apart(*from_domain, from, *to_domain, to));
   }
   CANOPY_CO_TRY(co_await make_directories(store(), parent_of(target), 0700, Durable::kYes));
+  CANOPY_CO_TRY(co_await copy_suspended_mark(files_, from, to));
   // The rename of the directory is the renaming of the account: settings without one count for nobody.
   auto moved = co_await store().rename(source, target, RenameMode::kNoReplace, Durable::kYes);
   names_changed_(from, moved ? std::optional(false) : std::nullopt);
@@ -195,6 +209,7 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   held->maildrop_lock = 0;
   count(*held);
   held->changed.wake_all();
+  CANOPY_CO_TRY(co_await unmark_suspended(store(), from));
   // What is left behind counts for nobody.
   std::vector<std::string> left;
   if (from_apart) {

@@ -3,10 +3,12 @@ import glob
 import json
 import os
 import shutil
+import signal
+import smtplib
 import tempfile
 import unittest
 
-from ctl_case import FAILED, CtlCase
+from ctl_case import FAILED, NOT_FOUND, CtlCase
 from files import read
 from mounted import Mounted
 from thin_line_test import deliver
@@ -36,6 +38,10 @@ class Suspended(CtlCase):
             self.assertEqual(deliver(self.stack, [name + "@company.com"], text), {})
         self.ctl("account", "suspend", name + "@company.com")
         return self.mounted.path("SharedDomains", "company.com", name + ".macnt")
+
+    def restart_killed(self):
+        self.stack.stop(signal.SIGKILL)
+        self.stack.start()
 
     def slice_of(self, directory):
         file, = glob.glob(os.path.join(directory, "*.slice"))
@@ -79,6 +85,68 @@ class Suspended(CtlCase):
         self.ctl("account", "suspend", name)
         self.assertFalse(self.ctl("account", "resume", name)["restored"])
         self.assertEqual(self.inbox("older"), renewed)
+
+    def test_it_stays_suspended_when_the_daemon_is_killed_and_its_settings_say_nothing_of_it(self):
+        name = "killed@company.com"
+        directory = self.suspended("killed")
+        settings = os.path.join(directory, "account.settings")
+        self.ctl("account", "resume", name)
+        with tempfile.TemporaryDirectory() as copies:
+            copy = shutil.copytree(directory, os.path.join(copies, "killed.macnt"))
+            self.assertNotIn(b"State", read(os.path.join(copy, "account.settings")))
+            self.assertEqual(deliver(self.stack, [name], TEXTS[0]), {})
+            validity, _ = self.inbox("killed")
+            self.ctl("account", "suspend", name)
+            shutil.rmtree(directory)
+            self.restart_killed()
+            self.refused(NOT_FOUND, "account", "show", name)  # it is gone, for now
+            shutil.copytree(copy, directory)
+            self.restart_killed()
+        self.assertEqual(self.ctl("account", "show", name)["state"], "suspended")
+        with self.assertRaises(smtplib.SMTPRecipientsRefused):
+            deliver(self.stack, [name], TEXTS[0])
+        write(settings, read(settings))  # the hands are not done
+        self.restart_killed()
+        resumed = self.ctl("account", "resume", name)
+        self.assertEqual((resumed["state"], resumed["restored"], resumed["messages"]), ("active", True, 3))
+        self.assertGreater(self.inbox("killed")[0], validity)
+        self.restart_killed()
+        self.assertEqual(self.ctl("account", "show", name)["state"], "active")
+
+    def test_renaming_and_deleting_take_what_is_known_of_it_along(self):
+        directory = self.suspended("named")
+        settings = os.path.join(directory, "account.settings")
+        write(settings, read(settings).replace(b"State=suspended;", b""))
+        self.ctl("account", "rename", "named@company.com", "newly@company.com")
+        self.restart_killed()
+        self.assertEqual(self.ctl("account", "show", "newly@company.com")["state"], "suspended")
+        self.ctl("account", "create", "named@company.com", "--no-password")
+        self.ctl("account", "delete", "newly@company.com")
+        self.ctl("account", "create", "newly@company.com", "--no-password")
+        self.restart_killed()
+        for name in ("named@company.com", "newly@company.com"):
+            self.assertEqual(self.ctl("account", "show", name)["state"], "active")
+        # Removed by other hands, and made anew by the daemon.
+        shutil.rmtree(self.suspended("raw"))
+        self.restart_killed()
+        self.ctl("account", "create", "raw@company.com", "--no-password")
+        self.restart_killed()
+        self.assertEqual(self.ctl("account", "show", "raw@company.com")["state"], "active")
+
+    def test_a_domain_that_is_renamed_keeps_its_suspended_accounts_so(self):
+        self.ctl("domain", "create", "old.example")
+        self.ctl("account", "create", "held@old.example", "--no-password")
+        self.ctl("account", "suspend", "held@old.example")
+        settings = self.mounted.path("SharedDomains", "old.example", "held.macnt", "account.settings")
+        write(settings, read(settings).replace(b"State=suspended;", b""))
+        self.ctl("domain", "rename", "old.example", "new.example")
+        self.restart_killed()
+        self.assertEqual(self.ctl("account", "show", "held@new.example")["state"], "suspended")
+        self.ctl("domain", "delete", "new.example", "--recursive")
+        for domain in ("old.example", "new.example"):
+            self.ctl("domain", "create", domain)
+            self.ctl("account", "create", "held@" + domain, "--no-password")
+            self.assertEqual(self.ctl("account", "show", "held@" + domain)["state"], "active")
 
     def test_a_copy_is_resumed_as_restored_when_that_is_said(self):
         name = "said@company.com"

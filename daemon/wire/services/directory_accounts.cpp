@@ -1,6 +1,7 @@
 // The Directory service's methods on accounts and aliases.
 #include "daemon/account/log_end.h"
 #include "daemon/account/passwords.h"
+#include "daemon/account/suspended_marks.h"
 #include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
 #include "daemon/wire/framing_status.h"
@@ -276,6 +277,7 @@ Task<Result<void>> DirectoryService::note_log_end(AccountAddress address) {
   const std::string end = LogEnd::of((*account)->slices()).to_text();
   account->reset();
   co_await accounts.close(address);
+  CANOPY_CO_TRY(co_await mark_suspended(accounts.files(), address, end));
   auto noted = co_await accounts.change_settings(
       address, 0,
       [&end](dict::Dict& settings) -> Result<void> {
@@ -303,6 +305,19 @@ Task<Result<bool>> DirectoryService::renew_restored(AccountAddress address, bool
   co_return true;
 }
 
+// The mark of an account that is about to be suspended. False: where its log ends is still to be noted.
+static Task<Result<bool>> mark_first(Accounts& accounts, AccountAddress address) {
+  auto settings = co_await accounts.settings(address);
+  if (!settings) co_return fail(std::move(settings).error());
+  auto mark = co_await suspended_mark(accounts.store(), address);
+  if (!mark) co_return fail(std::move(mark).error());
+  if (*mark) co_return !(*mark)->empty();
+  std::string known;
+  if ((*settings)->use == AccountUse::kSuspended) known = (*settings)->own.dict.string_or(kLogEndKey, "");
+  CANOPY_CO_TRY(co_await mark_suspended(accounts.files(), address, known));
+  co_return !known.empty();
+}
+
 Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::SetStateRequest& request) {
   CANOPY_CO_ASSIGN(AccountUse use, parse_account_use(request.state()));
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.name()));
@@ -317,6 +332,11 @@ Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::Se
     if (use != AccountUse::kSuspended) {
       CANOPY_CO_ASSIGN(restored, co_await renew_restored(found->address, request.restored()));
     }
+  }
+  bool log_end_noted = was_suspended;
+  const std::string request_key = ChangeRequest{.id = id}.key();
+  if (use == AccountUse::kSuspended && found->settings->own.answered(request_key) == nullptr) {
+    CANOPY_CO_ASSIGN(log_end_noted, co_await mark_first(accounts, found->address));
   }
   bool first = false;  // otherwise the request was answered before, and perhaps not checked
   auto changed = co_await accounts.change_settings(
@@ -340,9 +360,11 @@ Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::Se
   // A suspended account's files are for other hands now, and a resumed one's may have been changed by them.
   co_await accounts.close(found->address);
   if (use != AccountUse::kActive) found->shard->credentials.forget(found->address.to_string());
-  if (use == AccountUse::kSuspended && !was_suspended) CANOPY_CO_TRY(co_await note_log_end(found->address));
+  if (use == AccountUse::kSuspended && !log_end_noted) CANOPY_CO_TRY(co_await note_log_end(found->address));
   auto now = co_await accounts.settings(found->address);
   if (!now) co_return fail(std::move(now).error());
+  if ((*now)->use != AccountUse::kSuspended)
+    CANOPY_CO_TRY(co_await unmark_suspended(accounts.store(), found->address));
   v1::Account out;
   out.set_state(std::string(account_use_name((*now)->use)));
   if ((*now)->use != AccountUse::kSuspended && (was_suspended || !first))

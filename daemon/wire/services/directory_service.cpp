@@ -2,6 +2,7 @@
 #include "daemon/wire/services/directory_service.h"
 
 #include "daemon/account/account_listing.h"
+#include "daemon/account/suspended_marks.h"
 #include "daemon/dict/dict.h"
 #include "daemon/wire/services/access.h"
 
@@ -184,9 +185,11 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
       co_await on.loop.switch_to();
       CANOPY_CO_TRY(
           co_await on.requests.add(DirectoryRequests::of_domain(before), of, domain->settings.created));
+      CANOPY_CO_TRY(co_await copy_suspended_marks(*on.store, before, after));
       CANOPY_CO_TRY(co_await move_domain(*on.store, *domain, *out));
       into.domains.erase(before);
       into.domains[after] = out;
+      CANOPY_CO_TRY(co_await remove_suspended_marks(*on.store, before));
       co_return Result<void>();
     }(node_, shard, table, from, to, id, made);
   };
@@ -231,6 +234,7 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
       if (!renamed)
         co_return fail(co_await on.files.fenced_if_gone(domain->slot, std::move(renamed).error()));
       into.domains.erase(domain_name);
+      CANOPY_CO_TRY(co_await remove_suspended_marks(*on.store, domain_name));
       std::string fast = domain->layout.domain_fast_directory(domain->name);
       if (!fast.empty()) CANOPY_CO_TRY(co_await remove_tree(*on.store, fast));
       CANOPY_CO_TRY(co_await remove_tree(*on.store, trash));
