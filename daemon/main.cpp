@@ -12,6 +12,7 @@
 #include "daemon/account/older_stages.h"
 #include "daemon/account/passwords.h"
 #include "daemon/base/log.h"
+#include "daemon/base/log_file.h"
 #include "daemon/base/memory.h"
 #include "daemon/catalog/catalog.h"
 #include "daemon/cluster/heartbeat.h"
@@ -390,6 +391,10 @@ int main(int argc, char** argv) {
               : options.log_level == "warning" ? canopy::LogLevel::kWarning
               : options.log_level == "error"   ? canopy::LogLevel::kError
                                                : canopy::LogLevel::kInfo;
+  if (auto usable = canopy::check_log_file(log.file); !usable) {
+    std::fprintf(stderr, "canopyd: %s\n", usable.error().to_string().c_str());
+    return 2;
+  }
   canopy::log_start(log);
   return canopy::run(options);
 }

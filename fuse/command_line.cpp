@@ -12,35 +12,35 @@ namespace {
 // Options of mount(8) that mean something to others only.
 bool is_for_others(std::string_view option) {
   for (std::string_view known : {"_netdev", "nofail", "auto", "noauto", "user", "nouser", "users", "owner",
-                                 "group", "defaults", "rw", "async", "relatime", "strictatime", "lazytime"})
+                                 "group", "defaults", "async", "relatime", "strictatime", "lazytime"})
     if (option == known) return true;
   return option.starts_with("x-") || option.starts_with("X-") || option.starts_with("comment=");
 }
 
-Result<double> number_of(const std::string& option, const std::string& text, double most) {
+Result<double> number_of(const std::string& option, const std::string& text, double least, double most) {
   char* end = nullptr;
   const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(value >= 0 && value <= most))  // a nan is neither
-    return fail(Code::kInvalidArgument, "-o " + option, fmt::format("it takes a number from 0 to {}", most));
+  if (text.empty() || *end != '\0' || !(value >= least && value <= most))  // a nan is neither
+    return fail(Code::kInvalidArgument, "-o " + option,
+                fmt::format("it takes a number from {} to {}", least, most));
   return value;
 }
 
-constexpr std::string_view kPlainOptions[] = {"ro",     "allow_other", "allow_root", "auto_unmount",
-                                              "nosuid", "suid",        "nodev",      "dev",
-                                              "noexec", "exec",        "noatime"};
+constexpr std::string_view kPlainOptions[] = {"ro",    "allow_other", "allow_root", "nosuid", "suid",
+                                              "nodev", "dev",         "noexec",     "exec",   "noatime"};
 constexpr std::string_view kTexts[] = {"ca", "cert", "key", "log_file"};
 struct Number {
   std::string_view name;
-  double most;
+  double least, most;
   void (*set)(Options& options, double value);
 };
 constexpr Number kNumbers[] = {
-    {"uid", UINT32_MAX - 1, [](Options& to, double value) { to.uid = static_cast<uint32_t>(value); }},
-    {"gid", UINT32_MAX - 1, [](Options& to, double value) { to.gid = static_cast<uint32_t>(value); }},
-    {"cache_ms", 60'000, [](Options& to, double value) { to.cache_seconds = value / 1000; }},
-    {"told_ms", 3'600'000, [](Options& to, double value) { to.told_seconds = value / 1000; }},
-    {"nodes", 1e9, [](Options& to, double value) { to.nodes_max = static_cast<size_t>(value); }},
-    {"wait", 86'400, [](Options& to, double value) { to.wait_seconds = value; }},
+    {"uid", 0, UINT32_MAX - 1, [](Options& to, double value) { to.uid = static_cast<uint32_t>(value); }},
+    {"gid", 0, UINT32_MAX - 1, [](Options& to, double value) { to.gid = static_cast<uint32_t>(value); }},
+    {"cache_ms", 0, 60'000, [](Options& to, double value) { to.cache_seconds = value / 1000; }},
+    {"told_ms", 0, 3'600'000, [](Options& to, double value) { to.told_seconds = value / 1000; }},
+    {"nodes", 0, 1e9, [](Options& to, double value) { to.nodes_max = static_cast<size_t>(value); }},
+    {"wait", 1, 86'400, [](Options& to, double value) { to.wait_seconds = value; }},
 };
 
 std::string& text_of(Options& options, std::string_view name) {
@@ -54,6 +54,8 @@ Result<void> take_option(Options& options, const std::string& whole) {
   const std::string name = whole.substr(0, equals);
   const std::string value = equals == std::string::npos ? "" : whole.substr(equals + 1);
   if (is_for_others(name) || is_for_others(whole)) return {};
+  if (whole == "rw" || whole == "ro") std::erase(options.for_fuse, "ro");  // the last of them counts
+  if (whole == "rw") return {};
   if (std::ranges::find(kPlainOptions, whole) != std::end(kPlainOptions) || name == "max_read") {
     options.for_fuse.push_back(whole);
     return {};
@@ -67,7 +69,7 @@ Result<void> take_option(Options& options, const std::string& whole) {
     return fail(Code::kInvalidArgument, "-o " + whole,
                 "it is no option of canopy-mount; see canopy-mount --help");
   }
-  CANOPY_ASSIGN(const double given, number_of(name, value, number->most));
+  CANOPY_ASSIGN(const double given, number_of(name, value, number->least, number->most));
   number->set(options, given);
   return {};
 }
@@ -91,13 +93,14 @@ void add_command_line(CLI::App& app, Options& options) {
   app.set_version_flag("--version", "canopy-mount 0.1.0");
   app.add_option("URL", options.url, "The backend: unix:PATH or tcp:HOST:PORT")->required();
   app.add_option("DIR", options.directory, "Where to mount")->required();
-  app.add_option("-o", options.mount_options,
-                 "Options, comma-separated: ro, allow_other, uid=N and gid=N (of what accounts/ shows), "
-                 "cache_ms=N (50), told_ms=N (5000: of what the backend tells changes of), nodes=N (250000: "
-                 "known to the kernel before it is asked to forget some), "
-                 "wait=SECONDS (30: how long an operation waits for the backend before it fails), ca=, "
-                 "cert=, key=, log_file= (as the options below); those "
-                 "of mount(8) that are for others are passed over");
+  app.add_option(
+      "-o", options.mount_options,
+      "Options, comma-separated: ro, rw, allow_other, uid=N and gid=N (of what accounts/ shows), "
+      "cache_ms=N (50), told_ms=N (5000: of what the backend tells changes of), nodes=N (250000: "
+      "known to the kernel before it is asked to forget some), "
+      "wait=SECONDS (30, at least 1: how long an operation waits for the backend before it fails), ca=, "
+      "cert=, key=, log_file= (as the options below); those "
+      "of mount(8) that are for others are passed over");
   app.add_option("--ca", options.ca, "PEM file with the CA of the backend's certificate");
   app.add_option("--cert", options.certificate, "PEM file with a certificate of role mount (or admin)");
   app.add_option("--key", options.key, "PEM file with its private key");

@@ -25,9 +25,29 @@ struct Draft::Spool {
   }
 };
 
-Task<Result<void>> Draft::open() {
+static std::string draft_directory() {
   const char* configured = std::getenv("TMPDIR");
-  const std::string directory = configured != nullptr && *configured != '\0' ? configured : "/var/tmp";
+  return configured != nullptr && *configured != '\0' ? configured : "/var/tmp";
+}
+
+Result<void> check_draft_directory() {
+  const std::string directory = draft_directory();
+  std::string path = directory + "/canopy-mount.XXXXXX";
+  const int fd = ::mkostemp(path.data(), O_CLOEXEC);
+  if (fd < 0)
+    return fail_errno(errno, "TMPDIR=" + directory, "what is written under accounts/ cannot wait there");
+  ::unlink(path.c_str());
+  ::close(fd);
+  return {};
+}
+
+void Draft::touch() {
+  clock_gettime(CLOCK_REALTIME, &changed);
+  if (!dated) modified = changed;
+}
+
+Task<Result<void>> Draft::open() {
+  const std::string directory = draft_directory();
   int fd = co_await loop_.submit([&](io_uring_sqe* sqe) {
     io_uring_prep_openat(sqe, AT_FDCWD, directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   });
@@ -43,7 +63,7 @@ Task<Result<void>> Draft::open() {
   broken.reset();
   message_ = Place();
   dated = false;
-  modified = {};
+  touch();
   co_return Result<void>();
 }
 
@@ -63,10 +83,12 @@ Task<Result<void>> Draft::write(uint64_t offset, std::string bytes) {
       done = refuse(put == 0 ? EIO : -put, name, "its temporary file cannot be written");
   }
   if (spool != spool_) co_return refuse(EIO, name, "it was emptied or delivered meanwhile");
-  if (done)
+  if (done) {
     size_ = std::max(size_, offset + bytes.size());
-  else
+    touch();
+  } else {
     broken = done.error();  // a program that stops here closes the file too
+  }
   co_return done;
 }
 
@@ -100,6 +122,7 @@ Task<Result<void>> Draft::resize(uint64_t size) {
   if (size != size_ && ::ftruncate(spool_->fd, static_cast<off_t>(size)) != 0)
     co_return refuse(errno, name, "its temporary file cannot be written");
   size_ = size;
+  touch();
   co_return Result<void>();
 }
 
@@ -181,6 +204,13 @@ void Drafts::drop(const DraftRef& draft) {
   auto at = by_name_.find(name_key(draft->folder, draft->name));
   if (at != by_name_.end() && at->second == draft) by_name_.erase(at);  // `draft` may be that very one
   by_number_.erase(number);
+}
+
+void Drafts::remove(const DraftRef& draft) {
+  draft->removed = true;
+  if (draft->open_files == 0) return drop(draft);
+  auto at = by_name_.find(name_key(draft->folder, draft->name));
+  if (at != by_name_.end() && at->second == draft) by_name_.erase(at);
 }
 
 void Drafts::clean(Nanos now) {

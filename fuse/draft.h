@@ -38,15 +38,18 @@ class Draft {
   uint32_t number = 0;
   Place folder;  // a mailbox or an account
   std::string name;
-  timespec modified = {};
+  timespec modified = {};  // when it was made, or last written
+  timespec changed = {};
   bool dated = false;  // somebody has set `modified`: it becomes the internal date
   std::string request_id;
   unsigned open_files = 0;
   bool sending = false;
+  bool removed = false;         // it has lost its name: whoever has it open goes on, and nothing is delivered
   std::optional<Error> broken;  // why what there is of it is no message, until it is written anew
   Nanos used = 0;               // when it was last of use to somebody
 
  private:
+  void touch();  // it was changed now
   struct Spool;  // the open file; who uses it keeps it
   UringLoop& loop_;
   std::shared_ptr<Spool> spool_;
@@ -54,6 +57,9 @@ class Draft {
   Place message_;
 };
 using DraftRef = std::shared_ptr<Draft>;
+
+// At start: whether drafts can be made in $TMPDIR.
+Result<void> check_draft_directory();
 
 class Drafts {
  public:
@@ -70,6 +76,7 @@ class Drafts {
   DraftRef find(const Place& folder, const std::string& name, Nanos now);
   void move(const DraftRef& draft, const Place& folder, const std::string& name);
   void drop(const DraftRef& draft);
+  void remove(const DraftRef& draft);  // its name; it goes when nobody has it open any more
   void clean(Nanos now);
   size_t size() const { return by_number_.size(); }
 

@@ -9,13 +9,16 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include <google/protobuf/stubs/logging.h>
 #include <CLI/CLI.hpp>
 
 #include "daemon/base/log.h"
+#include "daemon/base/log_file.h"
 #include "daemon/base/memory.h"
 #include "daemon/runtime/signals.h"
 #include "daemon/runtime/tls.h"
 #include "fuse/command_line.h"
+#include "fuse/draft.h"
 #include "fuse/mount.h"
 #include "fuse/root_view.h"
 
@@ -131,6 +134,7 @@ Task<Result<void>> run(UringLoop& loop, const Options& options, Background& back
   nodes_for_views = &nodes;
   MountOptions mount_options;
   mount_options.directory = options.directory;
+  mount_options.source = options.url;
   mount_options.fuse_options = options.for_fuse;
   mount_options.cache_seconds = options.cache_seconds;
   mount_options.told_seconds = options.told_seconds;
@@ -161,6 +165,18 @@ Task<Result<void>> run(UringLoop& loop, const Options& options, Background& back
   std::_Exit(0);  // requests that the kernel no longer waits for may still be under way
 }
 
+// Its words are about one message, which is refused with an error of its own; they name no object.
+void log_of_protobuf(google::protobuf::LogLevel, const char* file, int, const std::string& message) {
+  log_event(LogLevel::kDebug, "protobuf", file, {{"message", message}});
+}
+
+// What shows only when it is needed otherwise.
+Result<void> check_files(const Options& options) {
+  CANOPY_TRY(check_log_file(options.log_file));
+  if (std::ranges::find(options.for_fuse, "ro") != options.for_fuse.end()) return {};
+  return check_draft_directory();
+}
+
 int start(Options& options) {
   if (auto taken = take_options(options); !taken) {
     std::fprintf(stderr, "canopy-mount: %s\n", taken.error().to_string().c_str());
@@ -175,11 +191,16 @@ int start(Options& options) {
     options.directory = whole;
     std::free(whole);
   }
+  if (auto usable = check_files(options); !usable) {
+    std::fprintf(stderr, "canopy-mount: %s\n", usable.error().to_string().c_str());
+    return 2;
+  }
   if (options.fake) return 0;
   Background background;
   if (!options.foreground) background.enter();
   block_signals({SIGINT, SIGTERM, SIGHUP, SIGUSR1});
   log_start({.level = LogLevel::kInfo, .file = options.log_file});
+  google::protobuf::SetLogHandler(log_of_protobuf);
   auto loop = UringLoop::create({.entries = 1024, .file_workers = 4});
   Result<void> ended = loop ? (*loop)->run_until_done(run(**loop, options, background)) : fail(loop.error());
   if (ended) return 0;

@@ -25,6 +25,16 @@ bool is_forget(const fuse_buf& request) {
   return header.opcode == FUSE_FORGET || header.opcode == FUSE_BATCH_FORGET;
 }
 
+// As an option's value, which a comma would end.
+std::string escaped(std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    if (c == ',' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 }  // namespace
 
 Mount::Mount(UringLoop& loop, Backend& backend, NodeTable& nodes, MountOptions options)
@@ -47,7 +57,7 @@ Result<void> Mount::begin() {
   fuse_args arguments = FUSE_ARGS_INIT(0, nullptr);
   auto add = [&](const std::string& text) { fuse_opt_add_arg(&arguments, text.c_str()); };
   add("canopy-mount");
-  add("-ofsname=canopy,subtype=canopy");
+  add("-ofsname=" + escaped(options_.source) + ",subtype=canopy");
   if (modes_checked_) add("-odefault_permissions");
   for (const std::string& option : options_.fuse_options) add("-o" + option);
   session_ = fuse_session_new(&arguments, &fuse_operations(), sizeof(fuse_lowlevel_ops), this);

@@ -20,6 +20,7 @@ namespace canopy::mount {
 
 struct MountOptions {
   std::string directory;
+  std::string source;                     // as /proc/mounts shows it
   std::vector<std::string> fuse_options;  // "allow_other", "ro", …: as for mount(8)
   double cache_seconds = 0.05;            // how long the kernel may answer from its caches without asking
   double told_seconds = 5;                // the same for what the daemon tells changes of

@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <thread>
 
+#include "daemon/base/log_file.h"
 #include "daemon/base/memory.h"
 #include "daemon/runtime/signals.h"
 #include "proto-frontends/common/server.h"
@@ -231,6 +232,8 @@ int frontend_main(int argc, char** argv) {
     fmt::print("{}: {} listeners, all right\n", file, frontend.config.listeners.size());
     return kExitOk;
   }
+  auto log_usable = check_log_file(frontend.config.log.file);
+  if (!log_usable) return fail_with(log_usable.error(), kExitConfig);
   log_start(frontend.config.log);
   raise_descriptor_limit();
   auto started = frontend.start();

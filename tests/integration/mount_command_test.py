@@ -69,6 +69,28 @@ class CommandLine(unittest.TestCase):
         self.assertIn("etc", self.complete("bash", "--log-file", "e"))
         self.assertIn("FILES", self.complete("zsh", "--log-file", "e"))
 
+    def test_what_cannot_work_is_told_at_the_start(self):
+        with tempfile.TemporaryDirectory() as directory:
+            nowhere = os.path.join(directory, "no", "log")
+            mount = [PROGRAM, "unix:/nowhere", directory]
+            daemon = [os.path.join(BIN, "canopyd"), "--dir", os.path.join(directory, "base"), "--init",
+                      "--listen", "unix:" + os.path.join(directory, "socket")]
+            for command, environment, status, said in (
+                    ([*mount, "--log-file", nowhere], {}, 2, nowhere + ": the log cannot be written there: "),
+                    ([*mount, "-o", "log_file=" + nowhere], {}, 2, nowhere + ": the log cannot be written there: "),
+                    ([*daemon, "--log-file", nowhere], {}, 2, nowhere + ": the log cannot be written there: "),
+                    (mount, {"TMPDIR": nowhere}, 2, "TMPDIR=" + nowhere + ": "),
+                    ([*mount, "-o", "ro"], {"TMPDIR": nowhere}, 1, "/nowhere"),
+                    ([*mount, "-o", "wait=0"], {}, 2, "-o wait: it takes a number from 1 to 86400"),
+                    ([*mount, "-o", "wait=0.5"], {}, 2, "-o wait: it takes a number from 1 to 86400"),
+                    ([*mount, "-o", "auto_unmount"], {}, 2, "-o auto_unmount: it is no option of canopy-mount")):
+                with self.subTest(command=command[2:], environment=environment):
+                    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False,
+                                          env={**os.environ, **environment})
+                    self.assertEqual(done.returncode, status, done.stderr)
+                    self.assertIn(said, done.stderr)
+            self.assertEqual(os.listdir(directory), [])
+
     def test_the_man_page_names_every_option(self):
         with open(os.path.join(SOURCE, "docs/man/canopy-mount.8"), encoding="utf-8") as file:
             page = file.read().replace("\\-", "-")
@@ -103,6 +125,9 @@ class Mount(unittest.TestCase):
         with Stack() as stack, tempfile.TemporaryDirectory() as directory:
             url, target, log = "unix:" + stack.facts["socket"], os.path.join(directory, "at"), os.path.join(directory, "log")
             os.mkdir(target)
+            for options, expected in (("ro,rw", "rw"), ("rw,ro", "ro")):  # the last one counts
+                status, said = self.run_with("", f"mount -t fuse.canopy -o {options},log_file={log} {url} {target}; grep -o ' {target} fuse.canopy r[ow]' /proc/mounts; umount {target}")
+                self.assertEqual((status, said), (0, f" {target} fuse.canopy {expected}\n"))
             look = f"LC_ALL=C ls {target}; mkdir {target}/Settings/x || echo refused; umount {target}; ls {target} | wc -l"
             status, said = self.run_with("", f"mount -t fuse.canopy -o ro,_netdev,nofail,log_file={log} {url} {target}; {look}")
             self.assertEqual(status, 0, said)
@@ -116,6 +141,8 @@ class Mount(unittest.TestCase):
             self.assertEqual((status, said), (0, "7\n1\n"))
             with open(log, encoding="utf-8") as file:
                 self.assertIn("mounted object=" + target, file.read())
+            again = f"mount -a -t fuse.canopy; mount -a -t fuse.canopy; grep -c {target} /proc/mounts; grep -c '^{url} ' /proc/mounts; umount {target}"
+            self.assertEqual(self.run_with(line.replace("noauto,", ""), again), (0, "1\n1\n"))
             status, said = self.run_with(line.replace(url, url + ".not"), f"mount {target}")
             self.assertNotEqual(status, 0)
             self.assertIn(url + ".not", said)
