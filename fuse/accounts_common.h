@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "daemon/dict/text.h"
 #include "daemon/wire/canopy.pb.h"
 #include "fuse/place.h"
 #include "fuse/view.h"
@@ -29,6 +30,17 @@ inline v1::AccountRef account_ref(const std::string& name) {
 
 inline std::unexpected<Error> absent(std::string name) {
   return refuse(ENOENT, std::move(name), "there is no such thing");
+}
+
+// What a message of the protocol can hold as text: names, flags, settings.
+inline bool is_utf8(std::string_view bytes) {
+  while (!bytes.empty()) {
+    uint32_t code_point = 0;
+    const uint32_t size = dict::utf8_sequence(bytes, code_point);
+    if (size == 0) return false;
+    bytes.remove_prefix(size);
+  }
+  return true;
 }
 
 }  // namespace canopy::mount

@@ -42,6 +42,8 @@ Result<v1::Flags> flags_of(std::string_view text) {
       flags.set_system(flags.system() | 1u << (known - std::begin(kSystemFlags)));
     else if (flag.front() == '\\')
       return refuse(EINVAL, std::string(flag), "there is no such flag");
+    else if (!is_utf8(flag))
+      return refuse(EINVAL, std::string(flag), "a keyword is UTF-8");
     else
       flags.add_keywords(std::string(flag));
   }

@@ -1,5 +1,6 @@
 // AccountsView: names that are made, removed and renamed.
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 
 #include "daemon/base/limits.h"
@@ -18,6 +19,8 @@ Task<Result<std::string>> AccountsView::name_below(Place folder, std::string ele
   if (folder.kind != Place::Kind::kAccount && folder.kind != Place::Kind::kMailbox)
     co_return refuse(EPERM, element, "accounts and domains are made by canopyctl");
   const std::string level = level_of_element(element);
+  if (element.size() > NAME_MAX) co_return refuse(ENAMETOOLONG, element, "a name has at most 255 bytes");
+  if (!is_utf8(level)) co_return refuse(EILSEQ, element, "a mailbox's name is UTF-8");
   const bool top = folder.kind == Place::Kind::kAccount;
   if (level.find('/') != std::string::npos || element_of_level(level, top) != element)
     co_return refuse(EINVAL, element,
@@ -49,7 +52,7 @@ Task<Result<void>> AccountsView::remove(NodeRef directory, std::string name, boo
   DraftRef draft = drafts_.find(folder, name, backend_.loop().now());
   switch (place.kind) {
     case Place::Kind::kDraft:
-      if (draft != nullptr) drafts_.drop(draft);
+      if (draft != nullptr) drafts_.remove(draft);
       co_return Result<void>();
     case Place::Kind::kLastError: last_errors_.erase(folder.name); co_return Result<void>();
     case Place::Kind::kMessage: {
@@ -149,7 +152,7 @@ Task<Result<void>> AccountsView::rename_draft(DraftRef draft, Place to, std::str
   const Place folder_before = draft->folder;
   const std::string name_before = draft->name;
   if (DraftRef other = drafts_.find(to, name, backend_.loop().now()); other != nullptr && other != draft)
-    drafts_.drop(other);
+    drafts_.remove(other);
   drafts_.move(draft, to, name);
   if (draft->is_temporary() || draft->open_files != 0 || draft->size() == 0) co_return Result<void>();
   auto done = co_await deliver(draft);

@@ -1,6 +1,7 @@
 #include "fuse/accounts_view.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <time.h>
 
 #include <cerrno>
@@ -9,18 +10,28 @@
 #include <xxhash.h>
 
 #include "daemon/base/limits.h"
+#include "daemon/base/log.h"
 #include "daemon/wire/client/listing.h"
 #include "fuse/accounts_common.h"
 
 namespace canopy::mount {
 namespace {
 
+constexpr size_t kLeftOutMost = 10'000;
 constexpr uint64_t kVirtualInode = 1ull << 63;  // beside those of the raw tree's files
 
 timespec now() {
   timespec out = {};
   clock_gettime(CLOCK_REALTIME, &out);
   return out;
+}
+
+timespec timespec_of(const v1::TreeTime& time) {
+  return timespec{static_cast<time_t>(time.seconds()), static_cast<long>(time.nanoseconds())};
+}
+
+bool is_later(const timespec& one, const timespec& other) {
+  return std::pair(one.tv_sec, one.tv_nsec) > std::pair(other.tv_sec, other.tv_nsec);
 }
 
 Place mailbox_place(const Place& account, const v1::Mailbox& mailbox) {
@@ -34,7 +45,7 @@ Place mailbox_place(const Place& account, const v1::Mailbox& mailbox) {
 AccountsView::File::~File() {
   if (draft == nullptr || --draft->open_files != 0) return;
   // What nobody has filled, or what was refused, is nothing that anybody could come back to.
-  if (!draft->delivered() && !draft->is_temporary()) drafts->drop(draft);
+  if (draft->removed || (!draft->delivered() && !draft->is_temporary())) drafts->drop(draft);
 }
 
 AccountsView::AccountsView(Backend& backend, UringLoop& loop, Owner owner)
@@ -78,10 +89,28 @@ Entry AccountsView::entry(std::string name, const Place& place) const {
   return out;
 }
 
+// A name that no file can have is left out: what stands in a listing can be looked up.
+void AccountsView::add_mailbox(Page& page, const Place& folder, std::string_view level,
+                               const v1::Mailbox& mailbox) {
+  std::string element = element_of_level(level, folder.kind == Place::Kind::kAccount);
+  const Place place = mailbox_place(folder, mailbox);
+  if (element.size() <= NAME_MAX) {
+    page.entries.push_back(entry(std::move(element), place));
+    return;
+  }
+  if (left_out_.size() >= kLeftOutMost) left_out_.clear();
+  if (!left_out_.insert(place.key()).second) return;
+  log_event(LogLevel::kWarning, "mailbox-left-out", folder.name,
+            {{"mailbox", mailbox.name()}, {"why", "as a file its name has more than 255 bytes"}});
+}
+
 // ------------------------------------------------------------------------------------------------ one name
 
 Task<Result<Found>> AccountsView::lookup(NodeRef directory, std::string name) {
   const Place place = place_of(*directory);
+  if (!place.is_directory()) co_return refuse(ENOTDIR, name, "not a directory");
+  if ((place.kind == Place::Kind::kAccounts || place.kind == Place::Kind::kDomain) && !is_utf8(name))
+    co_return absent(name);
   switch (place.kind) {
     case Place::Kind::kAccounts: {
       v1::DomainRequest request;
@@ -120,7 +149,7 @@ Task<Result<Found>> AccountsView::lookup_in_account(Place account, std::string n
     const Place file = inside(account, kind);
     auto text = co_await text_of(file);
     if (!text) co_return fail(std::move(text).error());
-    co_return found(file, text->size());
+    co_return co_await found_text(file, text->size());
   }
   if (name == kLastErrorName) {
     auto error = last_errors_.find(account.name);
@@ -132,6 +161,7 @@ Task<Result<Found>> AccountsView::lookup_in_account(Place account, std::string n
 }
 
 Task<Result<Found>> AccountsView::found_mailbox(Place account, std::string name) {
+  if (!is_utf8(name)) co_return absent(name);
   v1::MailboxRequest request;
   *request.mutable_account() = account_ref(account.name);
   request.set_mailbox(name);
@@ -198,10 +228,10 @@ Task<Result<Found>> AccountsView::attributes(NodeRef node, OpenFileRef file) {
     if (!row) co_return fail(std::move(row).error());
     co_return found_message(place, place.uid_validity, *row);
   }
-  if (file != nullptr) co_return found(place, static_cast<File&>(*file).text.size());
+  if (file != nullptr) co_return co_await found_text(place, static_cast<File&>(*file).text.size());
   auto text = co_await text_of(place);
   if (!text) co_return fail(std::move(text).error());
-  co_return found(place, text->size());
+  co_return co_await found_text(place, text->size());
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -256,7 +286,7 @@ Task<Result<Page>> AccountsView::list_account(Place account) {
   if (!listed) co_return page;
   for (const v1::Mailbox& mailbox : listed->mailboxes()) {
     if (mailbox.name().find('/') != std::string::npos) continue;
-    page.entries.push_back(entry(element_of_level(mailbox.name(), true), mailbox_place(account, mailbox)));
+    add_mailbox(page, account, mailbox.name(), mailbox);
   }
   co_return page;
 }
@@ -275,8 +305,7 @@ Task<Result<Page>> AccountsView::list_mailbox(Place mailbox, std::string from) {
     for (const v1::Mailbox& each : listed->mailboxes()) {
       const std::string& name = each.name();
       if (!name.starts_with(above) || name.find('/', above.size()) != std::string::npos) continue;
-      page.entries.push_back(entry(element_of_level(std::string_view(name).substr(above.size()), false),
-                                   mailbox_place(mailbox, each)));
+      add_mailbox(page, mailbox, std::string_view(name).substr(above.size()), each);
     }
   }
   const uint32_t after = from.empty() ? 0 : static_cast<uint32_t>(std::stoul(from));
@@ -308,6 +337,35 @@ Task<Result<std::string>> AccountsView::text_of(Place file) {
   if (!text) co_return fail(std::move(text).error());
   if (!text->text().ends_with('\n')) text->mutable_text()->push_back('\n');
   co_return std::move(*text->mutable_text());
+}
+
+// With the times of the files that its text comes from, so that they are the same on every mount.
+Task<Result<Found>> AccountsView::found_text(Place file, size_t size) {
+  Found out = found(file, size);
+  if (file.kind == Place::Kind::kLastError) co_return out;
+  auto where = co_await backend_.directory().locate(account_ref(file.name), backend_.options());
+  if (!where) co_return fail(std::move(where).error());
+  std::vector<std::string> sources;
+  if (file.kind != Place::Kind::kInfo) sources.push_back(where->settings_file());
+  if (file.kind != Place::Kind::kSettings) sources.push_back(where->info_file());
+  if (file.kind == Place::Kind::kLocation) sources.push_back(where->account_directory());
+  bool known = false;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    v1::TreePath request;
+    request.set_path(sources[i]);
+    auto source = co_await backend_.tree().get_attributes(request, backend_.options());
+    if (!source && source.error().code() != Code::kNotFound) co_return fail(std::move(source).error());
+    // Of a file that is not there, the text is empty since the account was made.
+    if (!source && !known && i + 1 == sources.size() && sources[i] != where->account_directory())
+      sources.push_back(where->account_directory());
+    if (!source) continue;
+    const timespec modified = timespec_of(source->modified());
+    if (known && is_later(out.attributes.st_mtim, modified)) continue;
+    out.attributes.st_mtim = out.attributes.st_atim = modified;
+    out.attributes.st_ctim = timespec_of(source->changed());
+    known = true;
+  }
+  co_return out;
 }
 
 Task<Result<std::string>> AccountsView::location_of(Place file) {

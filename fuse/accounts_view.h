@@ -3,6 +3,7 @@
 #pragma once
 
 #include <unordered_map>
+#include <unordered_set>
 
 #include "fuse/backend.h"
 #include "fuse/draft.h"
@@ -59,6 +60,7 @@ class AccountsView final : public View {
   Found found(const Place& place, uint64_t size = 0) const;
   Found found_message(const Place& mailbox, uint32_t uid_validity, const v1::Message& row) const;
   Entry entry(std::string name, const Place& place) const;
+  void add_mailbox(Page& page, const Place& folder, std::string_view level, const v1::Mailbox& mailbox);
   Task<Result<Found>> lookup_in_account(Place account, std::string name);
   Task<Result<Found>> lookup_in_mailbox(Place mailbox, std::string name);
   Task<Result<Found>> found_mailbox(Place account, std::string name);
@@ -69,6 +71,7 @@ class AccountsView final : public View {
   Task<Result<Page>> list_mailbox(Place mailbox, std::string from);
   Task<Result<std::string>> text_of(Place file);
   Task<Result<std::string>> location_of(Place file);
+  Task<Result<Found>> found_text(Place file, size_t size);
 
   // What it is now: a message may have moved, or have come from a draft.
   Place place_of(const Node& node) const { return resolve(Place::of_key(node.key)); }
@@ -91,6 +94,7 @@ class AccountsView final : public View {
   Drafts drafts_;
   std::map<std::string, std::string> last_errors_;  // by account
   std::unordered_map<std::string, Place> moved_;    // by the key of the place where it was
+  std::unordered_set<std::string> left_out_;        // keys of mailboxes that the log has been told of
   const Owner owner_;
   const timespec started_;
 };

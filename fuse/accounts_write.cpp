@@ -18,8 +18,11 @@ constexpr size_t kLastErrorsMost = 10'000;
 
 Found AccountsView::found_draft(const Draft& draft) const {
   Found out = found(draft.place(), draft.size());
-  if (draft.modified.tv_sec != 0 || draft.dated)
+  if (!draft.delivered()) {
     out.attributes.st_mtim = out.attributes.st_atim = draft.modified;
+    out.attributes.st_ctim = draft.changed;
+    out.attributes.st_nlink = draft.removed ? 0 : 1;
+  }
   return out;
 }
 
@@ -101,7 +104,7 @@ Task<Result<void>> AccountsView::flush(OpenFileRef file, Closer closer) {
   if (open->writer != 0 && closer.owner != open->writer) co_return Result<void>();
   if (DraftRef draft = open->draft) {
     // The shell closes its own handle of what it redirects to before anything has been written.
-    if (draft->is_temporary() || draft->size() == 0) co_return Result<void>();
+    if (draft->removed || draft->is_temporary() || draft->size() == 0) co_return Result<void>();
     if (!draft->delivered() && was_killed(closer.thread)) {
       draft->broken = Error(Code::kIo, draft->name, "a program was killed while it wrote it", EIO);
       log_event(LogLevel::kWarning, "delivery-dropped", draft->folder.name,
@@ -186,7 +189,8 @@ Task<Result<void>> AccountsView::apply(Place file, std::string text) {
   request.set_text(std::move(text));
   request.set_replace(true);
   request.set_request_id(backend_.new_request_id());
-  auto done = co_await backend_.info().set(request, backend_.options());
+  Result<v1::InfoResponse> done = refuse(EINVAL, file.name, "the text is no UTF-8");
+  if (is_utf8(request.text())) done = co_await backend_.info().set(request, backend_.options());
   if (done) {
     last_errors_.erase(file.name);
     co_return Result<void>();

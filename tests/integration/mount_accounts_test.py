@@ -144,6 +144,75 @@ class Accounts(MountCase):
         self.assertEqual(read(os.path.join(self.box, "a.eml")), MESSAGE)
         self.assertFalse(os.path.exists(temporary))
 
+    def test_a_message_that_is_being_written_has_the_time_of_that(self):
+        before = time.time_ns()
+        temporary = os.path.join(self.box, ".a.eml.Xy12")
+        write(temporary, MESSAGE)
+        self.assertTrue(before <= os.stat(temporary).st_mtime_ns <= time.time_ns())
+        os.unlink(temporary)
+
+    def test_what_is_removed_before_it_is_closed_is_not_delivered(self):
+        path = os.path.join(self.box, "gone.eml")
+        with open(path, "wb", buffering=0) as file:
+            file.write(MESSAGE)
+            os.unlink(path)
+            file.write(MESSAGE)
+            time.sleep(0.1)  # the kernel's caches
+            self.assertEqual(os.fstat(file.fileno()).st_size, 2 * len(MESSAGE))
+            self.assertFalse(os.path.exists(path))
+        self.assertEqual(os.listdir(self.box), [])
+        # Its name is another message's.
+        with open(path, "wb", buffering=0) as file:
+            file.write(b"Subject: first\r\n\r\n")
+            os.unlink(path)
+            write(path, MESSAGE)
+        self.assertEqual(os.listdir(self.box), ["1.eml"])
+        self.assertEqual(read(os.path.join(self.box, "1.eml")), MESSAGE)
+
+    def test_what_is_no_utf8_is_refused_with_a_sentence(self):
+        for directory in ("accounts", os.path.join("accounts", self.domain), self.account(), self.box):
+            path = os.fsencode(self.mounted.path(directory)) + b"/caf\xe9"
+            self.refused(errno.ENOENT, lambda at=path: os.stat(at))
+        self.refused(errno.EILSEQ, lambda: os.mkdir(os.fsencode(self.box) + b"/caf\xe9"))
+        self.refused(errno.EILSEQ, lambda: os.mkdir(self.box + "/caf%E9"))
+        message = self.deliver()
+        self.refused(errno.EINVAL, lambda: os.setxattr(message, "user.canopy.flags", b"caf\xe9"))
+        for name in ("settings", "info"):
+            self.refused(errno.EINVAL, lambda at=name: write(self.account(at), b'{Name="caf\xe9";}'))
+            self.assertIn(b"the text is no UTF-8", read(self.account(".last-error")))
+        os.unlink(self.account(".last-error"))
+        # A file that becomes a message may have any name: it is written nowhere.
+        write(os.fsencode(self.box) + b"/caf\xe9.eml", MESSAGE)
+        self.assertEqual(os.listdir(self.box), ["1.eml", "2.eml"])
+
+    def test_mailboxes_with_names_that_no_file_can_have_are_left_out(self):
+        self.refused(errno.ENAMETOOLONG, lambda: os.mkdir(os.path.join(self.box, "x" * 256)))
+        self.refused(errno.ENAMETOOLONG, lambda: os.mkdir(os.path.join(self.box, "%25" * 86)))
+        os.mkdir(os.path.join(self.box, "x" * 255))
+        for name in (os.path.basename(self.box) + "/" + "y" * 256, "z" * 256):
+            self.stack.ctl("mailbox", "create", self.name, name)
+        self.assertEqual(os.listdir(self.box), ["x" * 255])
+        for name in os.listdir(self.account()):
+            os.stat(self.account(name))
+        self.assertNotIn("z" * 256, os.listdir(self.account()))
+        self.assertEqual(self.mounted.logged().count("mailbox-left-out object=" + self.name + " mailbox=" + "z" * 256), 1)
+
+    def test_settings_info_and_location_have_the_times_of_their_files(self):
+        raw = self.mounted.path("SharedDomains", self.domain, self.local + ".macnt")
+        with Mounted(self.stack) as other:
+            for name, key in (("settings", "Colour"), ("info", "Language")):
+                for value in ("red", "tan"):  # of one size
+                    before = time.time()
+                    write(self.account(name), f"{{{key}={value};}}".encode())
+                    self.soon(lambda at=name: os.stat(self.account(at)).st_mtime >= before - 1)
+                    time.sleep(0.1)  # the kernel's caches
+                    modified = os.stat(self.account(name)).st_mtime_ns
+                    self.assertEqual(modified, os.stat(os.path.join(raw, "account." + name)).st_mtime_ns)
+                    self.assertEqual(modified, os.stat(other.path("accounts", self.domain, self.local, name)).st_mtime_ns)
+                    self.assertGreaterEqual(os.stat(self.account("location")).st_mtime_ns, modified)
+            self.assertEqual(os.stat(self.account("location")).st_mtime_ns,
+                             os.stat(other.path("accounts", self.domain, self.local, "location")).st_mtime_ns)
+
     def test_a_large_message_goes_in_pieces(self):
         content = MESSAGE + b"0123456789abcdef\r\n" * 400_000
         self.assertEqual(read(self.deliver(content=content)), content)
