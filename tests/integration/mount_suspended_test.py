@@ -1,4 +1,5 @@
 """A suspended account whose files are changed through the mount, and what it meets when it is resumed."""
+import errno
 import glob
 import json
 import os
@@ -223,6 +224,25 @@ class Suspended(CtlCase):
         self.assertEqual(done.returncode, FAILED, done.stderr)
         damage, = json.loads(done.stdout)["damages"]
         self.assertEqual(damage["file"], os.path.relpath(info, self.mounted.directory))
+
+    def test_damaged_settings_can_be_mended_while_it_is_suspended_and_the_log_says_how_otherwise(self):
+        name = "mended@company.com"
+        settings = os.path.join(self.suspended("mended"), "account.settings")
+        left = read(settings)
+        write(settings, b"{ Colour = ")
+        self.restart_killed()
+        self.assertEqual(self.refused(FAILED, "account", "resume", name)["name"], "damaged")
+        write(settings, left)
+        self.assertEqual(self.ctl("account", "resume", name)["state"], "active")
+        with open(self.base("SharedDomains", "company.com", "mended.macnt", "account.settings"), "r+b") as file:
+            file.truncate(5)
+        self.restart_killed()
+        with self.assertRaises(OSError) as refused:
+            os.unlink(settings)
+        self.assertEqual(refused.exception.errno, errno.EIO)
+        self.assertIn(f"canopyctl check {name} --repair", self.mounted.logged())
+        self.ctl("check", name, "--repair")
+        self.assertEqual(self.ctl("account", "show", name)["state"], "disabled")
 
     def test_taking_mail_again_without_logins_is_resuming_too(self):
         directory = self.suspended("half")

@@ -1,5 +1,6 @@
 #include "daemon/wire/services/tree_guard.h"
 
+#include "daemon/account/suspended_marks.h"
 #include "daemon/store/store_path.h"
 #include "daemon/tree/layout.h"
 
@@ -10,10 +11,27 @@ bool lies_in(std::string_view path, std::string_view root) {
   return path.starts_with(root) && (path.size() == root.size() || path[root.size()] == '/');
 }
 
+// Whether the account is suspended as far as its mark says: its settings do not parse.
+Task<Result<bool>> is_marked(Node& node, AccountAddress address) {
+  Shard& shard = node.shard_of(address);
+  co_await shard.loop.switch_to();
+  auto mark = co_await suspended_mark(*shard.store, std::move(address));
+  if (!mark) co_return fail(std::move(mark).error());
+  co_return mark->has_value();
+}
+
 Task<Result<void>> account_may_change(Node& node, Loop& loop, std::string path, AccountAddress address) {
   auto found = co_await node.find(address);
+  Result<bool> marked = false;
+  if (!found && found.error().code() == Code::kDamaged) marked = co_await is_marked(node, address);
   co_await loop.switch_to();
+  if (!marked) co_return fail(std::move(marked).error());
+  if (*marked) co_return Result<void>();  // the hands that it was suspended for can put them right
   if (!found) {
+    if (found.error().code() == Code::kDamaged)
+      co_return fail(Code::kDamaged, found.error().object(),
+                     fmt::format("{}; canopyctl check {} --repair puts the file aside",
+                                 found.error().message(), address.to_string()));
     if (found.error().code() == Code::kNotFound) co_return Result<void>();  // nobody works on it
     co_return fail(std::move(found).error());
   }
