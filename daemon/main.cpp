@@ -22,6 +22,7 @@
 #include "daemon/store/ballast.h"
 #include "daemon/store/local/local_store.h"
 #include "daemon/store/marker.h"
+#include "daemon/wire/framing_log.h"
 #include "daemon/wire/server/rpc_server.h"
 #include "daemon/wire/server/session_methods.h"
 #include "daemon/wire/services/directory_service.h"
@@ -396,5 +397,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   canopy::log_start(log);
+  canopy::wire::log_protobuf();
   return canopy::run(options);
 }

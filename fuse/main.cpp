@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <google/protobuf/stubs/logging.h>
 #include <CLI/CLI.hpp>
 
 #include "daemon/base/log.h"
@@ -17,6 +16,7 @@
 #include "daemon/base/memory.h"
 #include "daemon/runtime/signals.h"
 #include "daemon/runtime/tls.h"
+#include "daemon/wire/framing_log.h"
 #include "fuse/command_line.h"
 #include "fuse/draft.h"
 #include "fuse/mount.h"
@@ -165,11 +165,6 @@ Task<Result<void>> run(UringLoop& loop, const Options& options, Background& back
   std::_Exit(0);  // requests that the kernel no longer waits for may still be under way
 }
 
-// Its words are about one message, which is refused with an error of its own; they name no object.
-void log_of_protobuf(google::protobuf::LogLevel, const char* file, int, const std::string& message) {
-  log_event(LogLevel::kDebug, "protobuf", file, {{"message", message}});
-}
-
 // What shows only when it is needed otherwise.
 Result<void> check_files(const Options& options) {
   CANOPY_TRY(check_log_file(options.log_file));
@@ -200,7 +195,7 @@ int start(Options& options) {
   if (!options.foreground) background.enter();
   block_signals({SIGINT, SIGTERM, SIGHUP, SIGUSR1});
   log_start({.level = LogLevel::kInfo, .file = options.log_file});
-  google::protobuf::SetLogHandler(log_of_protobuf);
+  wire::log_protobuf();
   auto loop = UringLoop::create({.entries = 1024, .file_workers = 4});
   Result<void> ended = loop ? (*loop)->run_until_done(run(**loop, options, background)) : fail(loop.error());
   if (ended) return 0;

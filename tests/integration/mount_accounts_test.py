@@ -14,6 +14,7 @@ from files import read, write
 from mount_case import MESSAGE, MountCase
 from mounted import Mounted
 from stack import BIN, Stack
+from wire import Refused, Wire
 
 
 def shell(command, check=True):
@@ -181,6 +182,10 @@ class Accounts(MountCase):
             self.refused(errno.EINVAL, lambda at=name: write(self.account(at), b'{Name="caf\xe9";}'))
             self.assertIn(b"the text is no UTF-8", read(self.account(".last-error")))
         os.unlink(self.account(".last-error"))
+        # Who asks the backend for such a thing itself is refused by it, and its log has lines of its own kind only.
+        with Wire(self.stack.facts["socket"]) as wire, self.assertRaises(Refused):
+            wire.call("Mailboxes.Status", {1: {1: self.name}, 2: b"caf\xe9"})
+        self.assertNotIn(b"libprotobuf", read(os.path.join(self.stack.directory, "logs", "canopyd.log")))
         # A file that becomes a message may have any name: it is written nowhere.
         write(os.fsencode(self.box) + b"/caf\xe9.eml", MESSAGE)
         self.assertEqual(os.listdir(self.box), ["1.eml", "2.eml"])

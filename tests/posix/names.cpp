@@ -1,4 +1,6 @@
 // Names and paths: any bytes, their longest, and what is wrong with them.
+#include <vector>
+
 #include "tests/posix/suite.h"
 
 namespace canopy::posix {
@@ -102,6 +104,25 @@ void deep(Case& test) {
   test.text("content", content_of("g"));
 }
 
+void deeper_than_a_path(Case& test) {
+  // Up to 45 directories of 100 bytes: further down than any path can name from here.
+  const std::string name(100, 'd');
+  std::vector<int> opened{must_open(test, ".", O_RDONLY | O_DIRECTORY)};
+  int made = 0;
+  while (opened.size() < 46 && (made = mkdirat(opened.back(), name.c_str(), 0755)) == 0) {
+    opened.push_back(openat(opened.back(), name.c_str(), O_RDONLY | O_DIRECTORY));
+    if (opened.back() < 0) test.broken("openat");
+  }
+  test.done("mkdir", made);
+  test.yes("3,500 bytes at least", opened.size() > 35);
+  while (opened.size() > 1) {
+    close(opened.back());
+    opened.pop_back();
+    must(test, "rmdir", unlinkat(opened.back(), name.c_str(), AT_REMOVEDIR));
+  }
+  close(opened.back());
+}
+
 void upper_and_lower(Case& test) {
   must_write(test, "name", "lower");
   must_write(test, "NAME", "upper");
@@ -126,6 +147,7 @@ void add_names(Suite& suite) {
   suite.run("names", "missing", missing);
   suite.run("names", "through_a_file", through_a_file);
   suite.run("names", "deep", deep);
+  suite.run("names", "deeper_than_a_path", deeper_than_a_path);
   suite.run("names", "upper_and_lower", upper_and_lower);
 }
 
