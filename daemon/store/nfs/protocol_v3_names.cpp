@@ -86,12 +86,14 @@ Task<Reply<ListAnswer>> ProtocolV3::list(RpcConnection& on, FileHandle directory
     ListAnswer out;
     out.end = ok.reply.eof != 0;
     std::memcpy(out.cookie_verifier.data(), ok.cookieverf, out.cookie_verifier.size());
-    for (const entryplus3* entry = ok.reply.entries; entry != nullptr; entry = entry->nextentry) {
-      out.entries.push_back({.name = entry->name,
-                             .file_id = entry->fileid,
-                             .cookie = entry->cookie,
-                             .attributes = attributes_from(entry->name_attributes),
-                             .handle = handle_from(entry->name_handle)});
+    for (const entryplus3* next = ok.reply.entries; next != nullptr;) {
+      const auto entry = aligned<entryplus3>(next);
+      next = entry.nextentry;
+      out.entries.push_back({.name = entry.name,
+                             .file_id = entry.fileid,
+                             .cookie = entry.cookie,
+                             .attributes = attributes_from(entry.name_attributes),
+                             .handle = handle_from(entry.name_handle)});
     }
     return out;
   };

@@ -17,8 +17,8 @@ constexpr uint32_t kWriteBytesMax = 3584;
 constexpr stateid4 kAnonymous{};
 
 Reply<v4::Decoded> decoded_in(const COMPOUND4res& answer) {
-  const nfs_resop4* found = v4::find(answer, OP_GETATTR);
-  if (found == nullptr) return fault(kServerFault);
+  const auto found = v4::find(answer, OP_GETATTR);
+  if (!found) return fault(kServerFault);
   auto decoded = v4::decode(found->nfs_resop4_u.opgetattr.GETATTR4res_u.resok4.obj_attributes);
   if (!decoded) return fault(kServerFault);
   return *decoded;
@@ -91,8 +91,8 @@ Task<Reply<ReadAnswer>> ProtocolV4::read(RpcConnection& on, FileHandle file, uin
       READ4args{.stateid = kAnonymous, .offset = offset, .count = static_cast<count4>(into.size())};
   compound.attributes();
   auto take = [into](const COMPOUND4res& answer) -> Reply<ReadAnswer> {
-    const nfs_resop4* found = v4::find(answer, OP_READ);
-    if (found == nullptr) return fault(kServerFault);
+    const auto found = v4::find(answer, OP_READ);
+    if (!found) return fault(kServerFault);
     const READ4resok& ok = found->nfs_resop4_u.opread.READ4res_u.resok4;
     if (ok.data.data_len > into.size()) return fault(kServerFault);
     std::memcpy(into.data(), ok.data.data_val, ok.data.data_len);
@@ -113,8 +113,8 @@ Task<Reply<WriteAnswer>> ProtocolV4::write(RpcConnection& on, FileHandle file, u
   arguments.data.data_val = const_cast<char*>(bytes.data());
   compound.attributes();
   auto take = [](const COMPOUND4res& answer) -> Reply<WriteAnswer> {
-    const nfs_resop4* found = v4::find(answer, OP_WRITE);
-    if (found == nullptr) return fault(kServerFault);
+    const auto found = v4::find(answer, OP_WRITE);
+    if (!found) return fault(kServerFault);
     const WRITE4resok& ok = found->nfs_resop4_u.opwrite.WRITE4res_u.resok4;
     WriteAnswer out;
     out.count = ok.count;
@@ -132,8 +132,8 @@ Task<Reply<CommitAnswer>> ProtocolV4::commit(RpcConnection& on, FileHandle file)
   compound.add(OP_COMMIT).nfs_argop4_u.opcommit = COMMIT4args{.offset = 0, .count = 0};
   compound.attributes();
   auto take = [](const COMPOUND4res& answer) -> Reply<CommitAnswer> {
-    const nfs_resop4* found = v4::find(answer, OP_COMMIT);
-    if (found == nullptr) return fault(kServerFault);
+    const auto found = v4::find(answer, OP_COMMIT);
+    if (!found) return fault(kServerFault);
     CommitAnswer out;
     std::memcpy(out.verifier.data(), found->nfs_resop4_u.opcommit.COMMIT4res_u.resok4.writeverf,
                 out.verifier.size());

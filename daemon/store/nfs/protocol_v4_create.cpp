@@ -24,8 +24,8 @@ struct GivenClientId {
 };
 
 Reply<Opened> opened_in(const COMPOUND4res& answer) {
-  const nfs_resop4* found = v4::find(answer, OP_OPEN);
-  if (found == nullptr) return fault(kServerFault);
+  const auto found = v4::find(answer, OP_OPEN);
+  if (!found) return fault(kServerFault);
   const OPEN4resok& ok = found->nfs_resop4_u.opopen.OPEN4res_u.resok4;
   return Opened{.made = {.handle = v4::handle_in(answer), .attributes = v4::attributes_in(answer)},
                 .state = ok.stateid,
@@ -62,8 +62,8 @@ Task<Reply<uint64_t>> ProtocolV4::client_id(RpcConnection& on) {
   char netid[] = "tcp", nowhere[] = "0.0.0.0.0.0";  // nobody can call back: no delegations
   arguments.callback.cb_location = clientaddr4{.r_netid = netid, .r_addr = nowhere};
   auto given = co_await v4::ask<GivenClientId>(on, ask_for, [](const COMPOUND4res& answer) {
-    const nfs_resop4* found = v4::find(answer, OP_SETCLIENTID);
-    if (found == nullptr) return Reply<GivenClientId>(fault(kServerFault));
+    const auto found = v4::find(answer, OP_SETCLIENTID);
+    if (!found) return Reply<GivenClientId>(fault(kServerFault));
     const SETCLIENTID4resok& ok = found->nfs_resop4_u.opsetclientid.SETCLIENTID4res_u.resok4;
     GivenClientId out{.id = ok.clientid};
     std::memcpy(out.confirm.data(), ok.setclientid_confirm, out.confirm.size());

@@ -50,8 +50,8 @@ Task<Reply<std::string>> ProtocolV4::read_symlink(RpcConnection& on, FileHandle 
   Compound compound;
   compound.at(link).plain(OP_READLINK);
   auto take = [](const COMPOUND4res& answer) -> Reply<std::string> {
-    const nfs_resop4* found = v4::find(answer, OP_READLINK);
-    if (found == nullptr) return fault(kServerFault);
+    const auto found = v4::find(answer, OP_READLINK);
+    if (!found) return fault(kServerFault);
     const linktext4& text = found->nfs_resop4_u.opreadlink.READLINK4res_u.resok4.link;
     return std::string(text.utf8string_val, text.utf8string_len);
   };
@@ -112,17 +112,19 @@ Task<Reply<ListAnswer>> ProtocolV4::list(RpcConnection& on, FileHandle directory
   arguments.dircount = arguments.maxcount = kListingBytes;
   arguments.attr_request = v4::bits_of(Wanted::kListing);
   auto take = [](const COMPOUND4res& answer) -> Reply<ListAnswer> {
-    const nfs_resop4* found = v4::find(answer, OP_READDIR);
-    if (found == nullptr) return fault(kServerFault);
+    const auto found = v4::find(answer, OP_READDIR);
+    if (!found) return fault(kServerFault);
     const READDIR4resok& ok = found->nfs_resop4_u.opreaddir.READDIR4res_u.resok4;
     ListAnswer out;
     out.end = ok.reply.eof != 0;
     std::memcpy(out.cookie_verifier.data(), ok.cookieverf, out.cookie_verifier.size());
-    for (const entry4* entry = ok.reply.entries; entry != nullptr; entry = entry->nextentry) {
+    for (const entry4* next = ok.reply.entries; next != nullptr;) {
+      const auto entry = aligned<entry4>(next);
+      next = entry.nextentry;
       ListAnswer::Entry& added = out.entries.emplace_back();
-      added.name.assign(entry->name.utf8string_val, entry->name.utf8string_len);
-      added.cookie = entry->cookie;
-      const auto decoded = v4::decode(entry->attrs);
+      added.name.assign(entry.name.utf8string_val, entry.name.utf8string_len);
+      added.cookie = entry.cookie;
+      const auto decoded = v4::decode(entry.attrs);
       if (!decoded || decoded->has_error) continue;
       added.file_id = decoded->attributes.file_id;
       added.attributes = decoded->attributes;

@@ -257,23 +257,26 @@ int status_from(nfsstat4 status) {
   }
 }
 
-const nfs_resop4* find(const COMPOUND4res& answer, nfs_opnum4 operation) {
-  for (u_int i = answer.resarray.resarray_len; i-- > 0;)
-    if (answer.resarray.resarray_val[i].resop == operation) return &answer.resarray.resarray_val[i];
-  return nullptr;
+std::optional<nfs_resop4> find(const COMPOUND4res& answer, nfs_opnum4 operation) {
+  const auto* results = reinterpret_cast<const char*>(answer.resarray.resarray_val);
+  for (u_int i = answer.resarray.resarray_len; i-- > 0;) {
+    const auto result = aligned<nfs_resop4>(results + i * sizeof(nfs_resop4));
+    if (result.resop == operation) return result;
+  }
+  return std::nullopt;
 }
 
 std::optional<Attributes> attributes_in(const COMPOUND4res& answer) {
-  const nfs_resop4* found = find(answer, OP_GETATTR);
-  if (found == nullptr) return std::nullopt;
+  const auto found = find(answer, OP_GETATTR);
+  if (!found) return std::nullopt;
   const auto decoded = decode(found->nfs_resop4_u.opgetattr.GETATTR4res_u.resok4.obj_attributes);
   if (!decoded) return std::nullopt;
   return decoded->attributes;
 }
 
 std::optional<FileHandle> handle_in(const COMPOUND4res& answer) {
-  const nfs_resop4* found = find(answer, OP_GETFH);
-  if (found == nullptr) return std::nullopt;
+  const auto found = find(answer, OP_GETFH);
+  if (!found) return std::nullopt;
   const nfs_fh4& handle = found->nfs_resop4_u.opgetfh.GETFH4res_u.resok4.object;
   if (handle.nfs_fh4_len > kHandleBytesMax) return std::nullopt;
   return FileHandle(std::string_view(handle.nfs_fh4_val, handle.nfs_fh4_len));

@@ -59,7 +59,7 @@ utf8string text_of(const std::string& text);
 // A number of ours: what a status of RFC 7530 means to NfsStore.
 int status_from(nfsstat4 status);
 
-const nfs_resop4* find(const COMPOUND4res& answer, nfs_opnum4 operation);
+std::optional<nfs_resop4> find(const COMPOUND4res& answer, nfs_opnum4 operation);
 std::optional<Attributes> attributes_in(const COMPOUND4res& answer);
 std::optional<FileHandle> handle_in(const COMPOUND4res& answer);
 
