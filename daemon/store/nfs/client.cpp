@@ -98,7 +98,7 @@ Task<Result<Node>> Client::resolve(std::string path, Nanos deadline) {
         break;
       }
       if (!*next) co_return fail_status(kNoEntry, path, "LOOKUP");
-      node = std::move(**next);
+      node = **next;
       at = end;
     }
     if (looked) co_return node;
@@ -125,7 +125,7 @@ Task<Result<std::optional<Node>>> Client::look(Node directory, std::string path,
   }
   Node node{.file = named(found->handle, *found->attributes), .attributes = found->attributes};
   names_.learn(path, node.file, loop_.now(), asked);
-  co_return std::optional<Node>(std::move(node));
+  co_return std::optional<Node>(node);
 }
 
 Task<Result<Attributes>> Client::attributes(FileHandle file, std::string path, Nanos deadline) {

@@ -92,7 +92,7 @@ Task<Result<T>> Client::with(std::string path, Nanos deadline, Use use) {
   for (bool again = false;; again = true) {
     CANOPY_CO_ASSIGN(Node node, co_await resolve(path, deadline));
     const bool was_remembered = node.remembered;
-    Result<T> result = co_await use(std::move(node));
+    Result<T> result = co_await use(node);
     if (result || again || !was_remembered || !forget_if_stale(result.error(), path)) co_return result;
   }
 }

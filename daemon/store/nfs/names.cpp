@@ -18,7 +18,7 @@ Task<Result<Node>> made_node(Client& client, Node parent, std::string path, Made
   if (!made.handle) {
     CANOPY_CO_ASSIGN(std::optional<Node> found, co_await client.look(parent, path, deadline));
     if (!found) co_return fail_status(kNoEntry, path, "LOOKUP");
-    co_return std::move(*found);
+    co_return *found;
   }
   if (!made.attributes) {
     CANOPY_CO_ASSIGN(made.attributes, co_await client.attributes(*made.handle, path, deadline));
@@ -39,12 +39,12 @@ Task<Result<Node>> make(Client& client, Node parent, std::string path, FileTime 
   while (true) {
     const NameCache::Moment asked = client.names().moment();
     Reply<Made> made = co_await client.server().once<Made>(deadline, call);
-    if (made) co_return co_await made_node(client, parent, path, std::move(*made), asked, deadline);
+    if (made) co_return co_await made_node(client, parent, path, *made, asked, deadline);
     const int status = lost_in_time(client, made.error(), deadline);
     if (status != kLost && (status != kExists || !was_lost)) co_return client.fail({status}, path, operation);
     was_lost = true;
     CANOPY_CO_ASSIGN(std::optional<Node> found, co_await client.look(parent, path, deadline));
-    if (found && found->attributes && found->attributes->accessed == mark) co_return std::move(*found);
+    if (found && found->attributes && found->attributes->accessed == mark) co_return *found;
     if (found) co_return fail_status(kExists, path, operation);
   }
 }

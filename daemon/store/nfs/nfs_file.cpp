@@ -47,7 +47,7 @@ Task<Result<void>> NfsFile::set_attributes(SetAttributes change, Durable) {
   if (change.size) CANOPY_CO_TRY(check_writable());
   Node node;
   node.file = {.handle = handle_, .type = FileType::kRegular};
-  co_return co_await change_attributes(client_, std::move(node), path_, change, client_.deadline());
+  co_return co_await change_attributes(client_, node, path_, change, client_.deadline());
 }
 
 Task<Result<void>> NfsFile::sync() { co_return co_await sync_file(client_, handle_, path_); }

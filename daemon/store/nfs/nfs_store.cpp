@@ -26,7 +26,7 @@ Task<Result<T>> in_parent(Client& client, std::string path, Nanos deadline, Use 
   CANOPY_CO_TRY(check_store_name(path));
   for (bool again = false;; again = true) {
     CANOPY_CO_ASSIGN(Node parent, co_await client.resolve_directory(parent_of(path), deadline));
-    Result<T> result = co_await use(std::move(parent));
+    Result<T> result = co_await use(parent);
     if (result || again || !client.forget_if_stale(result.error(), path)) co_return result;
   }
 }
@@ -87,48 +87,46 @@ Task<Result<std::unique_ptr<File>>> NfsStore::open(std::string path, OpenOptions
   const Nanos deadline = client_->deadline();
   if (options.create && !path.empty()) {
     co_return co_await in_parent<Opened>(*client_, path, deadline, [&](Node parent) {
-      return open_or_create(*client_, std::move(parent), path, options, deadline);
+      return open_or_create(*client_, parent, path, options, deadline);
     });
   }
-  co_return co_await client_->with<Opened>(path, deadline, [&](Node node) {
-    return open_node(*client_, std::move(node), path, options, deadline);
-  });
+  co_return co_await client_->with<Opened>(
+      path, deadline, [&](Node node) { return open_node(*client_, node, path, options, deadline); });
 }
 
 Task<Result<Attributes>> NfsStore::attributes(std::string path) {
   CANOPY_CO_TRY(check_store_path(path));
   const Nanos deadline = client_->deadline();
   co_return co_await client_->with<Attributes>(
-      path, deadline, [&](Node node) { return client_->attributes(std::move(node), path, deadline); });
+      path, deadline, [&](Node node) { return client_->attributes(node, path, deadline); });
 }
 
 Task<Result<void>> NfsStore::set_attributes(std::string path, SetAttributes change, Durable) {
   CANOPY_CO_TRY(check_store_path(path));
   const Nanos deadline = client_->deadline();
-  co_return co_await client_->with<void>(path, deadline, [&](Node node) {
-    return change_attributes(*client_, std::move(node), path, change, deadline);
-  });
+  co_return co_await client_->with<void>(
+      path, deadline, [&](Node node) { return change_attributes(*client_, node, path, change, deadline); });
 }
 
 Task<Result<void>> NfsStore::make_directory(std::string path, uint32_t mode, Durable) {
   if (path.empty()) co_return fail(Code::kAlreadyExists, "/", "the root of a store is always there");
   const Nanos deadline = client_->deadline();
   co_return co_await in_parent<void>(*client_, path, deadline, [&](Node parent) {
-    return nfs::make_directory(*client_, std::move(parent), path, mode, deadline);
+    return nfs::make_directory(*client_, parent, path, mode, deadline);
   });
 }
 
 Task<Result<void>> NfsStore::remove_directory(std::string path, Durable) {
   const Nanos deadline = client_->deadline();
   co_return co_await in_parent<void>(*client_, path, deadline, [&](Node parent) {
-    return remove_name(*client_, std::move(parent), path, Removed::kDirectory, deadline);
+    return remove_name(*client_, parent, path, Removed::kDirectory, deadline);
   });
 }
 
 Task<Result<void>> NfsStore::remove(std::string path, Durable) {
   const Nanos deadline = client_->deadline();
   co_return co_await in_parent<void>(*client_, path, deadline, [&](Node parent) {
-    return remove_name(*client_, std::move(parent), path, Removed::kFile, deadline);
+    return remove_name(*client_, parent, path, Removed::kFile, deadline);
   });
 }
 
@@ -138,7 +136,7 @@ Task<Result<void>> NfsStore::make_symlink(std::string target, std::string path, 
   if (target.size() > kSymlinkBytesMax) co_return fail(Code::kNoSpaceForName, path, "the target is too long");
   const Nanos deadline = client_->deadline();
   co_return co_await in_parent<void>(*client_, path, deadline, [&](Node parent) {
-    return nfs::make_symlink(*client_, std::move(parent), path, target, deadline);
+    return nfs::make_symlink(*client_, parent, path, target, deadline);
   });
 }
 
@@ -181,15 +179,14 @@ Task<Result<std::string>> NfsStore::read_symlink(std::string path) {
   CANOPY_CO_TRY(check_store_path(path));
   const Nanos deadline = client_->deadline();
   co_return co_await client_->with<std::string>(
-      path, deadline, [&](Node node) { return target_of(*client_, std::move(node), path, deadline); });
+      path, deadline, [&](Node node) { return target_of(*client_, node, path, deadline); });
 }
 
 Task<Result<std::string>> NfsStore::read_whole(std::string path, uint64_t bytes_max) {
   CANOPY_CO_TRY(check_store_path(path));
   const Nanos deadline = client_->deadline();
-  co_return co_await client_->with<std::string>(path, deadline, [&](Node node) {
-    return whole_file(*client_, std::move(node), path, bytes_max, deadline);
-  });
+  co_return co_await client_->with<std::string>(
+      path, deadline, [&](Node node) { return whole_file(*client_, node, path, bytes_max, deadline); });
 }
 
 Task<Result<void>> NfsStore::sync_directory(std::string path) {

@@ -41,7 +41,7 @@ Task<Result<void>> rename_in(Client& client, Node from_parent, Node to_parent, N
 
 Task<Result<void>> link_in(Client& client, Node parent, std::string from, std::string to, Nanos deadline) {
   co_return co_await client.with<void>(
-      from, deadline, [&](Node file) { return make_link(client, std::move(file), parent, to, deadline); });
+      from, deadline, [&](Node file) { return make_link(client, file, parent, to, deadline); });
 }
 
 // Types that the server left out.
@@ -90,7 +90,7 @@ Task<Result<void>> NfsStore::link(std::string from, std::string to, Durable) {
   for (bool again = false;; again = true) {
     CANOPY_CO_ASSIGN(Node parent,
                      co_await client_->resolve_directory(std::string(store_parent_of(to)), deadline));
-    auto linked = co_await link_in(*client_, std::move(parent), from, to, deadline);
+    auto linked = co_await link_in(*client_, parent, from, to, deadline);
     if (linked || again || !client_->forget_if_stale(linked.error(), to)) co_return linked;
   }
 }
@@ -122,7 +122,7 @@ Task<Result<DirectoryPage>> NfsStore::list(std::string path, uint64_t cookie, Li
   if (auto known = cookie_verifiers_.find(path); cookie != 0 && known != cookie_verifiers_.end())
     verifier = known->second;
   CANOPY_CO_ASSIGN(ListAnswer answer, co_await client_->with<ListAnswer>(path, deadline, [&](Node node) {
-    return list_page(*client_, std::move(node), path, cookie, verifier, deadline);
+    return list_page(*client_, node, path, cookie, verifier, deadline);
   }));
   DirectoryPage page;
   page.end = answer.end;
