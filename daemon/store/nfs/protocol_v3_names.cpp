@@ -7,7 +7,7 @@ using namespace v3;
 
 namespace {
 
-constexpr auto nothing = [](const auto&) { return Reply<void>(); };
+constexpr auto kNothing = [](const auto&) { return Reply<void>(); };
 
 }  // namespace
 
@@ -55,23 +55,23 @@ Task<Reply<std::string>> ProtocolV3::read_symlink(RpcConnection& on, FileHandle 
 
 Task<Reply<void>> ProtocolV3::remove(RpcConnection& on, FileHandle directory, std::string name) {
   REMOVE3args arguments{.object = name_in(directory, name)};
-  co_return co_await ask<REMOVE3res, void>(on, rpc_nfs3_remove_async, arguments, nothing);
+  co_return co_await ask<REMOVE3res, void>(on, rpc_nfs3_remove_async, arguments, kNothing);
 }
 
 Task<Reply<void>> ProtocolV3::remove_directory(RpcConnection& on, FileHandle directory, std::string name) {
   RMDIR3args arguments{.object = name_in(directory, name)};
-  co_return co_await ask<RMDIR3res, void>(on, rpc_nfs3_rmdir_async, arguments, nothing);
+  co_return co_await ask<RMDIR3res, void>(on, rpc_nfs3_rmdir_async, arguments, kNothing);
 }
 
 Task<Reply<void>> ProtocolV3::rename(RpcConnection& on, FileHandle from, std::string from_name, FileHandle to,
                                      std::string to_name) {
   RENAME3args arguments{.from = name_in(from, from_name), .to = name_in(to, to_name)};
-  co_return co_await ask<RENAME3res, void>(on, rpc_nfs3_rename_async, arguments, nothing);
+  co_return co_await ask<RENAME3res, void>(on, rpc_nfs3_rename_async, arguments, kNothing);
 }
 
 Task<Reply<void>> ProtocolV3::link(RpcConnection& on, FileHandle file, FileHandle to, std::string to_name) {
   LINK3args arguments{.file = handle_of(file), .link = name_in(to, to_name)};
-  co_return co_await ask<LINK3res, void>(on, rpc_nfs3_link_async, arguments, nothing);
+  co_return co_await ask<LINK3res, void>(on, rpc_nfs3_link_async, arguments, kNothing);
 }
 
 Task<Reply<ListAnswer>> ProtocolV3::list(RpcConnection& on, FileHandle directory, uint64_t cookie,

@@ -11,7 +11,7 @@ using v4::Wanted;
 
 namespace {
 
-constexpr auto nothing_taken = [](const COMPOUND4res&) { return Reply<void>(); };
+constexpr auto kNothingTaken = [](const COMPOUND4res&) { return Reply<void>(); };
 
 Reply<Made> made_in(const COMPOUND4res& answer) {
   return Made{.handle = v4::handle_in(answer), .attributes = v4::attributes_in(answer)};
@@ -71,7 +71,7 @@ Task<Reply<void>> ProtocolV4::remove_typed(RpcConnection& on, FileHandle directo
   }
   compound.at(directory);
   compound.add(OP_REMOVE).nfs_argop4_u.opremove.target = v4::text_of(name);
-  Reply<void> removed = co_await v4::ask<void>(on, compound, nothing_taken);
+  Reply<void> removed = co_await v4::ask<void>(on, compound, kNothingTaken);
   if (!removed && removed.error().status == NFS4ERR_SAME) co_return fault(kIsDirectory);
   if (!removed && removed.error().status == NFS4ERR_NOT_SAME) co_return fault(kNotDirectory);
   co_return removed;
@@ -92,14 +92,14 @@ Task<Reply<void>> ProtocolV4::rename(RpcConnection& on, FileHandle from, std::st
   RENAME4args& arguments = compound.add(OP_RENAME).nfs_argop4_u.oprename;
   arguments.oldname = v4::text_of(from_name);
   arguments.newname = v4::text_of(to_name);
-  co_return co_await v4::ask<void>(on, compound, nothing_taken);
+  co_return co_await v4::ask<void>(on, compound, kNothingTaken);
 }
 
 Task<Reply<void>> ProtocolV4::link(RpcConnection& on, FileHandle file, FileHandle to, std::string to_name) {
   Compound compound;
   compound.at(file).plain(OP_SAVEFH).at(to);
   compound.add(OP_LINK).nfs_argop4_u.oplink.newname = v4::text_of(to_name);
-  co_return co_await v4::ask<void>(on, compound, nothing_taken);
+  co_return co_await v4::ask<void>(on, compound, kNothingTaken);
 }
 
 Task<Reply<ListAnswer>> ProtocolV4::list(RpcConnection& on, FileHandle directory, uint64_t cookie,
