@@ -22,6 +22,8 @@
 #include "daemon/store/ballast.h"
 #include "daemon/store/local/local_store.h"
 #include "daemon/store/marker.h"
+#include "daemon/store/nfs/nfs_store.h"
+#include "daemon/store/set/store_set.h"
 #include "daemon/wire/framing_log.h"
 #include "daemon/wire/server/rpc_server.h"
 #include "daemon/wire/server/session_methods.h"
@@ -30,6 +32,7 @@
 #include "daemon/wire/services/login_service.h"
 #include "daemon/wire/services/mailboxes_service.h"
 #include "daemon/wire/services/status_service.h"
+#include "daemon/wire/services/stores_service.h"
 #include "daemon/wire/services/tree_service.h"
 
 namespace canopy {
@@ -118,10 +121,20 @@ std::function<bool()> lease_of(Running& running, size_t loop) {
 
 constexpr Nanos kBallastEvery = 5 * kSecond;
 
-Task<void> keep_ballast_on(Store& store, Loop& loop, const std::atomic<bool>& over) {
+Task<void> keep_ballast_on(wire::Shard& shard, const std::atomic<bool>& over) {
   while (!over) {
-    co_await loop.sleep(kBallastEvery);
-    co_await keep_ballast(store);
+    co_await shard.loop.sleep(kBallastEvery);
+    for (const MemberRef& member : shard.stores->members()) {
+      const std::shared_ptr<Store> store = member->store();
+      if (member->usable()) co_await keep_ballast(*store);
+    }
+  }
+}
+
+Task<void> read_domains_on(wire::Node& node, const std::atomic<bool>& over) {
+  while (!over) {
+    co_await node.shards().front()->loop.sleep(kSecond);
+    co_await node.read_more_domains();
   }
 }
 
@@ -189,6 +202,69 @@ std::string host_name() {
   return name;
 }
 
+Task<void> empty_trash_of(std::shared_ptr<Store> store, std::vector<std::string> names) {
+  co_await empty_trash(*store, std::move(names));
+}
+
+// Before anything is served from a store, as for the root store.
+Task<Result<void>> prepare_store(Loop& loop, std::shared_ptr<Store> store, uint64_t epoch) {
+  auto trash = co_await retire_older_stages(*store, epoch);
+  if (!trash) co_return fail(std::move(trash).error());
+  loop.spawn(empty_trash_of(std::move(store), std::move(*trash)));
+  co_return Result<void>();
+}
+
+Task<Result<std::unique_ptr<Store>>> open_store(UringLoop& loop, WorkerPool& workers, StoreConfig config) {
+  if (!config.is_local()) {
+    CANOPY_CO_ASSIGN(NfsOptions nfs, parse_nfs_address(config.address));
+    nfs.name = config.name;
+    nfs.workers = &workers;
+    co_return co_await open_nfs_store(loop, std::move(nfs));
+  }
+  LocalStoreOptions local;
+  local.name = config.name;
+  local.shared = config.shared;
+  local.workers = &workers;
+  auto opened = LocalStore::open_root(loop, config.directory(), local);
+  if (!opened) co_return fail(std::move(opened).error());
+  co_return std::move(*opened);
+}
+
+constexpr Nanos kStoresAwaitedAtStart = 2 * kSecond;  // one that is away holds up nobody for longer
+
+// A set for each loop, over the stores that Settings/Stores.settings names. Begins and ends on the first
+// loop.
+Task<Result<std::vector<std::unique_ptr<StoreSet>>>> make_sets(Running& running,
+                                                               std::vector<std::unique_ptr<Store>> roots,
+                                                               uint64_t epoch) {
+  auto config = co_await load_stores(*roots.front());
+  if (!config) co_return fail(std::move(config).error());
+  std::vector<std::unique_ptr<StoreSet>> sets;
+  auto board = std::make_shared<StoreBoard>();
+  for (size_t i = 0; i < roots.size(); ++i) {
+    UringLoop* loop = running.loops[i].get();
+    StoreSetOptions options;
+    options.open = [loop, workers = running.file_workers.get()](StoreConfig of) {
+      return open_store(*loop, *workers, std::move(of));
+    };
+    options.prepare = [loop, epoch](std::shared_ptr<Store> store) {
+      return prepare_store(*loop, std::move(store), epoch);
+    };
+    options.board = board;
+    options.leads = i == 0;
+    sets.push_back(std::make_unique<StoreSet>(*loop, std::move(roots[i]), std::move(options)));
+    co_await loop->switch_to();
+    sets.back()->apply(*config);
+  }
+  const Nanos deadline = running.loops.front()->now() + kStoresAwaitedAtStart;
+  for (size_t i = 0; i < sets.size(); ++i) {
+    co_await running.loops[i]->switch_to();
+    co_await sets[i]->settle(deadline);
+  }
+  co_await running.loops.front()->switch_to();
+  co_return sets;
+}
+
 Task<Result<void>> build_node(Running& running, const Options& options) {
   UringLoop& loop = *running.loops.front();
   if (options.init) {
@@ -198,7 +274,7 @@ Task<Result<void>> build_node(Running& running, const Options& options) {
   std::vector<std::unique_ptr<Store>> stores;
   for (const auto& each : running.loops) {
     LocalStoreOptions local;
-    local.name = "root";
+    local.name = kRootStoreName;
     local.workers = running.file_workers.get();
     CANOPY_CO_ASSIGN(auto store, LocalStore::open_root(*each, options.dir, local));
     stores.push_back(std::move(store));
@@ -215,16 +291,20 @@ Task<Result<void>> build_node(Running& running, const Options& options) {
   uint64_t epoch = epoch_of(*generation);
   CANOPY_CO_ASSIGN(running.trash, co_await retire_older_stages(*stores.front(), epoch));
 
+  auto sets = co_await make_sets(running, std::move(stores), epoch);
+  if (!sets) co_return fail(std::move(sets).error());
+
   AccountsOptions accounts;
   accounts.memory_bytes_max = (options.memory_mib << 20) / running.loops.size();
-  CANOPY_CO_ASSIGN(running.catalog, co_await make_catalog(*stores.front(), options));
+  CANOPY_CO_ASSIGN(running.catalog, co_await make_catalog(*sets->front(), options));
   std::vector<std::unique_ptr<wire::Shard>> shards;
   shards.reserve(running.loops.size());
   for (uint32_t i = 0; i < running.loops.size(); ++i) {
-    shards.push_back(std::make_unique<wire::Shard>(*running.loops[i], std::move(stores[i]), epoch, i,
-                                                   accounts, lease_of(running, i), running.catalog.get()));
+    StoreSet* set = (*sets)[i].get();
+    shards.push_back(std::make_unique<wire::Shard>(*running.loops[i], std::move((*sets)[i]), epoch, i,
+                                                   accounts, lease_of(running, i), running.catalog.get(),
+                                                   set));
   }
-  // The heartbeat goes through the first shard's store from now on, which is the same object.
   wire::NodeOptions node;
   node.cluster = options.cluster;
   node.backend = host_name();
@@ -257,6 +337,7 @@ Task<int> serve(Running& running, const Options& options) {
   wire::InfoService info(node);
   wire::EventsService events(node);
   wire::StatusService status(node);
+  wire::StoresService stores(node);
   wire::TreeService tree(node);
   session.add_to(table);
   login.add_to(table);
@@ -265,6 +346,7 @@ Task<int> serve(Running& running, const Options& options) {
   info.add_to(table);
   events.add_to(table);
   status.add_to(table);
+  stores.add_to(table);
   tree.add_to(table);
 
   wire::RpcServerOptions server_options;
@@ -288,7 +370,8 @@ Task<int> serve(Running& running, const Options& options) {
     }
     co_await loop.switch_to();
     loop.spawn(tree.sweep(running.over));
-    loop.spawn(keep_ballast_on(*node.shards().front()->store, loop, running.over));
+    loop.spawn(keep_ballast_on(*node.shards().front(), running.over));
+    loop.spawn(read_domains_on(node, running.over));
     loop.spawn(empty_trash(*node.shards().front()->store, std::move(running.trash)));
     std::string line = fmt::format("ready dir={} epoch={}", options.dir, node.epoch());
     for (const std::string& address : addresses) line += " listen=" + address;

@@ -33,18 +33,12 @@ uint64_t bytes_of(const dict::VersionedDict& file) {
   return bytes_of(file.dict) + file.requests.capacity() * sizeof(dict::AnsweredRequest);
 }
 
-AccountsOptions with_capacity(AccountsOptions options, StoreCapacity& capacity) {
-  options.account.capacity = &capacity;
-  return options;
-}
-
 }  // namespace
 
 Accounts::Accounts(LogEnvironment environment, SettingsFiles& files, AccountsOptions options)
     : environment_(std::move(environment)),
       files_(files),
-      capacity_(*environment_.loop, *environment_.store, options.capacity),
-      options_(with_capacity(options, capacity_)),
+      options_(options),
       domains_(std::make_shared<DomainTable>()),
       background_(*environment_.loop) {
   environment_.options = options_.log;
@@ -168,8 +162,10 @@ Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address, Fo
   AccountLimits limits = held->settings->limits;
   if (held->account) co_await close_entry(held);
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
-  auto opened = co_await Account::open(environment_, address.to_string(),
-                                       domain->layout.account_directory(address), options_.account);
+  const std::string directory = domain->layout.account_directory(address);
+  AccountOptions account_options = options_.account;
+  CANOPY_CO_ASSIGN(account_options.capacity, co_await capacity_at(directory));
+  auto opened = co_await Account::open(environment_, address.to_string(), directory, account_options);
   if (!opened) co_return fail(std::move(opened).error());
   held->account = *opened;
   held->account->set_limits(held->settings ? held->settings->limits : limits);
@@ -182,6 +178,13 @@ Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address, Fo
   ++open_count_;
   count(*held);
   co_return held->account;
+}
+
+Task<Result<StoreCapacity*>> Accounts::capacity_at(std::string path) {
+  CANOPY_CO_ASSIGN(StoreSite site, co_await store().site_of(std::move(path)));
+  std::unique_ptr<StoreCapacity>& of = capacities_[site.root];
+  if (!of) of = std::make_unique<StoreCapacity>(loop(), store(), options_.capacity, site);
+  co_return of.get();
 }
 
 Task<void> Accounts::close_entry(EntryRef held) {

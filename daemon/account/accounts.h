@@ -102,7 +102,6 @@ class Accounts {
   size_t open_count() const { return open_count_; }
   size_t entries() const { return entries_.size(); }
   uint64_t memory_bytes() const { return memory_bytes_; }  // of what is held of accounts, about
-  const StoreCapacity& capacity() const { return capacity_; }
   Loop& loop() const { return *environment_.loop; }
   Store& store() const { return *environment_.store; }
   SettingsFiles& files() const { return files_; }
@@ -142,13 +141,14 @@ class Accounts {
   Task<Result<void>> check_absent(const std::string& directory, const AccountAddress& address);
   Task<Result<void>> copy_apart(const Domain& from_domain, const AccountAddress& from,
                                 const Domain& to_domain, const AccountAddress& to);
+  Task<Result<StoreCapacity*>> capacity_at(std::string path);  // of the store that holds it
   Task<void> close_entry(EntryRef entry);
   static Task<void> empty_trash(Accounts& accounts, std::string path);
 
   LogEnvironment environment_;
   SettingsFiles& files_;
-  StoreCapacity capacity_;
   const AccountsOptions options_;
+  std::map<std::string, std::unique_ptr<StoreCapacity>> capacities_;  // by the stores' roots
   std::shared_ptr<const DomainTable> domains_;
   NamesObserver names_changed_ = [](const AccountAddress&, std::optional<bool>) {};
   std::unordered_map<std::string, EntryRef> entries_;

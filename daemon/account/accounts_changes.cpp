@@ -34,8 +34,9 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
   auto guard = co_await held->settings_gate.lock();
   std::string directory = domain->layout.account_directory(address);
   if (held->settings) co_return co_await exists_already(held, address, id);
-  if (!capacity_.known()) co_await capacity_.look();
-  CANOPY_CO_TRY(capacity_.take(0));
+  CANOPY_CO_ASSIGN(StoreCapacity * capacity, co_await capacity_at(directory));
+  if (!capacity->known()) co_await capacity->look();
+  CANOPY_CO_TRY(capacity->take(0));
 
   dict::Date created;
   created.unix_seconds = loop().wall_clock_ns() / kSecond;
@@ -60,16 +61,16 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
   }
 
   // Everything is made ready in the stage; the rename of the directory is the creation.
-  auto staged = co_await files_.stage_path(slot);
+  auto staged = co_await files_.stage_path(slot, directory);
   if (!staged) co_return fail(std::move(staged).error());
   auto begun = co_await store().make_directory(*staged, 0700, Durable::kNo);
-  if (!begun) co_return fail(co_await files_.fenced_if_gone(slot, std::move(begun).error()));
+  if (!begun) co_return fail(co_await files_.fenced_if_gone(*staged, std::move(begun).error()));
   std::string settings_path = domain->layout.settings_file(address);
   if (domain->layout.fast_index() == 0) {
     OpenOptions options;
     options.write = options.create = options.exclusive = true;
     auto made = co_await store().open(*staged + "/account.settings", options);
-    if (!made) co_return fail(co_await files_.fenced_if_gone(slot, std::move(made).error()));
+    if (!made) co_return fail(co_await files_.fenced_if_gone(*staged, std::move(made).error()));
     std::string_view piece = text;
     auto written = co_await (*made)->write(0, std::span(&piece, 1), Durable::kYes);
     if (!written) co_return fail(std::move(written).error());
@@ -84,7 +85,7 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
     CANOPY_CO_TRY(co_await make_directories(store(), parent_of(settings_path), 0700, Durable::kYes));
     auto left = co_await store().remove(domain->layout.info_file(address), Durable::kYes);
     if (!left && left.error().code() != Code::kNotFound) co_return left;
-    auto file_staged = co_await files_.stage_file(slot, text);
+    auto file_staged = co_await files_.stage_file(slot, settings_path, text);
     if (!file_staged) co_return fail(std::move(file_staged).error());
     CANOPY_CO_TRY(co_await store().rename(*file_staged, settings_path, RenameMode::kReplace, Durable::kYes));
   }
@@ -97,7 +98,7 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
       co_return co_await exists_already(held, address, id);
     }
     names_changed_(address, std::nullopt);
-    co_return fail(co_await files_.fenced_if_gone(slot, std::move(error)));
+    co_return fail(co_await files_.fenced_if_gone(*staged, std::move(error)));
   }
   names_changed_(address, true);
   held->settings = *checked;
@@ -120,14 +121,14 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
   co_await close_entry(held);
   std::string directory = domain->layout.account_directory(address);
   const uint32_t slot = slot_of(address);
-  auto staged = co_await files_.stage_path(slot);
+  auto staged = co_await files_.stage_path(slot, directory);
   if (!staged) co_return fail(std::move(staged).error());
   // Into the stage, where a successor removes it: a late rename must not take an account that came since.
   std::string trash = *staged;
   auto renamed = co_await store().rename(directory, trash, RenameMode::kReplace, Durable::kYes);
   if (!renamed) {
     // It is the account that was not found, or the stage.
-    Error error = co_await files_.fenced_if_gone(slot, std::move(renamed).error());
+    Error error = co_await files_.fenced_if_gone(trash, std::move(renamed).error());
     if (error.code() == Code::kNotFound) {
       co_return fail(Code::kNotFound, address.to_string(), "there is no such account");
     }
@@ -174,7 +175,7 @@ Task<Result<void>> Accounts::copy_apart(const Domain& from_domain, const Account
       continue;
     }
     CANOPY_CO_TRY(co_await make_directories(store(), parent_of(target), 0700, Durable::kYes));
-    auto staged = co_await files_.stage_file(slot_of(to), std::move(*text));
+    auto staged = co_await files_.stage_file(slot_of(to), target, std::move(*text));
     if (!staged) co_return fail(std::move(staged).error());
     CANOPY_CO_TRY(co_await store().rename(*staged, target, RenameMode::kReplace, Durable::kYes));
   }

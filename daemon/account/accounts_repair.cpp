@@ -5,11 +5,27 @@
 
 namespace canopy {
 
+constexpr uint64_t kDamagedBytesMax = 64u << 20;  // of a file that is copied from store to store
+
+static Task<Result<void>> copy_file(Store& store, std::string from, std::string to) {
+  auto bytes = co_await read_file(store, std::move(from), kDamagedBytesMax);
+  if (!bytes) co_return fail(std::move(bytes).error());
+  OpenOptions options;
+  options.write = options.create = options.exclusive = true;
+  CANOPY_CO_ASSIGN(auto file, co_await store.open(to, options));
+  const std::string_view piece = *bytes;
+  CANOPY_CO_TRY(co_await file->write(0, std::span(&piece, 1), Durable::kYes));
+  co_return co_await store.sync_directory(to.substr(0, to.rfind('/')));
+}
+
 Task<Result<void>> set_damaged_aside(Store& store, Loop& loop, std::string path, std::string directory) {
   std::string aside = directory + "/damaged";
   CANOPY_CO_TRY(co_await make_directories(store, aside, 0700, Durable::kYes));
   std::string name = fmt::format("{}.{}", path.substr(path.rfind('/') + 1), hex64(loop.random()));
-  CANOPY_CO_TRY(co_await store.link(path, aside + "/" + name, Durable::kYes));
+  auto linked = co_await store.link(path, aside + "/" + name, Durable::kYes);
+  if (!linked && linked.error().code() == Code::kCrossStore)
+    linked = co_await copy_file(store, path, aside + "/" + name);
+  CANOPY_CO_TRY(std::move(linked));
   log_event(LogLevel::kWarning, "damaged-file-set-aside", path, {{"kept", aside + "/" + name}});
   co_return Result<void>();
 }

@@ -7,6 +7,7 @@ namespace canopy {
 Result<std::shared_ptr<const Domain>> DomainTable::get(std::string_view name) const {
   if (auto at = domains.find(name); at != domains.end()) return at->second;
   if (auto at = broken.find(name); at != broken.end()) return fail(at->second.error);
+  if (!unread.empty()) return fail(unread.begin()->second.about(std::string(name)));
   return fail(Code::kNotFound, std::string(name), "there is no such domain");
 }
 
@@ -102,10 +103,15 @@ static Task<Result<void>> take_in(SettingsFiles& files, std::string name, std::s
 }
 
 static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint32_t depth,
-                               DomainTable& table) {
+                               DomainTable& table);
+
+// The domains in what one store holds of the directory; `alone`: no other holds anything of it.
+static Task<Result<void>> walk_part(SettingsFiles& files, StoreSite part, bool alone, std::string directory,
+                                    uint32_t depth, DomainTable& table) {
   uint64_t cookie = 0;
   for (bool end = false; !end;) {
-    auto page = co_await files.store().list(directory, cookie);
+    auto page = co_await files.store().list(part.path, cookie);
+    if (!page && page.error().code() == Code::kNotFound && !alone) co_return Result<void>();
     if (!page) co_return fail(std::move(page).error());
     end = page->end;
     cookie = page->next_cookie;
@@ -115,10 +121,23 @@ static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint
       std::string path = directory + "/" + entry.name;
       if (kind == TreeElement::kFolder && depth < kFolderingLevelsMax) {
         CANOPY_CO_TRY(co_await walk(files, path, depth + 1, table));
-      } else if (kind == TreeElement::kDomain) {
+      } else if (kind == TreeElement::kDomain && !table.domains.contains(entry.name)) {
         CANOPY_CO_TRY(co_await take_in(files, entry.name, path, table));
       }
     }
+  }
+  co_return Result<void>();
+}
+
+// A store other than the root that does not answer takes away its own domains only.
+static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint32_t depth,
+                               DomainTable& table) {
+  const std::vector<StoreSite> parts = files.store().parts_of(directory);
+  for (const StoreSite& part : parts) {
+    auto walked = co_await walk_part(files, part, parts.size() == 1, directory, depth, table);
+    if (walked) continue;
+    if (part.root.empty() || !walked.error().retryable()) co_return walked;
+    table.unread.emplace(part.name, std::move(walked).error());
   }
   co_return Result<void>();
 }
@@ -130,6 +149,11 @@ Task<Result<std::shared_ptr<const DomainTable>>> load_domains(SettingsFiles& fil
   table->tree = std::move(*tree);
   CANOPY_CO_TRY(co_await walk(files, std::string(kTreeRoot), 0, *table));
   co_return std::shared_ptr<const DomainTable>(std::move(table));
+}
+
+Task<Result<void>> read_more_domains(SettingsFiles& files, DomainTable& table) {
+  table.unread.clear();
+  co_return co_await walk(files, std::string(kTreeRoot), 0, table);
 }
 
 Task<Result<void>> read_broken_again(SettingsFiles& files, DomainTable& table) {

@@ -43,6 +43,9 @@ struct DomainTable {
   TreeSettings tree;
   std::map<std::string, std::shared_ptr<const Domain>, std::less<>> domains;
   std::map<std::string, BrokenDomain, std::less<>> broken;  // none that is among `domains`
+  // Stores that did not answer when their domains were read, and why: a domain that is not known may be one
+  // of theirs.
+  std::map<std::string, Error, std::less<>> unread;
 
   // kNotFound, or why it cannot be served.
   Result<std::shared_ptr<const Domain>> get(std::string_view name) const;
@@ -63,6 +66,9 @@ Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std:
 Task<Result<TreeSettings>> load_tree_settings(SettingsFiles& files);
 // Walks SharedDomains for domains.
 Task<Result<std::shared_ptr<const DomainTable>>> load_domains(SettingsFiles& files);
+// Takes in domains that are not known: of stores that did not answer before, or that the mount table leads
+// to.
+Task<Result<void>> read_more_domains(SettingsFiles& files, DomainTable& table);
 // Reads again what could not be read: somebody may have repaired it.
 Task<Result<void>> read_broken_again(SettingsFiles& files, DomainTable& table);
 // Whether accounts that lie in the domain's directory are where its settings say: kInvalidArgument names one

@@ -12,8 +12,7 @@ constexpr size_t kStagedAtOnceMax = 1u << 20;  // of one slot; what was deleted 
 
 static std::string stage_of(uint64_t epoch) { return fmt::format("{}/{}", kStageRoot, hex64(epoch)); }
 
-std::string SettingsFiles::root() const { return stage_of(epoch_); }
-std::string SettingsFiles::slot_stage(uint32_t slot) const { return fmt::format("{}/{}", root(), slot); }
+static std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
 Task<Result<dict::VersionedDict>> SettingsFiles::read(std::string path) {
   CANOPY_CO_TRY(co_await settle(path));
@@ -24,50 +23,52 @@ Task<Result<dict::VersionedDict>> SettingsFiles::read(std::string path) {
 
 // Create, then list: a successor makes its stage before it removes the older ones, so either it finds ours,
 // or we find its.
-Task<Result<void>> SettingsFiles::begin_stage() {
-  if (begun_) co_return Result<void>();
+Task<Result<void>> SettingsFiles::begin_stage(StoreSite site, std::string stage) {
+  if (begun_.contains(stage)) co_return Result<void>();
   // Its name need not survive a crash: what is staged counts only once it has been renamed.
-  CANOPY_CO_TRY(co_await make_directories(store_, root(), 0700, Durable::kNo));
-  if (store_.shared()) {
-    CANOPY_CO_ASSIGN(auto stages, co_await list_all(store_, std::string(kStageRoot), kSlots * 64));
-    for (const DirectoryEntry& stage : stages) {
-      if (parse_hex64(stage.name).value_or(0) <= epoch_) continue;
-      (void)co_await store_.remove_directory(root(), Durable::kNo);
-      co_return fail(Code::kFenced, root(), "a later process has begun to serve");
+  CANOPY_CO_TRY(co_await make_directories(store_, stage, 0700, Durable::kNo));
+  if (store_.shared_at(stage)) {
+    CANOPY_CO_ASSIGN(auto stages, co_await list_all(store_, site.at(kStageRoot), kSlots * 64));
+    for (const DirectoryEntry& other : stages) {
+      if (parse_hex64(other.name).value_or(0) <= epoch_) continue;
+      (void)co_await store_.remove_directory(stage, Durable::kNo);
+      co_return fail(Code::kFenced, stage, "a later process has begun to serve");
     }
   }
-  begun_ = true;
+  begun_.insert(std::move(stage));
   co_return Result<void>();
 }
 
-Task<Error> SettingsFiles::fenced_if_gone(uint32_t slot, Error error) {
+Task<Error> SettingsFiles::fenced_if_gone(std::string staged, Error error) {
   if (error.code() != Code::kNotFound) co_return error;
-  auto stage = co_await store_.attributes(slot_stage(slot));
+  const std::string slot_stage = parent_of(staged);
+  auto stage = co_await store_.attributes(slot_stage);
   if (stage) co_return error;
   if (stage.error().code() != Code::kNotFound) co_return stage.error();  // nobody knows
-  co_return Error(Code::kFenced, root(), "a later process has begun to serve and removed it");
+  co_return Error(Code::kFenced, parent_of(slot_stage), "a later process has begun to serve and removed it");
 }
 
-Task<Result<std::string>> SettingsFiles::stage_path(uint32_t slot) {
-  CANOPY_CO_TRY(co_await begin_stage());
-  std::string directory = slot_stage(slot);
-  if (!stages_.contains(slot)) {
-    auto made = co_await store_.make_directory(directory, 0700, Durable::kNo);
-    if (!made && made.error().code() != Code::kAlreadyExists) {
-      co_return fail(co_await fenced_if_gone(slot, std::move(made).error()));
-    }
-    stages_.insert(slot);
-  }
-  co_return fmt::format("{}/{}.{}", directory, writer_, next_++);
+Task<Result<std::string>> SettingsFiles::stage_path(uint32_t slot, std::string target) {
+  CANOPY_CO_ASSIGN(const StoreSite site, co_await store_.site_of(std::move(target)));
+  const std::string stage = site.at(stage_of(epoch_));
+  CANOPY_CO_TRY(co_await begin_stage(site, stage));
+  const std::string directory = fmt::format("{}/{}", stage, slot);
+  std::string staged = fmt::format("{}/{}.{}", directory, writer_, next_++);
+  if (slot_stages_.contains(directory)) co_return staged;
+  auto made = co_await store_.make_directory(directory, 0700, Durable::kNo);
+  if (!made && made.error().code() != Code::kAlreadyExists)
+    co_return fail(co_await fenced_if_gone(std::move(staged), std::move(made).error()));
+  slot_stages_.insert(directory);
+  co_return staged;
 }
 
-Task<Result<std::string>> SettingsFiles::stage_file(uint32_t slot, std::string text) {
-  auto path = co_await stage_path(slot);
+Task<Result<std::string>> SettingsFiles::stage_file(uint32_t slot, std::string target, std::string text) {
+  auto path = co_await stage_path(slot, std::move(target));
   if (!path) co_return fail(std::move(path).error());
   OpenOptions options;
   options.write = options.create = options.exclusive = true;
   auto file = co_await store_.open(*path, options);
-  if (!file) co_return fail(co_await fenced_if_gone(slot, std::move(file).error()));
+  if (!file) co_return fail(co_await fenced_if_gone(*path, std::move(file).error()));
   std::string_view piece = text;
   auto written = co_await (*file)->write(0, std::span(&piece, 1), Durable::kYes);
   if (!written) co_return fail(std::move(written).error());
@@ -81,7 +82,8 @@ Task<Result<void>> SettingsFiles::settle(std::string path) {
   if (undecided == undecided_.end()) co_return Result<void>();
   auto gone = co_await store_.remove(std::string(undecided->second), Durable::kYes);
   if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
-  CANOPY_CO_TRY(co_await store_.sync_directory(path.substr(0, path.rfind('/'))));
+  CANOPY_CO_ASSIGN(const StoreSite site, co_await store_.site_of(path));
+  CANOPY_CO_TRY(co_await store_.sync_directory(parent_of(site.path)));
   undecided_.erase(path);
   co_return Result<void>();
 }
@@ -109,13 +111,13 @@ Task<Result<dict::VersionedDict>> SettingsFiles::replace(uint32_t slot, std::str
   CANOPY_CO_ASSIGN(file.version, file.version.next(epoch_));
   file.remember(request.key(), request.unix_seconds);
   CANOPY_CO_ASSIGN(std::string text, dict::print_versioned(file, path));
-  auto staged = co_await stage_file(slot, std::move(text));
+  auto staged = co_await stage_file(slot, path, std::move(text));
   if (!staged) co_return fail(std::move(staged).error());
   undecided_[path] = *staged;
   auto renamed = co_await store_.rename(*staged, path, RenameMode::kReplace, Durable::kYes);
   if (!renamed) {
     (void)co_await settle(path);  // again before the next use when it fails
-    co_return fail(co_await fenced_if_gone(slot, std::move(renamed).error()));
+    co_return fail(co_await fenced_if_gone(*staged, std::move(renamed).error()));
   }
   undecided_.erase(path);
   if (lease_held_ && !lease_held_()) {

@@ -51,28 +51,26 @@ class SettingsFiles {
   Task<Result<dict::VersionedDict>> replace(uint32_t slot, std::string path, dict::VersionedDict file,
                                             ChangeRequest request = {});
 
-  // A name in the slot's stage directory that nobody has used: for things that are made ready before they
-  // appear, or that disappear. kFenced as above.
-  Task<Result<std::string>> stage_path(uint32_t slot);
+  // A name in the slot's stage directory that nobody has used, on the store that holds `target`: for things
+  // that are made ready before they appear, or that disappear. kFenced as above.
+  Task<Result<std::string>> stage_path(uint32_t slot, std::string target);
   // Writes a durable file in the stage and answers its path.
-  Task<Result<std::string>> stage_file(uint32_t slot, std::string text);
-  // The error of an operation that named something in the slot's stage. kNotFound means kFenced when a
+  Task<Result<std::string>> stage_file(uint32_t slot, std::string target, std::string text);
+  // The error of an operation that named `staged`, of stage_path(). kNotFound means kFenced when a
   // successor has removed that stage, which it does slot by slot.
-  Task<Error> fenced_if_gone(uint32_t slot, Error error);
+  Task<Error> fenced_if_gone(std::string staged, Error error);
 
  private:
   Store& store_;
   const uint64_t epoch_;
   const uint32_t writer_;
   const std::function<bool()> lease_held_;
-  std::string root() const;
-  Task<Result<void>> begin_stage();
-  std::string slot_stage(uint32_t slot) const;
+  Task<Result<void>> begin_stage(StoreSite site, std::string stage);
   Task<Result<void>> settle(std::string path);
 
   uint64_t next_ = 1;
-  bool begun_ = false;         // our stage was made; never again, as a successor removes it
-  std::set<uint32_t> stages_;  // slots whose directory is there
+  std::set<std::string> begun_;  // stages of ours that were made; never again, as a successor removes them
+  std::set<std::string> slot_stages_;             // directories of slots that are there
   std::map<std::string, std::string> undecided_;  // by target: what was staged for a rename without an answer
 };
 

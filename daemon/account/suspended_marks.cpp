@@ -20,10 +20,10 @@ Task<Result<std::optional<std::string>>> suspended_mark(Store& store, AccountAdd
 Task<Result<void>> mark_suspended(SettingsFiles& files, AccountAddress address, std::string log_end) {
   const uint32_t slot = slot_of(address);
   CANOPY_CO_TRY(co_await make_directories(files.store(), directory_of(address.domain), 0700, Durable::kYes));
-  auto staged = co_await files.stage_file(slot, std::move(log_end));
+  auto staged = co_await files.stage_file(slot, path_of(address), std::move(log_end));
   if (!staged) co_return fail(std::move(staged).error());
   auto placed = co_await files.store().rename(*staged, path_of(address), RenameMode::kReplace, Durable::kYes);
-  if (!placed) co_return fail(co_await files.fenced_if_gone(slot, std::move(placed).error()));
+  if (!placed) co_return fail(co_await files.fenced_if_gone(*staged, std::move(placed).error()));
   co_return Result<void>();
 }
 

@@ -136,7 +136,7 @@ Task<Result<void>> AccountLog::State::write_durably(std::vector<std::string_view
   touched = true;
   CANOPY_CO_ASSIGN(const WriteOutcome outcome, co_await active_file->write(offset, pieces, Durable::kYes));
   // A successor seals before it reads: bytes that it may not have seen come back with the mode that it set.
-  if (store().shared() && (outcome.after.mode & 0200) == 0)
+  if (store().shared_at(directory) && (outcome.after.mode & 0200) == 0)
     co_return fenced("another process has sealed the slice");
   if (!name_durable) {
     CANOPY_CO_TRY(co_await store().sync_directory(directory));

@@ -180,7 +180,7 @@ Task<Result<AccountLog::State::Created>> AccountLog::State::create_slice(uint32_
 // root), the kernel ended its requests before that lock went, and what it did not see finished it did not
 // acknowledge.
 Task<Result<void>> AccountLog::State::seal_others(Directory found, SliceId own) {
-  if (!store().shared()) co_return Result<void>();
+  if (!store().shared_at(directory)) co_return Result<void>();
   std::vector<Task<Result<void>>> seals;
   for (SliceId id : found.slices) {
     if (id == own) continue;

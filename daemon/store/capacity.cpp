@@ -17,7 +17,7 @@ bool StoreCapacity::known() const {
 }
 
 Task<void> StoreCapacity::look() {
-  auto space = co_await store_.space();
+  auto space = co_await store_.space_at(site_.root);
   looked_ = true;
   look_again_at_ = loop_.now() + options_.look_every;
   taken_ = 0;
@@ -27,7 +27,8 @@ Task<void> StoreCapacity::look() {
     co_return;
   }
   bytes_free_ = space->bytes_free;
-  bytes_reserved_ = options_.reserve_bytes.value_or(store_reserve_bytes(space->bytes_total));
+  bytes_reserved_ = options_.reserve_bytes.value_or(
+      space->bytes_reserved.value_or(store_reserve_bytes(space->bytes_total)));
   // Some file systems count no files and say 0.
   files_left_ = space->files_total == 0 ||
                 space->files_free > std::min(kStoreReserveFilesMax, space->files_total / 100);
@@ -40,7 +41,7 @@ bool StoreCapacity::has_room(uint64_t bytes) const {
 Result<void> StoreCapacity::check(uint64_t bytes) const {
   if (!has_room(bytes)) {
     return fail(
-        Code::kStoreFull, std::string(store_.name()),
+        Code::kStoreFull, site_.name.empty() ? std::string(store_.name()) : site_.name,
         files_left_
             ? fmt::format("over store capacity: {} bytes are free, and {} of them are kept for expunges, "
                           "flags and compaction",

@@ -21,8 +21,9 @@ struct CapacityOptions {
 
 class StoreCapacity {
  public:
-  StoreCapacity(Loop& loop, Store& store, CapacityOptions options = {})
-      : loop_(loop), store_(store), options_(options) {}
+  // Of the store that `site` names, where `store` is made of several.
+  StoreCapacity(Loop& loop, Store& store, CapacityOptions options = {}, StoreSite site = {})
+      : loop_(loop), store_(store), options_(options), site_(std::move(site)) {}
 
   // What is known is recent enough for take(); otherwise look() first.
   bool known() const;
@@ -41,6 +42,7 @@ class StoreCapacity {
   Loop& loop_;
   Store& store_;
   const CapacityOptions options_;
+  const StoreSite site_;
   bool looked_ = false;
   Nanos look_again_at_ = 0;
   uint64_t bytes_free_ = UINT64_MAX;  // as of the last look, less what was taken since

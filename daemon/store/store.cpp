@@ -23,6 +23,13 @@ Task<Result<void>> Store::remove_xattr(std::string path, std::string, Durable) {
   co_return without_xattrs(path);
 }
 
+Task<Result<StoreSite>> Store::site_of(std::string path) {
+  co_return StoreSite{std::string(name()), "", std::move(path)};
+}
+std::vector<StoreSite> Store::parts_of(std::string path) {
+  return {StoreSite{std::string(name()), "", std::move(path)}};
+}
+
 namespace {
 
 constexpr size_t kReadChunkBytes = 1u << 20;

@@ -83,6 +83,7 @@ enum class Listing : bool { kNames, kAttributes };
 struct StoreSpace {
   uint64_t bytes_total = 0, bytes_free = 0;  // free: to an ordinary user
   uint64_t files_total = 0, files_free = 0;
+  std::optional<uint64_t> bytes_reserved = {};  // that no new content may take, where somebody has said it
 };
 
 // kReserve and kZero grow the file where the range ends beyond it; the others never change its size.
@@ -111,6 +112,18 @@ class File {
   virtual Task<Result<uint64_t>> seek_hole(uint64_t offset) = 0;
 };
 
+// Which store holds something, where a Store is made of several (set/store_set.h).
+struct StoreSite {
+  std::string name;  // of the store
+  std::string root;  // its root as a path of this Store; "": the root of the first one, or of the only one
+  std::string path;  // of what was asked for, on that store whatever the mount table says later
+
+  // `.canopy/stage` and the like of that store.
+  std::string at(std::string_view below) const {
+    return root.empty() ? std::string(below) : root + "/" + std::string(below);
+  }
+};
+
 inline constexpr size_t kStoreWritePiecesMax = 1024;
 inline constexpr size_t kStoreDirectoryPageEntries = 4096;
 inline constexpr size_t kStoreXattrNameBytesMax = 255;
@@ -123,6 +136,14 @@ class Store {
   virtual std::string_view name() const = 0;  // as the mount table calls it
   // True when other processes on other machines may write to it: appends then need the seal check.
   virtual bool shared() const = 0;
+
+  // The same of the store that holds `path`, when this one is made of several: true while that is not known.
+  virtual bool shared_at(std::string_view) const { return shared(); }
+  // Where `path` lies, or would be made. Errors are those of looking for it: kStoreUnavailable.
+  virtual Task<Result<StoreSite>> site_of(std::string path);
+  // The parts of a directory that lies on several stores, to be listed one by one by a caller that can do
+  // without those which do not answer. list() of the directory itself fails when one part does.
+  virtual std::vector<StoreSite> parts_of(std::string path);
 
   virtual Task<Result<std::unique_ptr<File>>> open(std::string path, OpenOptions options) = 0;
   virtual Task<Result<Attributes>> attributes(std::string path) = 0;
@@ -147,6 +168,9 @@ class Store {
   virtual Task<Result<StoreSpace>> space() = 0;
   // A whole file of at most `bytes_max`, as read_file() says; a store that can do it in one round trip does.
   virtual Task<Result<std::string>> read_whole(std::string path, uint64_t bytes_max);
+  virtual Task<Result<StoreSpace>> space_at(std::string) {
+    return space();
+  }  // of the store that holds a path
 
   // Extended attributes, with Linux' names ("user.x") and refusals: kNotFound with ENODATA when there is no
   // such attribute, kAlreadyExists for kCreate when there is. A store without them answers kUnsupported to

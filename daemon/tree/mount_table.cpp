@@ -190,6 +190,19 @@ Result<MountTable> MountTable::make(std::vector<MountRow> rows) {
   return MountTable(std::move(tables));
 }
 
+Result<MountRow> parse_mount_row(std::string_view line) {
+  std::vector<std::string> words;
+  for (size_t begin = 0; (begin = line.find_first_not_of(" \t\r", begin)) != std::string_view::npos;) {
+    size_t stop = std::min(line.find_first_of(" \t\r", begin), line.size());
+    words.emplace_back(line.substr(begin, stop - begin));
+    begin = stop;
+  }
+  if (words.size() < 2 || words.size() > 3)
+    return fail(Code::kInvalidArgument, std::string(line), "a row is PATTERN STORE [PREFIX]");
+  words.resize(3);
+  return MountRow{std::move(words[0]), std::move(words[1]), std::move(words[2])};
+}
+
 Result<MountTable> MountTable::parse(std::string_view text) {
   std::vector<MountRow> rows;
   size_t number = 0;
@@ -198,19 +211,11 @@ Result<MountTable> MountTable::parse(std::string_view text) {
     std::string_view line = text.substr(at, end - at);
     at = end + 1;
     ++number;
-    std::vector<std::string> words;
-    for (size_t begin = 0; (begin = line.find_first_not_of(" \t\r", begin)) != std::string_view::npos;) {
-      size_t stop = std::min(line.find_first_of(" \t\r", begin), line.size());
-      words.emplace_back(line.substr(begin, stop - begin));
-      begin = stop;
-    }
-    if (words.empty() || words[0].starts_with('#')) continue;
-    if (words.size() < 2 || words.size() > 3) {
-      return fail(Code::kInvalidArgument, fmt::format("mount table:{}", number),
-                  "a row is PATTERN STORE [PREFIX]");
-    }
-    words.resize(3);
-    rows.push_back({std::move(words[0]), std::move(words[1]), std::move(words[2])});
+    const size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == std::string_view::npos || line[begin] == '#') continue;
+    auto row = parse_mount_row(line);
+    if (!row) return fail(row.error().about(fmt::format("mount table:{}", number)));
+    rows.push_back(std::move(*row));
   }
   return make(std::move(rows));
 }

@@ -28,6 +28,9 @@ struct MountRow {
   bool operator==(const MountRow&) const = default;
 };
 
+// PATTERN STORE [PREFIX], parted by tabs or spaces.
+Result<MountRow> parse_mount_row(std::string_view line);
+
 class MountTable {
  public:
   struct Place {

@@ -11,7 +11,7 @@ class OlderStagesTest : public testing::TestWithParam<bool> {
   std::string stage(uint64_t epoch, uint32_t slot) {
     Backend process(world, disk, epoch, GetParam());
     SettingsFiles files(process.store, epoch, 0);
-    auto path = process.run(files.stage_file(slot, "{Old=1;}"));
+    auto path = process.run(files.stage_file(slot, "", "{Old=1;}"));
     EXPECT_TRUE(path) << path.error().to_string();
     return *path;
   }
@@ -33,7 +33,7 @@ TEST_P(OlderStagesTest, ALateRenameFindsNothingAndTheTrashIsEmptied) {
     EXPECT_EQ(late.error().code(), Code::kNotFound) << path;
   }
   SettingsFiles files(process.store, process.epoch, 0);
-  auto own = process.run(files.stage_file(7, "{New=1;}"));
+  auto own = process.run(files.stage_file(7, "", "{New=1;}"));
   ASSERT_TRUE(own) << own.error().to_string();
   process.run_void(empty_trash(process.store, *trash));
   EXPECT_TRUE(is_there(process, *own));
@@ -47,7 +47,7 @@ TEST_P(OlderStagesTest, AStagedDirectoryIsNeverPutInPlaceInPart) {
     MemoryDisk each;
     Backend dead(world, each, kEpoch, GetParam());
     SettingsFiles files(dead.store, kEpoch, 0);
-    auto staged = dead.run(files.stage_path(7));
+    auto staged = dead.run(files.stage_path(7, ""));
     ASSERT_TRUE(staged) << staged.error().to_string();
     ASSERT_TRUE(each.make_directory(*staged, 0700, Durable::kYes));
     OpenOptions options;
@@ -81,8 +81,8 @@ TEST_P(OlderStagesTest, ACrashOfTheStoreBringsNothingBackThatALateRenameFinds) {
     {
       Backend dead(world, each, kEpoch, true);
       SettingsFiles files(dead.store, kEpoch, 0);
-      file = *dead.run(files.stage_file(7, "{Old=1;}"));
-      directory = *dead.run(files.stage_path(7));
+      file = *dead.run(files.stage_file(7, "", "{Old=1;}"));
+      directory = *dead.run(files.stage_path(7, ""));
       ASSERT_TRUE(each.make_directory(directory, 0700, Durable::kYes));
     }
     Backend process(world, each, kEpoch + 1, true);

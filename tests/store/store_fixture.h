@@ -14,22 +14,15 @@
 #include "daemon/store/local/local_store.h"
 #include "daemon/store/memory/memory_store.h"
 #include "daemon/store/store.h"
+#include "tests/store/store_traits.h"
 #ifdef CANOPY_STORE_TESTS_OVER_NFS
 #include "tests/store/nfs_factory.h"
 #endif
+#ifdef CANOPY_STORE_TESTS_OVER_SET
+#include "tests/store/set_factory.h"
+#endif
 
 namespace canopy {
-
-// What a store can do beyond what all can; a factory says where its stores differ.
-struct AllCan {
-  static std::string why_unavailable() { return {}; }  // a sentence: the tests are skipped
-  static constexpr bool kHasHoles = true;              // seek_data, seek_hole, allocate
-  static constexpr bool kExchangesNames = true;
-  static constexpr bool kHasXattrs = true;
-  static constexpr bool kTimesBefore1970 = true;
-  static constexpr bool kSetsTimesOfSymlinks = true;
-  static constexpr size_t kSymlinkBytes = 4095;
-};
 
 class TemporaryDirectory {
  public:
@@ -154,8 +147,10 @@ class StoreTest : public testing::Test {
   std::unique_ptr<Factory> factory_;
 };
 
-#ifdef CANOPY_STORE_TESTS_OVER_NFS
+#if defined(CANOPY_STORE_TESTS_OVER_NFS)
 using StoreFactories = testing::Types<NfsFactory<3>, NfsFactory<4>>;
+#elif defined(CANOPY_STORE_TESTS_OVER_SET)
+using StoreFactories = testing::Types<SetFactory>;
 #else
 using StoreFactories = testing::Types<MemoryFactory<false>, MemoryFactory<true>, LocalFactory<false>,
                                       LocalFactory<true>, FaultyFactory>;

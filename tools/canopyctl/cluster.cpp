@@ -143,14 +143,7 @@ static Result<void> show_status(Context& context, const ClusterArguments&) {
   for (const v1::StoreInfo& store : stores.stores()) {
     text += fmt::format("  store {:<8} {} {}, {} of {} free\n", store.name(), store.kind(), store.state(),
                         human_bytes(store.bytes_free()), human_bytes(store.bytes_total()));
-    object["stores"].push_back({{"name", store.name()},
-                                {"kind", store.kind()},
-                                {"id", store.id()},
-                                {"state", store.state()},
-                                {"bytes_total", store.bytes_total()},
-                                {"bytes_free", store.bytes_free()},
-                                {"files_total", store.files_total()},
-                                {"files_free", store.files_free()}});
+    object["stores"].push_back(store_json(store));
   }
   context.print(object, text);
   return {};

@@ -72,7 +72,15 @@ struct MethodInfo {
 
 #define CANOPY_STORES_METHODS(X)                                                                    \
   X(list,            List,           Empty,                 ListStoresResponse,     kAlways)        \
-  X(check,           Check,          CheckRequest,          CheckResponse,          kAlways)
+  X(check,           Check,          CheckRequest,          CheckResponse,          kAlways)        \
+  X(add,             Add,            AddStoreRequest,       StoreInfo,              kNever)         \
+  X(set,             Set,            SetStoreRequest,       StoreInfo,              kNever)         \
+  X(remove,          Remove,         StoreRequest,          Empty,                  kNever)         \
+  X(test,            Test,           StoreRequest,          TestStoreResponse,      kNever)         \
+  X(measure,         Measure,        MeasureStoreRequest,   MeasureStoreResponse,   kNever)         \
+  X(get_mounts,      GetMounts,      Empty,                 MountsResponse,         kAlways)        \
+  X(set_mounts,      SetMounts,      SetMountsRequest,      MountsResponse,         kNever)         \
+  X(list_moves,      ListMoves,      ListMovesRequest,      ListMovesResponse,      kAlways)
 
 #define CANOPY_TREE_METHODS(X)                                                                      \
   X(get_attributes,  GetAttributes,  TreePath,              TreeAttributes,         kAlways)        \

@@ -43,6 +43,7 @@ constexpr Row kRows[] = {
     {"canopy.v1.Info", "", kFrontend | kMount | kAdmin},
     {"canopy.v1.Events", "", kFrontend | kMount | kAdmin},
     {"canopy.v1.Stores", "List", kMount | kAdmin},
+    {"canopy.v1.Stores", "GetMounts", kMount | kAdmin},
     {"canopy.v1.Tree", "", kMount | kAdmin},
     {"canopy.v1.Cluster", "GetStatus", kFrontend | kMount | kAdmin | kBackend},
     {"canopy.v1.Cluster", "Metrics", kAdmin | kBackend},

@@ -487,8 +487,11 @@ Task<Result<v1::Location>> DirectoryService::locate(CallContext& call, const v1:
   CANOPY_CO_ASSIGN(auto domain, shard.accounts.domains().get(found->address.domain));
   v1::Location out;
   std::string directory = domain->layout.account_directory(found->address);
-  out.set_store(std::string(shard.store->name()));
-  out.set_settings_store(std::string(shard.store->name()));
+  CANOPY_CO_ASSIGN(const StoreSite site, co_await shard.store->site_of(directory));
+  CANOPY_CO_ASSIGN(const StoreSite settings_site,
+                   co_await shard.store->site_of(domain->layout.settings_file(found->address)));
+  out.set_store(site.name);
+  out.set_settings_store(settings_site.name);
   out.set_account_directory(directory);
   out.set_settings_file(domain->layout.settings_file(found->address));
   out.set_info_file(domain->layout.info_file(found->address));
@@ -502,7 +505,7 @@ Task<Result<v1::Location>> DirectoryService::locate(CallContext& call, const v1:
     v1::LocatedFile* file = out.add_files();
     file->set_path(directory + "/" + entry.name);
     file->set_bytes(attributes->size);
-    file->set_store(std::string(shard.store->name()));
+    file->set_store(site.name);
     file->set_kind(entry.name.substr(entry.name.rfind('.') + 1));
   }
   co_return out;

@@ -132,6 +132,43 @@ static std::string parent_of(const std::string& path) { return path.substr(0, pa
 // Settings that lie apart from the domain's directory, under a `fast` above it, move before the directory
 // does. When the daemon ends between the two, the domain still has its old name, nobody can log in, and the
 // same command goes on.
+static Task<Result<void>> reach(Store& store, std::vector<StoreSite> parts) {
+  for (const StoreSite& part : parts) {
+    auto there = co_await store.attributes(part.path);
+    if (!there && there.error().retryable()) co_return fail(std::move(there).error());
+  }
+  co_return Result<void>();
+}
+
+// Into the stage of its store, and away. kNotFound is none of its errors.
+static Task<Result<void>> remove_domain_part(Shard& on, uint32_t slot, std::string path) {
+  auto staged = co_await on.files.stage_path(slot, path);
+  if (!staged) co_return fail(std::move(staged).error());
+  auto renamed = co_await on.store->rename(path, *staged, RenameMode::kReplace, Durable::kYes);
+  if (!renamed) {
+    Error error = co_await on.files.fenced_if_gone(*staged, std::move(renamed).error());
+    if (error.code() == Code::kNotFound) co_return Result<void>();
+    co_return fail(std::move(error));
+  }
+  co_return co_await remove_tree(*on.store, *staged);
+}
+
+// The part with the domain's settings goes last: until then the domain is there, and the same request goes
+// on. No part goes before every store that holds one has answered.
+static Task<Result<void>> remove_domain_directory(Shard& on, std::shared_ptr<const Domain> domain) {
+  const std::vector<StoreSite> parts = on.store->parts_of(domain->directory());
+  const std::string fast = domain->layout.domain_fast_directory(domain->name);
+  CANOPY_CO_TRY(co_await reach(*on.store, parts));
+  if (!fast.empty()) CANOPY_CO_TRY(co_await reach(*on.store, on.store->parts_of(fast)));
+  CANOPY_CO_ASSIGN(const StoreSite settings, co_await on.store->site_of(domain->settings_file()));
+  const std::string last = settings.path.substr(0, settings.path.rfind('/'));
+  for (const StoreSite& part : parts)
+    if (part.path != last) CANOPY_CO_TRY(co_await remove_domain_part(on, domain->slot, part.path));
+  CANOPY_CO_TRY(co_await remove_domain_part(on, domain->slot, last));
+  if (fast.empty()) co_return Result<void>();
+  co_return co_await remove_tree(*on.store, fast);
+}
+
 static Task<Result<void>> move_domain(Store& store, const Domain& from, const Domain& to) {
   std::string fast = from.layout.domain_fast_directory(from.name);
   if (!fast.empty()) {
@@ -226,18 +263,9 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
       co_await on.loop.switch_to();
       CANOPY_CO_TRY(
           co_await on.requests.add(DirectoryRequests::of_domain(domain_name), of, domain->settings.created));
-      auto staged = co_await on.files.stage_path(domain->slot);
-      if (!staged) co_return fail(std::move(staged).error());
-      std::string trash = *staged;
-      auto renamed =
-          co_await on.store->rename(domain->directory(), trash, RenameMode::kReplace, Durable::kYes);
-      if (!renamed)
-        co_return fail(co_await on.files.fenced_if_gone(domain->slot, std::move(renamed).error()));
+      CANOPY_CO_TRY(co_await remove_domain_directory(on, domain));
       into.domains.erase(domain_name);
       CANOPY_CO_TRY(co_await remove_suspended_marks(*on.store, domain_name));
-      std::string fast = domain->layout.domain_fast_directory(domain->name);
-      if (!fast.empty()) CANOPY_CO_TRY(co_await remove_tree(*on.store, fast));
-      CANOPY_CO_TRY(co_await remove_tree(*on.store, trash));
       co_return Result<void>();
     }(node_, shard, table, name, recursive, id);
   };

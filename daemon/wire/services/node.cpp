@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
+#include "daemon/store/set/store_set.h"
 
 namespace canopy::wire {
 namespace {
@@ -24,9 +25,11 @@ LogEnvironment environment_of(Store& store, Loop& loop, SliceFiles& files, uint6
 }  // namespace
 
 Shard::Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t index,
-             const AccountsOptions& options, std::function<bool()> lease_held, Catalog* catalog)
+             const AccountsOptions& options, std::function<bool()> lease_held, Catalog* catalog,
+             StoreSet* set)
     : loop(on),
       store(std::move(files_on)),
+      stores(set),
       files(*store, epoch, index, lease_held),
       accounts(environment_of(*store, on, slices, epoch, std::move(lease_held)), files, options),
       aliases(on, files),
@@ -105,6 +108,22 @@ std::vector<std::string> Node::problems_of(const DomainTable& table) {
   for (const auto& [name, broken] : table.broken)
     problems.push_back(fmt::format("domain {} is not served: {}", name, broken.error.to_string()));
   return problems;
+}
+
+Task<void> Node::read_more_domains() {
+  Shard& first = *shards_.front();
+  if (first.stores == nullptr) co_return;
+  const auto table = first.accounts.domain_table();
+  const bool wanted = std::ranges::any_of(table->unread, [&](const auto& of) {
+    const MemberRef member = first.stores->member(of.first);
+    return !member || member->usable();
+  });
+  if (!wanted) co_return;
+  auto read = co_await change_domains([](Shard& shard, DomainTable& into) -> Task<Result<void>> {
+    return canopy::read_more_domains(shard.files, into);
+  });
+  if (!read)
+    log_event(LogLevel::kWarning, "domains-not-read", "SharedDomains", {{"error", read.error().to_string()}});
 }
 
 Task<void> Node::stop() {

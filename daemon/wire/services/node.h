@@ -17,6 +17,10 @@
 #include "daemon/log/slice_files.h"
 #include "daemon/runtime/workers.h"
 
+namespace canopy {
+class StoreSet;
+}
+
 namespace canopy::wire {
 
 // Counters of a process since its start; any thread.
@@ -26,11 +30,14 @@ struct NodeCounters {
 };
 
 struct Shard {
+  // `set`: the store, when it is one of several stores (store management needs that).
   Shard(Loop& on, std::unique_ptr<Store> files_on, uint64_t epoch, uint32_t index,
-        const AccountsOptions& options, std::function<bool()> lease_held, Catalog* catalog = nullptr);
+        const AccountsOptions& options, std::function<bool()> lease_held, Catalog* catalog = nullptr,
+        StoreSet* set = nullptr);
 
   Loop& loop;
   std::unique_ptr<Store> store;
+  StoreSet* const stores;  // null: one store, and no others
   SliceFiles slices;
   SettingsFiles files;
   Accounts accounts;
@@ -91,6 +98,8 @@ class Node {
   // sees the new one. Begins and ends on the caller's loop.
   using TableChange = std::function<Task<Result<void>>(Shard& shard, DomainTable& table)>;
   Task<Result<void>> change_domains(TableChange change);
+  // Takes in the domains of stores that did not answer before and do now. On the first shard's loop.
+  Task<void> read_more_domains();
 
  private:
   Task<Result<void>> load_key(Shard& shard);

@@ -10,6 +10,7 @@
 #include "daemon/wire/services/access.h"
 #include "daemon/wire/services/account_check.h"
 #include "daemon/wire/services/catalog_check.h"
+#include "daemon/wire/services/stores_service.h"
 
 namespace canopy::wire {
 namespace {
@@ -21,6 +22,41 @@ uint64_t resident_bytes() {
   uint64_t total = 0, resident = 0;
   statm >> total >> resident;
   return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::string store_metrics(const std::vector<v1::StoreInfo>& stores) {
+  std::string text;
+  auto add = [&](std::string_view name, std::string_view kind, std::string_view help, auto value_of) {
+    if (stores.empty()) return;
+    text += fmt::format("# HELP canopy_store_{0} {1}\n# TYPE canopy_store_{0} {2}\n", name, help, kind);
+    for (const v1::StoreInfo& of : stores)
+      text += fmt::format("canopy_store_{}{{store=\"{}\"}} {}\n", name, of.name(), value_of(of));
+  };
+  add("up", "gauge", "Whether the store answers with the right marker.",
+      [](const v1::StoreInfo& of) { return of.reason().empty() ? 1 : 0; });
+  add("bytes_total", "gauge", "Size of the store.", [](const v1::StoreInfo& of) { return of.bytes_total(); });
+  add("bytes_free", "gauge", "Free space of the store.",
+      [](const v1::StoreInfo& of) { return of.bytes_free(); });
+  add("in_flight", "gauge", "Operations that were asked for and not answered.",
+      [](const v1::StoreInfo& of) { return of.in_flight(); });
+  add("errors_total", "counter", "Operations and probes that the store failed.",
+      [](const v1::StoreInfo& of) { return of.errors(); });
+  if (stores.empty()) return text;
+  text +=
+      "# HELP canopy_store_seconds Time of the store's operations.\n# TYPE canopy_store_seconds histogram\n";
+  for (const v1::StoreInfo& of : stores) {
+    uint64_t below = 0;
+    for (int i = 0; i < of.latency_size(); ++i) {
+      below += of.latency(i);
+      text += fmt::format("canopy_store_seconds_bucket{{store=\"{}\",le=\"{:g}\"}} {}\n", of.name(),
+                          static_cast<double>(1ull << i) * 1e-6, below);
+    }
+    text += fmt::format(
+        "canopy_store_seconds_bucket{{store=\"{0}\",le=\"+Inf\"}} {1}\n"
+        "canopy_store_seconds_count{{store=\"{0}\"}} {1}\n",
+        of.name(), below);
+  }
+  return text;
 }
 
 }  // namespace
@@ -36,8 +72,14 @@ void StatusService::add_to(MethodTable& table) {
 }
 
 Task<Result<v1::ListStoresResponse>> StatusService::list_stores(CallContext&, const v1::Empty&) {
-  Store& store = *node_.here().store;
   v1::ListStoresResponse out;
+  if (node_.here().stores != nullptr) {
+    for (v1::StoreInfo& info : co_await gather_stores(node_)) *out.add_stores() = std::move(info);
+    auto marker = co_await check_marker(*node_.here().store, "", "");
+    if (marker) out.mutable_stores(0)->set_id(marker->id);
+    co_return out;
+  }
+  Store& store = *node_.here().store;
   v1::StoreInfo* info = out.add_stores();
   info->set_name(std::string(store.name()));
   info->set_kind(store.shared() ? "shared" : "local");
@@ -197,6 +239,7 @@ Task<Result<v1::MetricsResponse>> StatusService::metrics(CallContext&, const v1:
     add("catalog_rows_dropped_total", "counter", "Rows dropped by checks.", of.rows_dropped.load());
     add("catalog_renewed_total", "counter", "Times that the catalog was made anew.", of.renewed.load());
   }
+  text += store_metrics(co_await gather_stores(node_));
   v1::MetricsResponse out;
   out.set_text(std::move(text));
   co_return out;

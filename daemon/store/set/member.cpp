@@ -1,0 +1,83 @@
+#include "daemon/store/set/member.h"
+
+#include <bit>
+
+#include "daemon/store/capacity.h"
+
+namespace canopy {
+
+std::string_view store_state_name(StoreState state) {
+  switch (state) {
+    case StoreState::kUp: return "up";
+    case StoreState::kSlow: return "slow";
+    case StoreState::kFull: return "full";
+    case StoreState::kDown: return "down";
+    case StoreState::kWrong: return "wrong";
+  }
+  CANOPY_CHECK(false);
+}
+
+void StoreFigures::add(Nanos took) {
+  ++operations;
+  const auto micros = static_cast<uint64_t>(std::max<Nanos>(took, 0) / kMicrosecond);
+  ++latency[std::min<size_t>(static_cast<size_t>(std::bit_width(micros)), kBuckets - 1)];
+}
+
+Nanos StoreFigures::quantile(double of) const {
+  uint64_t all = 0, below = 0;
+  for (uint64_t count : latency) all += count;
+  if (all == 0) return 0;
+  const auto wanted = static_cast<uint64_t>(of * static_cast<double>(all));
+  for (size_t i = 0; i < kBuckets; ++i) {
+    below += latency[i];
+    if (below > wanted || below == all) return (1ll << i) * kMicrosecond;
+  }
+  return 0;
+}
+
+StoreFigures& StoreFigures::operator+=(const StoreFigures& other) {
+  operations += other.operations;
+  errors += other.errors;
+  in_flight += other.in_flight;
+  for (size_t i = 0; i < kBuckets; ++i) latency[i] += other.latency[i];
+  return *this;
+}
+
+SetMember::SetMember(Loop& loop, StoreConfig config, std::shared_ptr<Store> store)
+    : loop_(loop),
+      config_(std::move(config)),
+      salt_(store ? 0 : file_id_salt(config_.id)),
+      store_(std::move(store)),
+      usable_(store_ != nullptr),
+      state_(usable_ ? StoreState::kUp : StoreState::kDown),
+      look_(loop),
+      looked_(loop) {}
+
+uint64_t SetMember::reserve_bytes() const {
+  if (!space_) return 0;
+  return config_.reserve_bytes.value_or(store_reserve_bytes(space_->bytes_total));
+}
+
+Error SetMember::unavailable() const {
+  return Error(Code::kStoreUnavailable, name(),
+               fmt::format("store {} unavailable: {}", name(),
+                           reason_ ? reason_->to_string() : "it has not answered since the start"));
+}
+
+Error SetMember::named(Error error) {
+  switch (error.code()) {
+    case Code::kStoreUnavailable:
+    case Code::kDeadlineExceeded:
+    case Code::kConnectionLost:
+      ++figures_.errors;
+      look_.set();
+      return Error(Code::kStoreUnavailable, error.object(),
+                   fmt::format("store {} unavailable: {}", name(), error.message()));
+    case Code::kIo:
+    case Code::kDamaged:
+    case Code::kInternal: ++figures_.errors; return error;
+    default: return error;
+  }
+}
+
+}  // namespace canopy

@@ -1,0 +1,45 @@
+// The part of the Stores service that changes stores and the mount table of a running node, and looks at
+// them: everything but List and Check (status_service.h). Methods may be called on any loop of the node and
+// end on the caller's.
+#pragma once
+
+#include "daemon/store/set/store_set.h"
+#include "daemon/wire/server/method_table.h"
+#include "daemon/wire/services/node.h"
+
+namespace canopy::wire {
+
+class StoresService {
+ public:
+  explicit StoresService(Node& node) : node_(node), gate_(node.shards().front()->loop) {}
+  void add_to(MethodTable& table);  // this must outlive the server
+
+ private:
+  Task<Result<v1::StoreInfo>> add(CallContext& call, const v1::AddStoreRequest& request);
+  Task<Result<v1::StoreInfo>> set(CallContext& call, const v1::SetStoreRequest& request);
+  Task<Result<v1::Empty>> remove(CallContext& call, const v1::StoreRequest& request);
+  Task<Result<v1::TestStoreResponse>> test(CallContext& call, const v1::StoreRequest& request);
+  Task<Result<v1::MeasureStoreResponse>> measure(CallContext& call, const v1::MeasureStoreRequest& request);
+  Task<Result<v1::MountsResponse>> get_mounts(CallContext& call, const v1::Empty& request);
+  Task<Result<v1::MountsResponse>> set_mounts(CallContext& call, const v1::SetMountsRequest& request);
+  Task<Result<v1::ListMovesResponse>> list_moves(CallContext& call, const v1::ListMovesRequest& request);
+
+  // On the first loop, with the gate held.
+  Task<Result<StoreConfig>> examine(const v1::AddStoreRequest& request);
+  Task<Result<void>> switch_to(StoresConfig next);
+  Task<Result<v1::StoreInfo>> info_of(std::string name);
+  Task<Result<std::shared_ptr<Store>>> store_named(std::string name);
+
+  Node& node_;
+  Mutex gate_;  // one change at a time; on the first loop
+};
+
+// What the set of every loop says of its stores, in sum. Begins and ends on the caller's loop.
+Task<std::vector<v1::StoreInfo>> gather_stores(Node& node);
+
+// stores_moves.cpp: what of one account lies elsewhere than the newest table says.
+Task<Result<void>> add_moves(Shard& shard, AccountAddress address, v1::ListMovesResponse& out,
+                             std::map<std::string, uint64_t>& by_store,
+                             std::map<std::string, uint64_t>& by_leaf);
+
+}  // namespace canopy::wire

@@ -1,0 +1,292 @@
+"""One tree on several stores: mail lies where the mount table and `locate` say."""
+import json
+import os
+import shutil
+import smtplib
+import tempfile
+import threading
+import time
+import unittest
+import uuid
+
+from stack import Stack
+from thin_line_test import deliver
+
+LETTERS = ("abby", "dora", "emil", "hugo", "xena")
+
+
+def write_marker(directory, name):
+    """A store as `canopyctl store add` leaves it; answers its id."""
+    identity = str(uuid.uuid4())
+    os.makedirs(os.path.join(directory, ".canopy"))
+    with open(os.path.join(directory, ".canopy/store"), "w", encoding="utf-8") as marker:
+        marker.write(f'{{Id="{identity}";Name="{name}";Serves="accounts";Version=#1;}}\n')
+    return identity
+
+
+def write_settings(base, stores, rows):
+    """Settings of a daemon that does not run: stores by name as (directory, id), rows as text."""
+    with open(os.path.join(base, "Settings/Stores.settings"), "w", encoding="utf-8") as file:
+        body = "".join(f'"{name}"={{Address="dir:{directory}";Id="{identity}";}};'
+                       for name, (directory, identity) in stores.items())
+        file.write("{" + body + "}\n")
+    with open(os.path.join(base, "Settings/Mounts.settings"), "w", encoding="utf-8") as file:
+        file.write("{Rows=(" + ",".join(f'"{row}"' for row in rows) + ");}\n")
+
+
+def files_with(directory, text):
+    """Paths below `directory` of the files that hold `text`."""
+    found = []
+    for folder, _, files in os.walk(directory):
+        for file in files:
+            with open(os.path.join(folder, file), "rb") as opened:
+                if text in opened.read():
+                    found.append(os.path.relpath(os.path.join(folder, file), directory))
+    return found
+
+
+class TwoStores(unittest.TestCase):
+    def setUp(self):
+        self.stack = Stack()
+        self.addCleanup(self.stack.__exit__)
+        self.stack.start()
+        self.base = self.stack.facts["base"]
+        self.stack.ctl("domain", "create", "many.example", "--account-foldering", "1")
+        self.stack.stop()
+        self.stores = {}
+        for name in ("one", "two"):
+            directory = tempfile.mkdtemp(prefix="canopy-store.")
+            self.addCleanup(lambda path=directory: shutil.rmtree(path, ignore_errors=True))
+            self.stores[name] = (directory, write_marker(directory, name))
+        write_settings(self.base, self.stores, ["/ root", "SharedDomains/many.example/[a-d].sub one",
+                                                "SharedDomains/many.example/[e-h].sub two export"])
+        self.stack.start()
+
+    def where(self, name):
+        location = json.loads(self.stack.ctl("--json", "locate", name).stdout)
+        return location["store"], location
+
+    def roots(self):
+        return {"root": self.base, "one": self.stores["one"][0], "two": os.path.join(self.stores["two"][0], "export")}
+
+    def test_files_lie_where_the_table_says(self):
+        for name in LETTERS:
+            self.stack.ctl("account", "create", "--no-password", name + "@many.example")
+        expected = dict(zip(LETTERS, ("one", "one", "two", "two", "root")))
+        for name, store in expected.items():
+            text = f"Only {name} gets this."
+            deliver(self.stack, [name + "@many.example"], f"Subject: x\r\n\r\n{text}\r\n")
+            said, location = self.where(name + "@many.example")
+            self.assertEqual(said, store)
+            for other, root in self.roots().items():
+                found = files_with(os.path.join(root, "SharedDomains"), text.encode())
+                if other == store:
+                    self.assertEqual(len(found), 1)
+                    self.assertTrue(found[0].startswith(f"many.example/{name[0]}.sub/{name}.macnt/"), found)
+                    self.assertTrue(location["files"])
+                else:
+                    self.assertEqual(found, [])
+        listed = self.stack.ctl("account", "list", "many.example").stdout.split()
+        self.assertEqual(sorted(word.split("@")[0] for word in listed if word.split("@")[0] in LETTERS), sorted(LETTERS))
+
+    def test_an_account_stays_whole_through_restarts_removal_and_refused_moves(self):
+        for name in ("abby", "emil"):
+            self.stack.ctl("account", "create", "--no-password", name + "@many.example")
+            deliver(self.stack, [name + "@many.example"])
+        refused = self.stack.ctl("account", "rename", "abby@many.example", "ella@many.example", check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("store one", refused.stderr)
+        self.assertIn("store two", refused.stderr)
+        self.stack.ctl("account", "rename", "abby@many.example", "bert@many.example")
+        self.stack.stop()
+        self.stack.start()
+        self.assertEqual(self.where("bert@many.example")[0], "one")
+        self.stack.ctl("account", "delete", "emil@many.example")
+        self.assertEqual(files_with(os.path.join(self.roots()["two"], "SharedDomains"), b"Hello"), [])
+        self.stack.ctl("domain", "delete", "many.example", "--recursive")
+        for root in self.roots().values():
+            self.assertFalse(os.path.exists(os.path.join(root, "SharedDomains/many.example")), root)
+
+    def test_a_store_that_is_away_takes_its_own_accounts_only_and_comes_back(self):
+        for name in ("abby", "emil"):
+            self.stack.ctl("account", "create", "--no-password", name + "@many.example")
+        self.stack.stop()
+        directory = self.stores["one"][0]
+        os.rename(directory, directory + ".away")
+        os.mkdir(directory)  # the mount point of what is not mounted
+        self.stack.start()
+        try:
+            with self.assertRaises(smtplib.SMTPRecipientsRefused) as refused:
+                deliver(self.stack, ["abby@many.example"])
+            self.assertEqual(refused.exception.recipients["abby@many.example"][0], 451)
+            shown = self.stack.ctl("account", "show", "abby@many.example", check=False)
+            self.assertEqual(shown.returncode, 4)
+            self.assertIn("store one unavailable", shown.stderr)
+            self.assertEqual(deliver(self.stack, ["emil@many.example"]), {})
+            self.assertEqual(os.listdir(directory), [])  # nothing was made on what is not the store
+        finally:
+            os.rmdir(directory)
+            os.rename(directory + ".away", directory)
+        for _ in range(100):
+            try:
+                deliver(self.stack, ["abby@many.example"])
+                break
+            except smtplib.SMTPException:
+                time.sleep(0.1)
+        self.assertEqual(len(files_with(os.path.join(directory, "SharedDomains"), b"Hello from LMTP")), 1)
+
+
+class Commands(unittest.TestCase):
+    """Stores and rows that come and go while the daemon runs."""
+
+    def setUp(self):
+        self.stack = Stack()
+        self.addCleanup(self.stack.__exit__)
+        self.stack.start()
+        self.base = self.stack.facts["base"]
+        self.work = tempfile.mkdtemp(prefix="canopy-stores.")
+        self.addCleanup(lambda: shutil.rmtree(self.work, ignore_errors=True))
+
+    def directory(self, name):
+        path = os.path.join(self.work, name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def json(self, *arguments, **more):
+        return json.loads(self.stack.ctl("--json", *arguments, **more).stdout)
+
+    def refused(self, status, text, *arguments, **more):
+        done = self.stack.ctl(*arguments, check=False, **more)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        self.assertIn(text, done.stderr)
+
+    def add(self, name, *more):
+        return self.json("store", "add", name, "dir:" + self.directory(name), "--allow-same-device", "--new", *more)
+
+    def mounts(self, *rows):
+        return self.json("mounts", "set", "-", stdin="".join(row + "\n" for row in rows))
+
+    def deliver_to(self, name):
+        self.assertEqual(deliver(self.stack, [name]), {})
+
+    def test_what_is_no_store_is_refused_and_left_alone(self):
+        empty = self.directory("empty")
+        self.refused(1, "nothing is mounted there", "store", "add", "x", "dir:" + empty, "--new")
+        self.refused(1, "is it mounted?", "store", "add", "x", "dir:" + empty, "--allow-same-device")
+        self.refused(3, empty + "/none", "store", "add", "x", "dir:" + empty + "/none", "--allow-same-device")
+        self.assertEqual(os.listdir(empty), [])
+        self.add("disk1")
+        self.refused(1, "there is such a store", "store", "add", "disk1", "dir:" + empty, "--allow-same-device", "--new")
+        self.refused(1, "marked as store disk1", "store", "add", "disk2", "dir:" + self.directory("disk1"),
+                     "--allow-same-device")
+        self.refused(1, "root", "store", "add", "disk2", "dir:" + self.base, "--allow-same-device")
+        full = self.directory("full")
+        with open(os.path.join(full, "photo"), "w", encoding="utf-8"):
+            pass
+        self.refused(1, "photo", "store", "add", "x", "dir:" + full, "--allow-same-device", "--new")
+        self.refused(1, "no marker", "store", "add", "x", "dir:" + full, "--allow-same-device")
+        self.refused(1, "names a store that is not there", "mounts", "set", "-", stdin="/ root\nSharedDomains/a nowhere\n")
+        self.refused(1, "relocation", "store", "drain", "disk1")
+
+    def test_stores_come_and_go_while_mail_flows(self):
+        self.stack.ctl("domain", "create", "many.example", "--account-foldering", "1")
+        for name in ("abby", "emil"):
+            self.stack.ctl("account", "create", "--no-password", name + "@many.example")
+            self.deliver_to(name + "@many.example")
+        for name in ("disk1", "disk2"):
+            self.assertEqual(self.add(name)["state"], "up")
+        found = self.json("store", "check", "disk1", check=False)["verdicts"]
+        self.assertEqual([verdict for verdict in found
+                          if not verdict["good"] and verdict["requirement"] != "millions of small files"], [])
+        self.assertEqual(len(self.json("store", "bench", "disk1")["rows"]), 8)
+        self.mounts("/ root", "SharedDomains/many.example/[a-d].sub disk1")
+        for name in ("abby", "bert", "emil"):
+            self.stack.ctl("account", "create", "--no-password", "--exist-ok", name + "@many.example")
+            self.deliver_to(name + "@many.example")
+        where = {name: self.json("locate", name + "@many.example")["store"] for name in ("abby", "bert", "emil")}
+        self.assertEqual(where, {"abby": "root", "bert": "disk1", "emil": "root"})
+        shown = self.json("mounts", "show", "--moves")
+        self.assertEqual([(move["account"], move["from"], move["to"]) for move in shown["moves"]],
+                         [("abby@many.example", "root", "disk1")])
+        self.assertEqual(shown["accounts"], {"root": 4, "disk1": 1})  # with the two that the stack made
+        planned = self.json("mounts", "plan", "many.example")
+        self.assertEqual(len(planned["rows"]), 3)
+        self.mounts("/ root", "SharedDomains/many.example/[a-d].sub disk2")
+        self.refused(1, "still lie on it", "store", "remove", "disk1")
+        self.refused(1, "leads to it", "store", "remove", "disk2")
+        self.stack.stop()
+        self.stack.start()
+        for name in where:
+            self.deliver_to(name + "@many.example")
+            self.assertEqual(self.json("locate", name + "@many.example")["store"], where[name])
+        self.stack.ctl("account", "delete", "bert@many.example")
+        for _ in range(50):  # what was deleted goes in the background
+            done = self.stack.ctl("store", "remove", "disk1", check=False)
+            if done.returncode == 0:
+                break
+            time.sleep(0.1)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([store["name"] for store in self.json("store", "list")], ["root", "disk2"])
+        self.json("store", "add", "disk1", "dir:" + self.directory("disk1"), "--allow-same-device")
+
+    def test_the_table_changes_many_times_under_load_without_an_error(self):
+        changes = int(os.environ.get("CANOPY_TABLE_CHANGES", "20"))
+        self.stack.ctl("domain", "create", "many.example", "--account-foldering", "1")
+        for name in ("disk1", "disk2"):
+            self.add(name)
+        errors, over = [], threading.Event()
+
+        def load(user):
+            try:
+                for i in range(1_000_000):
+                    if over.is_set():
+                        return
+                    name = f"{'adeh'[i % 4]}{user}-{i}@many.example"
+                    self.stack.ctl("account", "create", "--no-password", name)
+                    self.deliver_to(name)
+            except Exception as error:  # pylint: disable=broad-except
+                errors.append(error)
+        users = [threading.Thread(target=load, args=(user,)) for user in range(3)]
+        for user in users:
+            user.start()
+        for i in range(changes):
+            self.mounts("/ root", "SharedDomains/many.example/[a-d].sub " + ("root", "disk1", "disk2")[i % 3],
+                        "SharedDomains/many.example/[e-h].sub " + ("disk1", "disk2")[i % 2])
+        over.set()
+        for user in users:
+            user.join()
+        self.assertEqual(errors, [])
+        listed = self.stack.ctl("account", "list", "many.example").stdout.split()
+        self.assertGreater(len(listed), 3)
+        for name in listed:
+            self.json("locate", name if "@" in name else name + "@many.example")
+
+    def test_settings_on_a_fast_store_that_is_away_take_their_domain_only(self):
+        self.add("fast", "--role", "fast")
+        self.mounts("/ root", "SharedDomains/quick.example/fast fast")
+        self.stack.ctl("domain", "create", "quick.example", "--account-foldering", "1", "--fast-index", "2")
+        self.stack.ctl("account", "create", "--no-password", "abby@quick.example")
+        self.deliver_to("abby@quick.example")
+        located = self.json("locate", "abby@quick.example")
+        self.assertEqual((located["store"], located["settings_store"]), ("root", "fast"))
+        self.assertTrue(os.path.exists(os.path.join(self.work, "fast", located["settings_file"])))
+        self.assertFalse(os.path.exists(os.path.join(self.base, located["settings_file"])))
+        self.stack.stop()
+        os.rename(self.directory("fast"), self.work + "/away")
+        self.stack.start()
+        try:
+            self.refused(4, "store fast unavailable", "account", "show", "abby@quick.example")
+            self.deliver_to(self.stack.account(0)[0])
+            states = {store["name"]: store["state"] for store in self.json("status")["stores"]}
+            self.assertEqual(states, {"root": "up", "fast": "down"})
+        finally:
+            os.rename(self.work + "/away", self.work + "/fast")
+        for _ in range(100):
+            if self.json("store", "show", "fast")["state"] == "up":
+                break
+            time.sleep(0.1)
+        self.deliver_to("abby@quick.example")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,375 @@
+// Several stores as one tree: routes, merged directories, refusals, stores that are away, superseded rows.
+#include "daemon/store/set/store_set.h"
+
+#include "daemon/store/marker.h"
+#include "tests/store/store_fixture.h"
+
+namespace canopy {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr char kDomain[] = "SharedDomains/company.com";
+
+class StoreSetTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"one", "two"}) add_store(name);
+    StoreSetOptions options;
+    options.open = [this](StoreConfig config) { return open(config.name); };
+    options.probe_every = options.probe_again_after = 20 * kMillisecond;
+    auto root = std::make_unique<MemoryStore>(loop.get(), root_disk, MemoryStoreOptions{.name = "root"});
+    set = std::make_unique<StoreSet>(*loop, std::move(root), options);
+    ok(make_directories(*set, kDomain, 0700, Durable::kYes));
+  }
+  void TearDown() override {
+    run(set->stop());
+    set.reset();
+  }
+
+  void add_store(const std::string& name) {
+    disks[name] = std::make_unique<MemoryDisk>();
+    MemoryStore store(loop.get(), *disks[name], {.name = name});
+    auto marker = run(create_marker(store, *loop, name, "accounts", StoreContent::kMustBeEmpty));
+    ASSERT_TRUE(marker);
+    StoreConfig config;
+    config.name = name;
+    config.address = "dir:/" + name;
+    config.id = marker->id;
+    configs[name] = config;
+  }
+  Task<Result<std::unique_ptr<Store>>> open(std::string name) {
+    if (away.contains(name)) co_return fail(Code::kStoreUnavailable, name, "connection refused");
+    co_return std::make_unique<MemoryStore>(loop.get(), *disks[name], MemoryStoreOptions{.name = name});
+  }
+  void mount(std::initializer_list<std::string_view> lines) {
+    auto config = std::make_shared<StoresConfig>();
+    config->stores = configs;
+    std::vector<MountRow> rows;
+    for (std::string_view line : lines) rows.push_back(*parse_mount_row(line));
+    auto changed = set->config()->mounts->changed(std::move(rows));
+    ASSERT_TRUE(changed) << changed.error().to_string();
+    config->mounts = std::make_shared<const Mounts>(std::move(*changed));
+    ASSERT_TRUE(config->check());
+    set->apply(std::move(config));
+    run(set->settle(loop->now() + 5 * kSecond));
+  }
+  // Without anything that older tables left.
+  void mount_fresh(std::initializer_list<std::string_view> lines) {
+    auto config = std::make_shared<StoresConfig>();
+    config->stores = configs;
+    std::vector<MountRow> rows;
+    for (std::string_view line : lines) rows.push_back(*parse_mount_row(line));
+    config->mounts = std::make_shared<const Mounts>(*Mounts::make(std::move(rows)));
+    set->apply(std::move(config));
+    run(set->settle(loop->now() + 5 * kSecond));
+  }
+
+  template <class T>
+  T run(Task<T> task) {
+    return loop->run_until_done(std::move(task));
+  }
+  template <class T>
+  T ok(Task<Result<T>> task) {
+    Result<T> result = run(std::move(task));
+    if (!result) {
+      ADD_FAILURE() << result.error().to_string();
+      abort();
+    }
+    if constexpr (!std::is_void_v<T>) return std::move(*result);
+  }
+  template <class T>
+  Error refused(Task<Result<T>> task) {
+    Result<T> result = run(std::move(task));
+    return result ? Error(Code::kOk, "", "it was done") : result.error();
+  }
+  void write(const std::string& path, std::string_view text) {
+    auto file = ok(set->open(path, {.write = true, .create = true}));
+    ok(file->write(0, std::span(&text, 1), Durable::kYes));
+  }
+  // As one store has it, without the set.
+  std::string on(const std::string& store, const std::string& path) {
+    MemoryStore direct(loop.get(), store == "root" ? root_disk : *disks[store], {.name = store});
+    auto text = run(read_file(direct, path, 1000));
+    return text ? *text : std::string(code_name(text.error().code()));
+  }
+  std::vector<std::string> names(const std::string& path) {
+    std::vector<std::string> out;
+    for (const DirectoryEntry& entry : ok(list_all(*set, path, 100'000))) out.push_back(entry.name);
+    std::ranges::sort(out);
+    return out;
+  }
+
+  std::unique_ptr<UringLoop> loop = *UringLoop::create();
+  MemoryDisk root_disk;
+  std::map<std::string, std::unique_ptr<MemoryDisk>> disks;
+  std::map<std::string, StoreConfig> configs;
+  std::set<std::string> away;
+  std::unique_ptr<StoreSet> set;
+};
+
+const std::string kA = std::string(kDomain) + "/a.sub";
+const std::string kE = std::string(kDomain) + "/e.sub";
+
+TEST_F(StoreSetTest, FilesLieWhereTheTableSaysAndParentsAreMadeThere) {
+  mount_fresh(
+      {"/ root", "SharedDomains/company.com/[a-d].sub one", "SharedDomains/company.com/[e-h].sub two deep"});
+  for (const std::string& folder : {kA, kE, std::string(kDomain) + "/x.sub"}) {
+    ok(make_directories(*set, folder + "/u.macnt", 0700, Durable::kYes));
+    write(folder + "/u.macnt/1.slice", folder);
+  }
+  EXPECT_EQ(on("one", kA + "/u.macnt/1.slice"), kA);
+  EXPECT_EQ(on("two", "deep/" + kE + "/u.macnt/1.slice"), kE);
+  EXPECT_EQ(on("root", std::string(kDomain) + "/x.sub/u.macnt/1.slice"), std::string(kDomain) + "/x.sub");
+  EXPECT_EQ(on("root", kA + "/u.macnt/1.slice"), "not-found");
+  EXPECT_THAT(names(kDomain), ElementsAre("a.sub", "e.sub", "x.sub"));
+  EXPECT_EQ(ok(set->site_of(kA + "/u.macnt")).name, "one");
+  EXPECT_EQ(ok(set->site_of(kE + "/u.macnt")).root, ".stores/two");
+  write("Settings", "root's");
+  EXPECT_EQ(on("root", "Settings"), "root's");
+}
+
+TEST_F(StoreSetTest, WhatTheTableLeadsPastIsNotShown) {
+  mount_fresh({"/ root"});
+  ok(make_directories(*set, kA + "/stale.macnt", 0700, Durable::kYes));
+  write(std::string(kDomain) + "/domain.settings", "{}");
+  mount_fresh({"/ root", "SharedDomains/company.com/[a-d].sub one"});
+  EXPECT_THAT(names(kDomain), ElementsAre("domain.settings"));
+  EXPECT_EQ(refused(set->attributes(kA)).code(), Code::kNotFound);
+}
+
+TEST_F(StoreSetTest, ADirectoryOnSeveralStoresIsOneInPagesAndAttributes) {
+  mount_fresh({"/ root", "SharedDomains/[m-z].sub one"});
+  std::set<std::string> made;
+  for (int i = 0; i < 9000; ++i) {
+    const std::string name = fmt::format("d{}.example", i);
+    ok(set->make_directory("SharedDomains/" + name, 0700, Durable::kNo));
+    made.insert(name);
+  }
+  ok(set->make_directory("SharedDomains/m.sub", 0700, Durable::kNo));
+  made.insert("m.sub");
+  made.insert("company.com");
+  std::multiset<std::string> seen;
+  uint64_t cookie = 0, pages = 0;
+  for (bool end = false; !end; ++pages) {
+    auto page = ok(set->list("SharedDomains", cookie, Listing::kAttributes));
+    ASSERT_EQ(page.entries.size(), page.attributes.size());
+    for (size_t i = 0; i < page.entries.size(); ++i) {
+      seen.insert(page.entries[i].name);
+      ASSERT_EQ(page.entries[i].file_id, page.attributes[i].file_id);
+    }
+    end = page.end;
+    cookie = page.next_cookie;
+  }
+  EXPECT_GT(pages, 2u);
+  EXPECT_TRUE(std::ranges::equal(seen, made));
+  const Attributes before = ok(set->attributes("SharedDomains"));
+  ok(set->make_directory("SharedDomains/n.sub", 0700, Durable::kNo));  // on store one alone
+  const Attributes after = ok(set->attributes("SharedDomains"));
+  EXPECT_NE(after.changed, before.changed);
+  EXPECT_EQ(after.file_id, before.file_id);
+}
+
+TEST_F(StoreSetTest, ADirectoryGoesOnlyWhenItIsEmptyOnAllStores) {
+  mount_fresh({"/ root", "SharedDomains/company.com/[a-d].sub one"});
+  ok(make_directories(*set, kA, 0700, Durable::kYes));
+  const Error error = refused(set->remove_directory(kDomain, Durable::kYes));
+  EXPECT_EQ(error.code(), Code::kNotEmpty);
+  EXPECT_THAT(error.message(), HasSubstr("store one"));
+  ok(set->remove_directory(kA, Durable::kYes));
+  ok(set->remove_directory(kDomain, Durable::kYes));
+  EXPECT_EQ(refused(set->attributes(kDomain)).code(), Code::kNotFound);
+  EXPECT_EQ(on("one", kDomain), "not-found");
+  ok(set->make_directory(kDomain, 0700, Durable::kYes));
+  EXPECT_EQ(refused(set->make_directory(kDomain, 0700, Durable::kYes)).code(), Code::kAlreadyExists);
+}
+
+TEST_F(StoreSetTest, RenamesAndLinksFromStoreToStoreAreRefusedByName) {
+  mount_fresh(
+      {"/ root", "SharedDomains/company.com/[a-d].sub one", "SharedDomains/company.com/[e-h].sub two"});
+  ok(make_directories(*set, kA + "/u.macnt", 0700, Durable::kYes));
+  write(kA + "/file", "x");
+  for (const Error& error :
+       {refused(set->rename(kA + "/u.macnt", kE + "/u.macnt", RenameMode::kNoReplace, Durable::kYes)),
+        refused(set->link(kA + "/file", kE + "/file", Durable::kYes))}) {
+    EXPECT_EQ(error.code(), Code::kCrossStore);
+    EXPECT_THAT(error.message(), HasSubstr("store one"));
+    EXPECT_THAT(error.message(), HasSubstr("store two"));
+  }
+  ok(set->rename(kA + "/u.macnt", std::string(kDomain) + "/b.sub", RenameMode::kNoReplace, Durable::kYes));
+  EXPECT_EQ(on("one", std::string(kDomain) + "/b.sub"), "is-directory");
+  // A directory on two stores, and one whose new name would lead elsewhere below.
+  EXPECT_EQ(
+      refused(set->rename(kDomain, "SharedDomains/new.com", RenameMode::kNoReplace, Durable::kYes)).code(),
+      Code::kUnsupported);
+  ok(make_directories(*set, "SharedDomains/plain.com/a.sub", 0700, Durable::kYes));
+  ok(set->rename("SharedDomains/plain.com", "SharedDomains/plainer.com", RenameMode::kNoReplace,
+                 Durable::kYes));
+}
+
+TEST_F(StoreSetTest, ADirectoryOnSeveralStoresIsRenamedWhereAllStay) {
+  mount_fresh({"/ root", "SharedDomains/*/fast one"});
+  ok(make_directories(*set, std::string(kDomain) + "/fast", 0700, Durable::kYes));
+  write(std::string(kDomain) + "/fast/u.settings", "s");
+  write(std::string(kDomain) + "/domain.settings", "d");
+  ok(set->rename(kDomain, "SharedDomains/new.com", RenameMode::kNoReplace, Durable::kYes));
+  EXPECT_EQ(on("one", "SharedDomains/new.com/fast/u.settings"), "s");
+  EXPECT_EQ(on("root", "SharedDomains/new.com/domain.settings"), "d");
+  EXPECT_THAT(names("SharedDomains"), ElementsAre("new.com"));
+}
+
+TEST_F(StoreSetTest, FileIdsAreUniqueAndTheSameAfterARestart) {
+  mount_fresh(
+      {"/ root", "SharedDomains/company.com/[a-d].sub one", "SharedDomains/company.com/[e-h].sub two"});
+  std::map<std::string, uint64_t> ids;
+  for (const std::string& folder : {kA, kE, std::string(kDomain) + "/x.sub"}) {
+    ok(make_directories(*set, folder, 0700, Durable::kYes));
+    for (int i = 0; i < 20; ++i) {
+      const std::string path = fmt::format("{}/{}", folder, i);
+      write(path, "x");
+      ids[path] = ok(set->attributes(path)).file_id;
+      EXPECT_EQ(ok(ok(set->open(path, {}))->attributes()).file_id, ids[path]);
+    }
+  }
+  std::set<uint64_t> unique;
+  for (const auto& [path, id] : ids) {
+    unique.insert(id);
+    EXPECT_EQ(id >> 63, 0u);
+  }
+  EXPECT_EQ(unique.size(), ids.size());
+  mount_fresh({"/ root"});
+  mount_fresh(
+      {"/ root", "SharedDomains/company.com/[a-d].sub one", "SharedDomains/company.com/[e-h].sub two"});
+  for (const auto& [path, id] : ids) EXPECT_EQ(ok(set->attributes(path)).file_id, id);
+}
+
+TEST_F(StoreSetTest, AStoreThatIsAwayFailsWhatLiesOnItAlone) {
+  away.insert("one");
+  mount_fresh(
+      {"/ root", "SharedDomains/company.com/[a-d].sub one", "SharedDomains/company.com/[e-h].sub two"});
+  ok(make_directories(*set, kE + "/u.macnt", 0700, Durable::kYes));
+  for (const Error& error : {refused(set->attributes(kA + "/u.macnt")), refused(set->list(kDomain, 0)),
+                             refused(set->make_directory(kA, 0700, Durable::kYes)),
+                             refused(set->remove_directory(kDomain, Durable::kYes))}) {
+    EXPECT_EQ(error.code(), Code::kStoreUnavailable);
+    EXPECT_THAT(error.message(), HasSubstr("store one unavailable"));
+  }
+  EXPECT_EQ(ok(set->attributes(kDomain)).type, FileType::kDirectory);
+  EXPECT_EQ(set->member("one")->state(), StoreState::kDown);
+  away.clear();
+  for (int i = 0; i < 500 && !set->member("one")->usable(); ++i)
+    run([](Loop& on) -> Task<void> { co_await on.sleep(10 * kMillisecond); }(*loop));
+  ok(make_directories(*set, kA + "/u.macnt", 0700, Durable::kYes));
+  EXPECT_THAT(names(kDomain), ElementsAre("a.sub", "e.sub"));
+}
+
+TEST_F(StoreSetTest, NothingIsMadeOnAStoreThatIsTheWrongOne) {
+  disks["one"] = std::make_unique<MemoryDisk>();  // what is found when a mount is missing
+  MemoryStore other(loop.get(), *disks["two"], {.name = "two"});
+  mount_fresh({"/ root", "SharedDomains/company.com/[a-d].sub one"});
+  EXPECT_EQ(refused(make_directories(*set, kA, 0700, Durable::kYes)).code(), Code::kStoreUnavailable);
+  EXPECT_EQ(set->member("one")->state(), StoreState::kDown);
+  MemoryStore empty(loop.get(), *disks["one"], {.name = "one"});
+  EXPECT_TRUE(ok(list_all(empty, "", 10)).empty());
+  ASSERT_TRUE(run(create_marker(empty, *loop, "another", "", StoreContent::kMustBeEmpty)));
+  for (int i = 0; i < 500 && set->member("one")->state() != StoreState::kWrong; ++i)
+    run([](Loop& on) -> Task<void> { co_await on.sleep(10 * kMillisecond); }(*loop));
+  EXPECT_EQ(set->member("one")->state(), StoreState::kWrong);
+}
+
+TEST_F(StoreSetTest, WhatWasMadeUnderAnOlderTableIsFoundAndNewThingsGoToTheNewest) {
+  mount_fresh({"/ root"});
+  ok(make_directories(*set, kA + "/old.macnt", 0700, Durable::kYes));
+  write(kA + "/old.macnt/1.slice", "first");
+  mount({"/ root", "SharedDomains/company.com/[a-d].sub one"});
+  EXPECT_EQ(ok(read_file(*set, kA + "/old.macnt/1.slice", 100)), "first");
+  write(kA + "/old.macnt/2.slice", "second");
+  EXPECT_EQ(on("root", kA + "/old.macnt/2.slice"), "second");
+  EXPECT_EQ(refused(set->make_directory(kA + "/old.macnt", 0700, Durable::kYes)).code(),
+            Code::kAlreadyExists);
+  ok(make_directories(*set, kA + "/new.macnt", 0700, Durable::kYes));
+  write(kA + "/new.macnt/1.slice", "new");
+  EXPECT_EQ(on("one", kA + "/new.macnt/1.slice"), "new");
+  EXPECT_THAT(names(kA), ElementsAre("new.macnt", "old.macnt"));
+  EXPECT_EQ(ok(set->site_of(kA + "/old.macnt")).name, "root");
+  // What was staged on the store of the older table still finds its place there.
+  const StoreSite site = ok(set->site_of(kA + "/old.macnt"));
+  ok(make_directories(*set, site.at(".canopy/stage"), 0700, Durable::kYes));
+  write(site.at(".canopy/stage/x"), "third");
+  ok(set->rename(site.at(".canopy/stage/x"), kA + "/old.macnt/account.info", RenameMode::kReplace,
+                 Durable::kYes));
+  EXPECT_EQ(on("root", kA + "/old.macnt/account.info"), "third");
+  away.insert("one");
+  mount({"/ root", "SharedDomains/company.com/[a-d].sub one", "SharedDomains/company.com/[e-h].sub two"});
+  EXPECT_EQ(ok(read_file(*set, kA + "/old.macnt/1.slice", 100)), "first");
+}
+
+TEST_F(StoreSetTest, AbsenceIsSaidOnlyWhenEveryStoreThatCouldHoldItHasAnswered) {
+  away.insert("one");
+  mount({"/ root", "SharedDomains/company.com/[a-d].sub one"});
+  mount({"/ root", "SharedDomains/company.com/[a-d].sub two"});
+  EXPECT_EQ(refused(set->attributes(kA + "/nobody.macnt")).code(), Code::kStoreUnavailable);
+  EXPECT_EQ(refused(set->open(kA + "/nobody.macnt/1.slice", {})).code(), Code::kStoreUnavailable);
+  away.clear();
+  for (int i = 0; i < 500 && !set->member("one")->usable(); ++i)
+    run([](Loop& on) -> Task<void> { co_await on.sleep(10 * kMillisecond); }(*loop));
+  EXPECT_EQ(refused(set->attributes(kA + "/nobody.macnt")).code(), Code::kNotFound);
+}
+
+// Under load: every operation succeeds, whatever the table is at the moment.
+Task<void> use(StoreSet& set, int user, const std::atomic<bool>& over, int& done,
+               std::vector<std::string>& errors) {
+  for (int i = 0; !over; ++i) {
+    const std::string path = fmt::format("{}/{}.sub/u{}-{}.macnt", kDomain, "abcdefgh"[i % 8], user, i);
+    auto made = co_await make_directories(set, path, 0700, Durable::kYes);
+    if (!made) errors.push_back(made.error().to_string());
+    auto file = co_await set.open(path + "/1.slice", {.write = true, .create = true});
+    if (!file) {
+      errors.push_back(file.error().to_string());
+      continue;
+    }
+    std::string_view text = "x";
+    auto written = co_await (*file)->write(0, std::span(&text, 1), Durable::kYes);
+    if (!written) errors.push_back(written.error().to_string());
+    auto read = co_await read_file(set, path + "/1.slice", 10);
+    if (!read) errors.push_back(read.error().to_string());
+    ++done;
+  }
+}
+
+Task<void> change(StoreSet& set, std::map<std::string, StoreConfig> stores, int changes, Loop& loop,
+                  std::atomic<bool>& over) {
+  for (int i = 0; i < changes; ++i) {
+    const std::string_view a[] = {"root", "one", "two"};
+    auto config = std::make_shared<StoresConfig>();
+    config->stores = stores;
+    auto next =
+        set.config()->mounts->changed({{"/", "root", ""},
+                                       {"SharedDomains/company.com/[a-d].sub", std::string(a[i % 3]), ""},
+                                       {"SharedDomains/company.com/[e-h].sub", std::string(a[i % 2]), ""}});
+    CANOPY_CHECK(next.has_value());
+    config->mounts = std::make_shared<const Mounts>(std::move(*next));
+    set.apply(std::move(config));
+    for (int turn = 0; turn < 20; ++turn) co_await loop.yield();
+  }
+  over = true;
+}
+
+TEST_F(StoreSetTest, TheTableChangesManyTimesUnderLoadWithoutAnError) {
+  const char* wanted = std::getenv("CANOPY_TABLE_CHANGES");
+  const int changes = wanted == nullptr ? 100 : std::atoi(wanted);
+  mount({"/ root", "SharedDomains/company.com/[a-d].sub one"});
+  std::atomic<bool> over = false;
+  int done = 0;
+  std::vector<std::string> errors;
+  TaskGroup users(*loop);
+  for (int user = 0; user < 4; ++user) users.spawn(use(*set, user, over, done, errors));
+  users.spawn(change(*set, configs, changes, *loop, over));
+  run(users.join());
+  EXPECT_THAT(errors, ElementsAre());
+  EXPECT_GT(done, 4);
+}
+
+}  // namespace
+}  // namespace canopy
