@@ -109,6 +109,8 @@ class Service:
 
 
 class Stack:
+    names = NAMES
+
     def __init__(self, given):
         self.bin = os.path.abspath(given.bin)
         self.dir = os.path.abspath(given.dir)
@@ -181,12 +183,19 @@ class Stack:
                     self.path("logs/frontend.log")),
         ]
         self.services[0].start()
+        self.prepare_tree()
         self.create_accounts()
         self.services[1].start()
         if self.mount:
             self.services.append(Service("canopy-mount", [self.program("canopy-mount"), "-f", "unix:" + self.socket, self.mount],
                                          self.path("logs/mount.log")))
             self.services[2].start()
+
+    def prepare_tree(self):
+        """What has to be there before the accounts."""
+
+    def all_services(self):
+        return self.services
 
     def clear_mount(self):
         """A mount that was killed leaves its directory in the way."""
@@ -203,7 +212,7 @@ class Stack:
         file = self.path("accounts.json")
         if not os.path.exists(file):
             replace_file(file, json.dumps([{"name": f"{name}@{DOMAIN}", "password": secrets.token_urlsafe(12)}
-                                           for name in NAMES]))
+                                           for name in self.names]))
         with open(file, encoding="utf-8") as opened:
             self.accounts = json.load(opened)
         mark = self.path("accounts.made")
@@ -244,12 +253,12 @@ Try in another terminal:
     def watch(self):
         while True:
             time.sleep(0.2)
-            for service in self.services:
+            for service in self.all_services():
                 if service.ended():
                     service.restart()
 
     def stop(self):
-        for service in reversed(self.services):
+        for service in reversed(self.all_services()):
             service.stop()
 
 
@@ -257,11 +266,11 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-def main():
-    given = arguments()
+def run(program, kind, given):
+    """Until it is interrupted; the exit status."""
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
-    stack = Stack(given)
+    stack = kind(given)
     try:
         stack.start()
         print(json.dumps(stack.facts()) if given.json else stack.prose(), flush=True)
@@ -269,7 +278,7 @@ def main():
     except KeyboardInterrupt:
         return 0
     except StackError as error:
-        print(f"tools/dev run: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 1
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -279,4 +288,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("tools/dev run", Stack, arguments()))

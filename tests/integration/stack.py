@@ -34,8 +34,8 @@ def free_port_base(count=4):
 class Stack:
     """Use as a context manager. `facts` is the line of JSON that `tools/dev run --json` prints."""
 
-    def __init__(self, directory=None, mount=None):
-        self.mount = mount
+    def __init__(self, directory=None, mount=None, script="tools/stack.py", options=()):
+        self.script, self.options = script, [*options, *(["--mount", mount] if mount else [])]
         self.directory = directory or tempfile.mkdtemp(prefix="canopy-it.")
         self.owns_directory = directory is None
         self.process, self.facts = None, None
@@ -52,8 +52,8 @@ class Stack:
     def start(self):
         for attempt in range(5):
             self.process = subprocess.Popen(
-                [sys.executable, os.path.join(SOURCE, "tools/stack.py"), "--json", "--bin", BIN, "--dir", self.directory,
-                 "--port-base", str(free_port_base()), *(["--mount", self.mount] if self.mount else [])],
+                [sys.executable, os.path.join(SOURCE, self.script), "--json", "--bin", BIN, "--dir", self.directory,
+                 "--port-base", str(free_port_base()), *self.options],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
             line = self.process.stdout.readline()
             if line:

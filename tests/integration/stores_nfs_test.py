@@ -11,7 +11,7 @@ import unittest
 from stack import SOURCE, Stack
 from thin_line_test import deliver
 
-sys.path.append(os.path.join(SOURCE, "tests/nfs"))
+sys.path.append(os.path.join(SOURCE, "tools"))
 from ganesha import Ganesha, why_unavailable  # pylint: disable=wrong-import-position
 
 PASSWORD = "secret of abby"

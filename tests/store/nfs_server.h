@@ -1,4 +1,4 @@
-// A real NFS server for tests: tests/nfs/ganesha.py, which says what it is.
+// A real NFS server for tests: tools/ganesha.py, which says what it is.
 #pragma once
 
 #include <fcntl.h>
@@ -95,7 +95,7 @@ class NfsServer {
           wanted_.acquire();
           pid_ = fork();
           if (pid_ == 0) {
-            execlp("python3", "python3", CANOPY_SOURCE_DIR "/tests/nfs/ganesha.py", "exec",
+            execlp("python3", "python3", CANOPY_SOURCE_DIR "/tools/ganesha.py", "exec",
                    directory_.c_str(), nullptr);
             _exit(127);
           }
