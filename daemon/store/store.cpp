@@ -12,6 +12,8 @@ std::unexpected<Error> without_xattrs(std::string path) {
 }
 }  // namespace
 
+Task<Result<StoreSpace>> Store::space_at(std::string) { co_return co_await space(); }
+
 Task<Result<std::string>> Store::xattr(std::string path, std::string) { co_return without_xattrs(path); }
 Task<Result<std::vector<std::string>>> Store::list_xattrs(std::string path) {
   co_return without_xattrs(path);

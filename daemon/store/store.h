@@ -168,9 +168,7 @@ class Store {
   virtual Task<Result<StoreSpace>> space() = 0;
   // A whole file of at most `bytes_max`, as read_file() says; a store that can do it in one round trip does.
   virtual Task<Result<std::string>> read_whole(std::string path, uint64_t bytes_max);
-  virtual Task<Result<StoreSpace>> space_at(std::string) {
-    return space();
-  }  // of the store that holds a path
+  virtual Task<Result<StoreSpace>> space_at(std::string path);  // of the store that holds a path
 
   // Extended attributes, with Linux' names ("user.x") and refusals: kNotFound with ENODATA when there is no
   // such attribute, kAlreadyExists for kCreate when there is. A store without them answers kUnsupported to

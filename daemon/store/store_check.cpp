@@ -154,6 +154,7 @@ Task<Found> exclusive_create(Store& store, Loop& loop, std::string in) {
   OpenOptions options;
   options.write = options.create = options.exclusive = true;
   std::vector<Task<Result<std::unique_ptr<File>>>> claims;
+  claims.reserve(kWriters);
   for (int i = 0; i < kWriters; ++i) claims.push_back(store.open(in + "/claim", options));
   auto answers = co_await join_all(loop, std::move(claims));
   int won = 0;
