@@ -10,6 +10,7 @@ namespace canopy {
 Task<Result<std::vector<StoreSet::Part>>> StoreSet::parts_there(Places places, std::string path,
                                                                 bool all_must_answer) {
   std::vector<Task<Result<Attributes>>> questions;
+  questions.reserve(places.all.size());
   for (const Place& place : places.all) questions.push_back(attributes_at(place));
   auto answers = co_await join_all(loop_, std::move(questions));
   std::vector<Part> parts;

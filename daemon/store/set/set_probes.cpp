@@ -66,7 +66,8 @@ Task<void> StoreSet::probe(MemberRef member) {
   const StoreState before = member->state();
   const bool first = !member->looked_.is_set();
   auto found = co_await probe_store(member);
-  if (found) {
+  const bool well = found.has_value();
+  if (well) {
     member->usable_ = true;
     member->reason_.reset();
     member->state_ = loop_.now() - begun > kStoreSlow ? StoreState::kSlow : StoreState::kUp;
@@ -80,7 +81,7 @@ Task<void> StoreSet::probe(MemberRef member) {
     if (code == Code::kTryAgain) co_return;
   }
   const StoreState now = member->state();
-  if (!options_.leads || (now == before && !first) || (first && member->is_root() && found)) co_return;
+  if (!options_.leads || (now == before && !first) || (first && member->is_root() && well)) co_return;
   const bool good = now == StoreState::kUp || now == StoreState::kSlow;
   log_event(good                        ? LogLevel::kInfo
             : now == StoreState::kWrong ? LogLevel::kError
