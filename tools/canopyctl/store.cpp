@@ -65,7 +65,7 @@ static Result<void> add(Context& context, const StoreArguments& arguments) {
   request.set_fast(arguments.role == "fast");
   request.set_shared(arguments.shared);
   CANOPY_ASSIGN(const auto reserve, reserve_of(arguments));
-  if (reserve) request.set_reserve_bytes(*reserve);
+  if (reserve) request.mutable_reserve()->set_bytes(*reserve);
   CANOPY_ASSIGN(const v1::StoreInfo store, context.call(&wire::StoresStub::add, request));
   context.print(store_json(store), store_text(store));
   return {};
@@ -101,9 +101,10 @@ static Result<void> set(Context& context, const StoreArguments& arguments) {
   v1::SetStoreRequest request;
   request.set_name(arguments.name);
   request.set_address(arguments.address);
-  if (!arguments.role.empty()) request.set_fast(arguments.role == "fast");
+  if (!arguments.role.empty())
+    request.set_role(arguments.role == "fast" ? v1::SetStoreRequest::FAST : v1::SetStoreRequest::ORDINARY);
   CANOPY_ASSIGN(const auto reserve, reserve_of(arguments));
-  if (reserve) request.set_reserve_bytes(*reserve);
+  if (reserve) request.mutable_reserve()->set_bytes(*reserve);
   request.set_default_reserve(arguments.reserve == "default");
   CANOPY_ASSIGN(const v1::StoreInfo store, context.call(&wire::StoresStub::set, request));
   context.print(store_json(store), store_text(store));

@@ -147,7 +147,7 @@ Task<Result<StoreConfig>> StoresService::examine(const v1::AddStoreRequest& requ
   config.address = request.address();
   config.fast = request.fast();
   config.shared = request.shared();
-  if (request.has_reserve_bytes()) config.reserve_bytes = request.reserve_bytes();
+  if (request.has_reserve()) config.reserve_bytes = request.reserve().bytes();
   CANOPY_CO_TRY(check_store_config(config));
   if (!request.allow_same_device()) CANOPY_CO_TRY(check_mounted(config));
   auto opened = co_await first.stores->open_other(config);
@@ -216,8 +216,9 @@ Task<Result<v1::StoreInfo>> StoresService::set(CallContext& call, const v1::SetS
     const auto at = next.stores.find(request.name());
     if (at == next.stores.end()) return fail(Code::kNotFound, request.name(), "there is no such store");
     if (!request.address().empty()) at->second.address = request.address();
-    if (request.has_fast()) at->second.fast = request.fast();
-    if (request.has_reserve_bytes()) at->second.reserve_bytes = request.reserve_bytes();
+    if (request.role() != v1::SetStoreRequest::STAYS)
+      at->second.fast = request.role() == v1::SetStoreRequest::FAST;
+    if (request.has_reserve()) at->second.reserve_bytes = request.reserve().bytes();
     if (request.default_reserve()) at->second.reserve_bytes.reset();
     CANOPY_TRY(check_store_config(at->second));
     return next;
