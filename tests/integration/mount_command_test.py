@@ -126,7 +126,8 @@ class Mount(unittest.TestCase):
             url, target, log = "unix:" + stack.facts["socket"], os.path.join(directory, "at"), os.path.join(directory, "log")
             os.mkdir(target)
             for options, expected in (("ro,rw", "rw"), ("rw,ro", "ro")):  # the last one counts
-                status, said = self.run_with("", f"mount -t fuse.canopy -o {options},log_file={log} {url} {target}; grep -o ' {target} fuse.canopy r[ow]' /proc/mounts; umount {target}")
+                status, said = self.run_with("", f"mount -t fuse.canopy -o {options},log_file={log} {url} {target}; "
+                                                 f"grep -o ' {target} fuse.canopy r[ow]' /proc/mounts; umount {target}")
                 self.assertEqual((status, said), (0, f" {target} fuse.canopy {expected}\n"))
             look = f"LC_ALL=C ls {target}; mkdir {target}/Settings/x || echo refused; umount {target}; ls {target} | wc -l"
             status, said = self.run_with("", f"mount -t fuse.canopy -o ro,_netdev,nofail,log_file={log} {url} {target}; {look}")
@@ -141,7 +142,8 @@ class Mount(unittest.TestCase):
             self.assertEqual((status, said), (0, "7\n1\n"))
             with open(log, encoding="utf-8") as file:
                 self.assertIn("mounted object=" + target, file.read())
-            again = f"mount -a -t fuse.canopy; mount -a -t fuse.canopy; grep -c {target} /proc/mounts; grep -c '^{url} ' /proc/mounts; umount {target}"
+            again = (f"mount -a -t fuse.canopy; mount -a -t fuse.canopy; grep -c {target} /proc/mounts; "
+                     f"grep -c '^{url} ' /proc/mounts; umount {target}")
             self.assertEqual(self.run_with(line.replace("noauto,", ""), again), (0, "1\n1\n"))
             status, said = self.run_with(line.replace(url, url + ".not"), f"mount {target}")
             self.assertNotEqual(status, 0)
