@@ -95,8 +95,8 @@ class NfsServer {
           wanted_.acquire();
           pid_ = fork();
           if (pid_ == 0) {
-            execlp("python3", "python3", CANOPY_SOURCE_DIR "/tools/ganesha.py", "exec",
-                   directory_.c_str(), nullptr);
+            execlp("python3", "python3", CANOPY_SOURCE_DIR "/tools/ganesha.py", "exec", directory_.c_str(),
+                   nullptr);
             _exit(127);
           }
           started_.release();
