@@ -4,10 +4,9 @@
 #include "daemon/account/suspended_marks.h"
 #include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
+#include "daemon/store/store_path.h"
 
 namespace canopy {
-
-static std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
 Task<Result<void>> Accounts::check_absent(const std::string& directory, const AccountAddress& address) {
   auto exists = co_await store().attributes(directory);
@@ -82,14 +81,16 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
     if (!absent && absent.error().code() == Code::kAlreadyExists)
       co_return co_await exists_already(held, address, id);
     if (!absent) co_return absent;
-    CANOPY_CO_TRY(co_await make_directories(store(), parent_of(settings_path), 0700, Durable::kYes));
+    CANOPY_CO_TRY(
+        co_await make_directories(store(), std::string(store_parent_of(settings_path)), 0700, Durable::kYes));
     auto left = co_await store().remove(domain->layout.info_file(address), Durable::kYes);
     if (!left && left.error().code() != Code::kNotFound) co_return left;
     auto file_staged = co_await files_.stage_file(slot, settings_path, text);
     if (!file_staged) co_return fail(std::move(file_staged).error());
     CANOPY_CO_TRY(co_await store().rename(*file_staged, settings_path, RenameMode::kReplace, Durable::kYes));
   }
-  CANOPY_CO_TRY(co_await make_directories(store(), parent_of(directory), 0700, Durable::kYes));
+  CANOPY_CO_TRY(
+      co_await make_directories(store(), std::string(store_parent_of(directory)), 0700, Durable::kYes));
   auto renamed = co_await store().rename(*staged, directory, RenameMode::kNoReplace, Durable::kYes);
   if (!renamed) {
     Error error = renamed.error();
@@ -174,7 +175,8 @@ Task<Result<void>> Accounts::copy_apart(const Domain& from_domain, const Account
       if (!left && left.error().code() != Code::kNotFound) co_return left;
       continue;
     }
-    CANOPY_CO_TRY(co_await make_directories(store(), parent_of(target), 0700, Durable::kYes));
+    CANOPY_CO_TRY(
+        co_await make_directories(store(), std::string(store_parent_of(target)), 0700, Durable::kYes));
     auto staged = co_await files_.stage_file(slot_of(to), target, std::move(*text));
     if (!staged) co_return fail(std::move(staged).error());
     CANOPY_CO_TRY(co_await store().rename(*staged, target, RenameMode::kReplace, Durable::kYes));
@@ -198,7 +200,8 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   if (from_apart || to_domain->layout.fast_index() != 0) {
     CANOPY_CO_TRY(co_await copy_apart(*from_domain, from, *to_domain, to));
   }
-  CANOPY_CO_TRY(co_await make_directories(store(), parent_of(target), 0700, Durable::kYes));
+  CANOPY_CO_TRY(
+      co_await make_directories(store(), std::string(store_parent_of(target)), 0700, Durable::kYes));
   CANOPY_CO_TRY(co_await copy_suspended_mark(files_, from, to));
   // The rename of the directory is the renaming of the account: settings without one count for nobody.
   auto moved = co_await store().rename(source, target, RenameMode::kNoReplace, Durable::kYes);

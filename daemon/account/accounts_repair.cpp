@@ -2,6 +2,7 @@
 #include "daemon/account/accounts.h"
 #include "daemon/base/bytes.h"
 #include "daemon/base/log.h"
+#include "daemon/store/store_path.h"
 
 namespace canopy {
 
@@ -15,7 +16,7 @@ static Task<Result<void>> copy_file(Store& store, std::string from, std::string 
   CANOPY_CO_ASSIGN(auto file, co_await store.open(to, options));
   const std::string_view piece = *bytes;
   CANOPY_CO_TRY(co_await file->write(0, std::span(&piece, 1), Durable::kYes));
-  co_return co_await store.sync_directory(to.substr(0, to.rfind('/')));
+  co_return co_await store.sync_directory(std::string(store_parent_of(to)));
 }
 
 Task<Result<void>> set_damaged_aside(Store& store, Loop& loop, std::string path, std::string directory) {

@@ -5,14 +5,13 @@
 #include "daemon/base/bytes.h"
 #include "daemon/base/limits.h"
 #include "daemon/dict/dict.h"
+#include "daemon/store/store_path.h"
 
 namespace canopy {
 
 constexpr size_t kStagedAtOnceMax = 1u << 20;  // of one slot; what was deleted waits there for its removal
 
 static std::string stage_of(uint64_t epoch) { return fmt::format("{}/{}", kStageRoot, hex64(epoch)); }
-
-static std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
 Task<Result<dict::VersionedDict>> SettingsFiles::read(std::string path) {
   CANOPY_CO_TRY(co_await settle(path));
@@ -41,11 +40,12 @@ Task<Result<void>> SettingsFiles::begin_stage(StoreSite site, std::string stage)
 
 Task<Error> SettingsFiles::fenced_if_gone(std::string staged, Error error) {
   if (error.code() != Code::kNotFound) co_return error;
-  const std::string slot_stage = parent_of(staged);
+  const std::string slot_stage = std::string(store_parent_of(staged));
   auto stage = co_await store_.attributes(slot_stage);
   if (stage) co_return error;
   if (stage.error().code() != Code::kNotFound) co_return stage.error();  // nobody knows
-  co_return Error(Code::kFenced, parent_of(slot_stage), "a later process has begun to serve and removed it");
+  co_return Error(Code::kFenced, std::string(store_parent_of(slot_stage)),
+                  "a later process has begun to serve and removed it");
 }
 
 Task<Result<std::string>> SettingsFiles::stage_path(uint32_t slot, std::string target) {
@@ -83,7 +83,7 @@ Task<Result<void>> SettingsFiles::settle(std::string path) {
   auto gone = co_await store_.remove(std::string(undecided->second), Durable::kYes);
   if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
   CANOPY_CO_ASSIGN(const StoreSite site, co_await store_.site_of(path));
-  CANOPY_CO_TRY(co_await store_.sync_directory(parent_of(site.path)));
+  CANOPY_CO_TRY(co_await store_.sync_directory(std::string(store_parent_of(site.path))));
   undecided_.erase(path);
   co_return Result<void>();
 }

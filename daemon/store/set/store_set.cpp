@@ -131,6 +131,12 @@ std::string StoreSet::pseudo_path(const Place& place) const {
   return place.path.empty() ? path : path + "/" + place.path;
 }
 
+StoreSite StoreSet::site_at(const Place& place) const {
+  StoreSite site{place.member->name(), "", pseudo_path(place)};
+  if (place.member != root_member_) site.root = fmt::format("{}/{}", kStoresElement, site.name);
+  return site;
+}
+
 Task<Result<Attributes>> StoreSet::attributes_at(Place place) {
   auto found = co_await SetMember::ask<Attributes>(
       place.member, [path = place.path](Store& store) { return store.attributes(path); });
@@ -214,19 +220,13 @@ bool StoreSet::shared_at(std::string_view path) const {
 Task<Result<StoreSite>> StoreSet::site_of(std::string path) {
   if (alone()) co_return StoreSite{std::string(name()), "", std::move(path)};
   CANOPY_CO_ASSIGN(Place place, co_await resolve(path));
-  StoreSite site{place.member->name(), "", pseudo_path(place)};
-  if (place.member != root_member_) site.root = fmt::format("{}/{}", kStoresElement, site.name);
-  co_return site;
+  co_return site_at(place);
 }
 
 std::vector<StoreSite> StoreSet::parts_of(std::string path) {
   if (alone()) return Store::parts_of(std::move(path));
   std::vector<StoreSite> sites;
-  for (const Place& place : places_of(path).all) {
-    StoreSite site{place.member->name(), "", pseudo_path(place)};
-    if (place.member != root_member_) site.root = fmt::format("{}/{}", kStoresElement, site.name);
-    sites.push_back(std::move(site));
-  }
+  for (const Place& place : places_of(path).all) sites.push_back(site_at(place));
   return sites;
 }
 

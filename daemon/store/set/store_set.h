@@ -142,6 +142,7 @@ class StoreSet final : public Store {
   std::optional<Place> fixed_place_of(std::string_view path) const;
   Place place_at(const MountRow& row, std::string_view path) const;
   std::string pseudo_path(const Place& place) const;
+  StoreSite site_at(const Place& place) const;
   // Where it is, or where it would be made. An object that is nowhere: at its newest place.
   Task<Result<Located>> locate(Places places, std::string path);
   // The place that answers for a path: of a directory on several stores, that of its first part.

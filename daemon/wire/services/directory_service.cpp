@@ -4,6 +4,7 @@
 #include "daemon/account/account_listing.h"
 #include "daemon/account/suspended_marks.h"
 #include "daemon/dict/dict.h"
+#include "daemon/store/store_path.h"
 #include "daemon/wire/services/access.h"
 
 namespace canopy::wire {
@@ -127,8 +128,6 @@ static Task<Result<bool>> has_accounts(Shard& shard, std::shared_ptr<const Domai
   co_return !page->names.empty();
 }
 
-static std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
-
 // Settings that lie apart from the domain's directory, under a `fast` above it, move before the directory
 // does. When the daemon ends between the two, the domain still has its old name, nobody can log in, and the
 // same command goes on.
@@ -161,7 +160,7 @@ static Task<Result<void>> remove_domain_directory(Shard& on, std::shared_ptr<con
   CANOPY_CO_TRY(co_await reach(*on.store, parts));
   if (!fast.empty()) CANOPY_CO_TRY(co_await reach(*on.store, on.store->parts_of(fast)));
   CANOPY_CO_ASSIGN(const StoreSite settings, co_await on.store->site_of(domain->settings_file()));
-  const std::string last = settings.path.substr(0, settings.path.rfind('/'));
+  const std::string last(store_parent_of(settings.path));
   for (const StoreSite& part : parts)
     if (part.path != last) CANOPY_CO_TRY(co_await remove_domain_part(on, domain->slot, part.path));
   CANOPY_CO_TRY(co_await remove_domain_part(on, domain->slot, last));
@@ -173,11 +172,13 @@ static Task<Result<void>> move_domain(Store& store, const Domain& from, const Do
   std::string fast = from.layout.domain_fast_directory(from.name);
   if (!fast.empty()) {
     std::string fast_target = to.layout.domain_fast_directory(to.name);
-    CANOPY_CO_TRY(co_await make_directories(store, parent_of(fast_target), 0700, Durable::kYes));
+    CANOPY_CO_TRY(
+        co_await make_directories(store, std::string(store_parent_of(fast_target)), 0700, Durable::kYes));
     auto moved = co_await store.rename(fast, fast_target, RenameMode::kNoReplace, Durable::kYes);
     if (!moved && moved.error().code() != Code::kNotFound) co_return moved;  // no account was ever made
   }
-  CANOPY_CO_TRY(co_await make_directories(store, parent_of(to.directory()), 0700, Durable::kYes));
+  CANOPY_CO_TRY(
+      co_await make_directories(store, std::string(store_parent_of(to.directory())), 0700, Durable::kYes));
   co_return co_await store.rename(from.directory(), to.directory(), RenameMode::kNoReplace, Durable::kYes);
 }
 

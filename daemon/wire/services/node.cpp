@@ -118,7 +118,10 @@ Task<void> Node::read_more_domains() {
     const MemberRef member = first.stores->member(of.first);
     return !member || member->usable();
   });
-  if (!wanted) co_return;
+  if (wanted) co_await read_domains_again();
+}
+
+Task<void> Node::read_domains_again() {
   auto read = co_await change_domains([](Shard& shard, DomainTable& into) -> Task<Result<void>> {
     return canopy::read_more_domains(shard.files, into);
   });

@@ -100,6 +100,8 @@ class Node {
   Task<Result<void>> change_domains(TableChange change);
   // Takes in the domains of stores that did not answer before and do now. On the first shard's loop.
   Task<void> read_more_domains();
+  // The same of every store, as after a change of the mount table.
+  Task<void> read_domains_again();
 
  private:
   Task<Result<void>> load_key(Shard& shard);

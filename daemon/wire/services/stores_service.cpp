@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include "daemon/base/bytes.h"
-#include "daemon/base/log.h"
 #include "daemon/store/marker.h"
 #include "daemon/store/store_bench.h"
 #include "daemon/store/store_check.h"
@@ -323,12 +322,7 @@ Task<Result<v1::MountsResponse>> StoresService::set_mounts(CallContext& call,
     const auto mounts = next.mounts;
     if (!dry) {
       CANOPY_CO_TRY(co_await self.switch_to(std::move(next)));
-      auto read = co_await node.change_domains([](Shard& shard, DomainTable& into) -> Task<Result<void>> {
-        return read_more_domains(shard.files, into);
-      });
-      if (!read)
-        log_event(LogLevel::kWarning, "domains-not-read", "SharedDomains",
-                  {{"error", read.error().to_string()}});
+      co_await node.read_domains_again();
       version = co_await version_of_mounts(on);
       if (!version) co_return fail(std::move(version).error());
     }
