@@ -51,7 +51,8 @@ static Result<std::optional<uint64_t>> reserve_of(const StoreArguments& argument
   if (arguments.reserve.empty() || arguments.reserve == "default") return std::nullopt;
   uint64_t bytes = 0;
   const char* end = arguments.reserve.data() + arguments.reserve.size();
-  if (std::from_chars(arguments.reserve.data(), end, bytes).ptr != end)
+  const auto read = std::from_chars(arguments.reserve.data(), end, bytes);
+  if (read.ec != std::errc() || read.ptr != end)
     return fail(Code::kInvalidArgument, "reserve", "a number of bytes, or `default`");
   return bytes;
 }
