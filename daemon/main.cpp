@@ -52,14 +52,17 @@ struct Options {
   bool init = false;
   std::string log_file;
   std::string log_level = "info";
+
+  bool on_nfs() const { return dir.starts_with("nfs://"); }
 };
 
 struct Running {  // what lives as long as the process serves
   std::vector<std::unique_ptr<UringLoop>> loops;
   std::vector<std::thread> threads;
   std::unique_ptr<WorkerPool> file_workers, hash_workers;
-  std::optional<FileLock> lock;
-  std::vector<std::string> trash;  // of earlier processes
+  std::vector<std::unique_ptr<Store>> roots;  // each loop's, until the sets have them
+  std::optional<FileLock> lock;               // of a local tree
+  std::vector<std::string> trash;             // of earlier processes
   Lease lease;
   std::unique_ptr<Heartbeat> heartbeat;
   std::atomic<bool> over{false};
@@ -234,9 +237,8 @@ constexpr Nanos kStoresAwaitedAtStart = 2 * kSecond;  // one that is away holds 
 
 // A set for each loop, over the stores that Settings/Stores.settings names. Begins and ends on the first
 // loop.
-Task<Result<std::vector<std::unique_ptr<StoreSet>>>> make_sets(Running& running,
-                                                               std::vector<std::unique_ptr<Store>> roots,
-                                                               uint64_t epoch) {
+Task<Result<std::vector<std::unique_ptr<StoreSet>>>> make_sets(Running& running, uint64_t epoch) {
+  std::vector<std::unique_ptr<Store>>& roots = running.roots;
   auto config = co_await load_stores(*roots.front());
   if (!config) co_return fail(std::move(config).error());
   std::vector<std::unique_ptr<StoreSet>> sets;
@@ -265,33 +267,59 @@ Task<Result<std::vector<std::unique_ptr<StoreSet>>>> make_sets(Running& running,
   co_return sets;
 }
 
+// On its loop, as an NFS store's connections belong to one. Begins and ends on the first.
+Task<Result<void>> open_roots(Running& running, const Options& options) {
+  StoreConfig config;
+  config.name = kRootStoreName;
+  config.address = options.on_nfs() ? options.dir : "dir:" + options.dir;
+  Result<void> opened;
+  for (const auto& loop : running.loops) {
+    co_await loop->switch_to();
+    auto store = co_await open_store(*loop, *running.file_workers, config);
+    if (store)
+      running.roots.push_back(std::move(*store));
+    else
+      opened = fail(std::move(store).error());
+    if (!opened) break;
+  }
+  co_await running.loops.front()->switch_to();
+  co_return opened;
+}
+
+// The right to serve the tree, as the generation of this process. Others on this machine are kept out by a
+// lock, where there is a file to lock; on an NFS server there are others on other machines.
+Task<Result<uint32_t>> claim_tree(Running& running, const Options& options) {
+  UringLoop& loop = *running.loops.front();
+  Store& root = *running.roots.front();
+  if (!options.on_nfs()) {
+    CANOPY_CO_ASSIGN(running.lock,
+                     FileLock::take(fmt::format("{}/{}/{}", options.dir, kTreeRoot, kHeartbeatElement)));
+  }
+  co_await keep_ballast(root);  // what follows writes
+  running.heartbeat =
+      std::make_unique<Heartbeat>(loop, root, fmt::format("{}:{}", host_name(), getpid()), running.lease);
+  auto generation = co_await running.heartbeat->claim(running.lock.has_value());
+  if (!generation) co_return fail(std::move(generation).error());
+  root.forget_names();  // the holder before changed them while we waited for it
+  loop.spawn(beat_on(loop, *running.heartbeat, running.over));
+  co_return generation;
+}
+
 Task<Result<void>> build_node(Running& running, const Options& options) {
   UringLoop& loop = *running.loops.front();
-  if (options.init) {
+  if (options.init && !options.on_nfs()) {
     std::error_code error;  // what cannot be made shows when it is opened
     std::filesystem::create_directories(options.dir, error);
   }
-  std::vector<std::unique_ptr<Store>> stores;
-  for (const auto& each : running.loops) {
-    LocalStoreOptions local;
-    local.name = kRootStoreName;
-    local.workers = running.file_workers.get();
-    CANOPY_CO_ASSIGN(auto store, LocalStore::open_root(*each, options.dir, local));
-    stores.push_back(std::move(store));
-  }
-  CANOPY_CO_TRY(co_await check_base(*stores.front(), loop, options));
-  CANOPY_CO_ASSIGN(running.lock,
-                   FileLock::take(fmt::format("{}/{}/{}", options.dir, kTreeRoot, kHeartbeatElement)));
-  co_await keep_ballast(*stores.front());  // what follows writes
-  running.heartbeat = std::make_unique<Heartbeat>(loop, *stores.front(),
-                                                  fmt::format("{}:{}", host_name(), getpid()), running.lease);
-  auto generation = co_await running.heartbeat->claim(true);
+  CANOPY_CO_TRY(co_await open_roots(running, options));
+  Store& root = *running.roots.front();
+  CANOPY_CO_TRY(co_await check_base(root, loop, options));
+  auto generation = co_await claim_tree(running, options);
   if (!generation) co_return fail(std::move(generation).error());
-  loop.spawn(beat_on(loop, *running.heartbeat, running.over));
   uint64_t epoch = epoch_of(*generation);
-  CANOPY_CO_ASSIGN(running.trash, co_await retire_older_stages(*stores.front(), epoch));
+  CANOPY_CO_ASSIGN(running.trash, co_await retire_older_stages(root, epoch));
 
-  auto sets = co_await make_sets(running, std::move(stores), epoch);
+  auto sets = co_await make_sets(running, epoch);
   if (!sets) co_return fail(std::move(sets).error());
 
   AccountsOptions accounts;
@@ -308,7 +336,7 @@ Task<Result<void>> build_node(Running& running, const Options& options) {
   wire::NodeOptions node;
   node.cluster = options.cluster;
   node.backend = host_name();
-  node.base = std::filesystem::absolute(options.dir).string();
+  node.base = options.on_nfs() ? options.dir : std::filesystem::absolute(options.dir).string();
   running.node = std::make_unique<wire::Node>(node, std::move(shards), *running.hash_workers, epoch,
                                               running.catalog.get());
   CANOPY_CO_TRY(co_await running.node->start());
@@ -392,6 +420,10 @@ Task<int> serve(Running& running, const Options& options) {
   co_await loop.switch_to();
   running.over = true;
   co_await node.stop();
+  auto released = co_await running.heartbeat->release();
+  if (!released)
+    log_event(LogLevel::kWarning, "not-released", kHeartbeatElement,
+              {{"error", released.error().to_string()}});
   // The tables above are used by nobody any more; what sleeps in sweep_on and beat_on ends with the process.
   log_event(LogLevel::kInfo, "stopped", options.dir);
   std::fflush(nullptr);
@@ -431,7 +463,9 @@ int main(int argc, char** argv) {
   canopy::Options options;
   CLI::App app("canopyd: the account storage backend. Serves one tree over the wire protocol.");
   app.set_version_flag("--version", "canopyd 0.1.0");
-  app.add_option("--dir", options.dir, "The base directory of the tree")->required();
+  app.add_option("--dir", options.dir,
+                 "The base directory of the tree, or an export of an NFS server: nfs://HOST/EXPORT?version=3")
+      ->required();
   app.add_option("--listen", options.listen,
                  "Where to serve: unix:PATH, or tcp:HOST:PORT with TLS; repeatable")
       ->required();
@@ -449,8 +483,8 @@ int main(int argc, char** argv) {
   app.add_option("--memory-mib", options.memory_mib, "Memory for open accounts")->capture_default_str();
   app.add_option(
       "--catalog", options.catalog,
-      "Where this node keeps what it derives from the tree; default: .canopy/catalog in the base directory. "
-      "May be deleted at any time");
+      "Where this node keeps what it derives from the tree; default: .canopy/catalog in the base directory, "
+      "where that is local. May be deleted at any time");
   app.add_option("--catalog-memory-mib", options.catalog_memory_mib,
                  "Memory for the catalog's caches and buffers")
       ->capture_default_str()
@@ -468,6 +502,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (options.on_nfs() && options.catalog.empty())
+    return canopy::usage_error(
+        "--catalog is needed: a tree on an NFS server has no place for what is this node's");
   canopy::block_signals({SIGINT, SIGTERM});
   canopy::LogOptions log;
   log.file = options.log_file;

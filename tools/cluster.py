@@ -13,7 +13,7 @@ import sys
 
 import ganesha
 import stack
-from stack import DOMAIN, Service, StackError, replace_file
+from stack import DOMAIN, NfsServer, StackError, replace_file
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SERVERS_MAX = 13
@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--port-base", type=int, default=8034, metavar="N",
                         help="LMTP on N, POP3 on N+1, POP3S on N+2, the wire protocol on N+3 (default: 8034)")
     parser.add_argument("--bin", default="build/release/bin", help=argparse.SUPPRESS)
+    parser.set_defaults(over_nfs=None)
     given = parser.parse_args()
     if not 1 <= given.port_base <= 65532:
         parser.error("--port-base: a number from 1 to 65532")
@@ -47,31 +48,13 @@ def parted(letters, parts):
     return [(letters[first], letters[end - 1]) for first, end in zip(cuts, cuts[1:])]
 
 
-class Server(Service):
-    """An NFS server that is kept running, on the same ports with the same files."""
-
-    def __init__(self, name, directory):
-        super().__init__(name, [], os.path.join(directory, "ganesha.log"))
-        self.server = ganesha.Ganesha(directory)
-
-    def start(self):
-        try:
-            self.server.start()
-        except RuntimeError as error:
-            raise StackError(str(error)) from error
-        self.process = self.server.process
-
-    def stop(self):
-        self.server.kill()
-
-
 class Cluster(stack.Stack):
     names = ("albert", "emma", "jsmith", "maria", "robert", "victor")
 
     def __init__(self, given):
         super().__init__(given)
         self.version, self.fast = given.version, given.fast
-        self.servers = [Server(f"nfs{number}", self.path(f"nfs{number}")) for number in range(1, given.nfs + 1)]
+        self.servers = [NfsServer(f"nfs{number}", self.path(f"nfs{number}")) for number in range(1, given.nfs + 1)]
 
     def start(self):
         for server in self.servers:

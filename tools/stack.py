@@ -6,6 +6,7 @@ within ten seconds this gives up. Everything is kept in one directory:
   base/            the tree that canopyd serves      pki/            a CA and certificates of its own
   frontend.toml    written anew at every start       accounts.json   the first accounts' passwords, for their owner only
   logs/            of both programs                  canopyd.sock    where canopyctl connects
+With --over-nfs 3 or 4 the tree lies on an NFS server instead (nfs-ganesha; needs root), whose files are in nfs/export.
 """
 import argparse
 import ctypes
@@ -19,6 +20,8 @@ import socket
 import subprocess
 import sys
 import time
+
+import ganesha
 
 DOMAIN = "company.com"
 NAMES = ("jsmith", "albert")
@@ -41,10 +44,15 @@ def arguments():
     parser.add_argument("--mount", metavar="DIR", help="show the tree as files on this directory, too")
     parser.add_argument("--port-base", type=int, default=8024, metavar="N",
                         help="LMTP on N, POP3 on N+1, POP3S on N+2, the wire protocol on N+3 (default: 8024)")
+    parser.add_argument("--over-nfs", type=int, choices=(3, 4), metavar="VERSION",
+                        help="keep the tree on an NFS server of its own (nfs-ganesha), spoken to in this version; needs root")
     parser.add_argument("--bin", default="build/release/bin", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if not 1 <= given.port_base <= 65532:
         parser.error("--port-base: a number from 1 to 65532")
+    reason = given.over_nfs and ganesha.why_unavailable()
+    if reason:
+        parser.error(f"--over-nfs: {reason}")
     return given
 
 
@@ -108,6 +116,24 @@ class Service:
             self.process.wait()
 
 
+class NfsServer(Service):
+    """An NFS server that is kept running, on the same ports with the same files."""
+
+    def __init__(self, name, directory):
+        super().__init__(name, [], os.path.join(directory, "ganesha.log"))
+        self.server = ganesha.Ganesha(directory)
+
+    def start(self):
+        try:
+            self.server.start()
+        except RuntimeError as error:
+            raise StackError(str(error)) from error
+        self.process = self.server.process
+
+    def stop(self):
+        self.server.kill()
+
+
 class Stack:
     names = NAMES
 
@@ -117,6 +143,8 @@ class Stack:
         self.mount = os.path.abspath(given.mount) if given.mount else None
         self.ports = {name: given.port_base + i for i, name in enumerate(("lmtp", "pop3", "pop3s", "wire"))}
         self.socket = self.path("canopyd.sock")
+        self.nfs = NfsServer("nfs", self.path("nfs")) if given.over_nfs else None
+        self.tree = self.nfs.server.address(given.over_nfs) if self.nfs else self.path("base")
         self.services = []
 
     def path(self, *parts):
@@ -166,7 +194,7 @@ class Stack:
     def start(self):
         if len(self.socket.encode()) > 107:
             raise StackError(f"{self.socket}: a socket's path has at most 107 bytes; choose a shorter --dir")
-        for part in ("", "base", "logs"):
+        for part in ("", "logs") if self.nfs else ("", "base", "logs"):
             os.makedirs(self.path(part), mode=0o700, exist_ok=True)
         if self.mount:
             self.clear_mount()
@@ -175,13 +203,15 @@ class Stack:
         self.write_frontend_configuration()
         pki = self.path("pki")
         self.services = [
-            Service("canopyd", [self.program("canopyd"), "--dir", self.path("base"), "--init",
+            Service("canopyd", [self.program("canopyd"), "--dir", self.tree, "--init", *(["--catalog", self.path("catalog")] if self.nfs else []),
                                 "--listen", "unix:" + self.socket, "--listen", f"tcp:127.0.0.1:{self.ports['wire']}",
                                 "--tls-cert", pki + "/backend.crt", "--tls-key", pki + "/backend.key",
                                 "--tls-ca", pki + "/ca.crt"], self.path("logs/canopyd.log")),
             Service("canopy-frontend", [self.program("canopy-frontend"), "--config", self.path("frontend.toml")],
                     self.path("logs/frontend.log")),
         ]
+        if self.nfs:
+            self.nfs.start()
         self.services[0].start()
         self.prepare_tree()
         self.create_accounts()
@@ -195,7 +225,7 @@ class Stack:
         """What has to be there before the accounts."""
 
     def all_services(self):
-        return self.services
+        return [self.nfs, *self.services] if self.nfs else self.services
 
     def clear_mount(self):
         """A mount that was killed leaves its directory in the way."""
@@ -227,7 +257,7 @@ class Stack:
 
     def facts(self):
         address = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
-        return {"base": self.path("base"), "socket": self.socket, "wire": address["wire"], "lmtp": address["lmtp"],
+        return {"base": str(self.nfs.server.export) if self.nfs else self.path("base"), "tree": self.tree, "socket": self.socket, "wire": address["wire"], "lmtp": address["lmtp"],
                 "pop3": address["pop3"], "pop3s": address["pop3s"], "ca": self.path("pki/ca.crt"), "domain": DOMAIN,
                 "accounts": self.accounts, **({"mount": self.mount} if self.mount else {})}
 
@@ -236,7 +266,7 @@ class Stack:
         ca, ctl, server = (shlex.quote(each) for each in (facts["ca"], self.program("canopyctl"), "unix:" + self.socket))
         accounts = "\n".join(f"  {each['name']}  password {each['password']}" for each in self.accounts)
         mount = f"  mount  {self.mount}\n" if self.mount else ""
-        return f"""Canopy runs on {facts['base']} (Ctrl-C ends it).
+        return f"""Canopy runs on {facts['tree']} (Ctrl-C ends it).
   LMTP   {facts['lmtp']}
   POP3   {facts['pop3']} (STLS)
   POP3S  {facts['pop3s']}

@@ -6,6 +6,7 @@
 
 #include <charconv>
 
+#include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
 #include "daemon/tree/layout.h"
 
@@ -68,17 +69,39 @@ Task<Result<std::vector<uint32_t>>> Heartbeat::claims() {
   co_return found;
 }
 
+// Empty: it was never written. One that cannot be read is no sign that nobody beats.
+static Task<Result<std::string>> read_register(Store& store) {
+  auto text = co_await read_file(store, register_path(), kRegisterBytesMax);
+  if (!text && text.error().code() == Code::kNotFound) co_return std::string();
+  co_return text;
+}
+
+Task<Result<bool>> Heartbeat::released(uint32_t last) {
+  CANOPY_CO_ASSIGN(const std::string text, co_await read_register(store_));
+  auto found = dict::parse_dict(text, register_path());
+  if (!found) co_return false;  // half a beat
+  co_return found->number_or("Generation", 0) == last && found->bool_or("Released", false);
+}
+
+Task<Result<void>> Heartbeat::await_standstill() {
+  CANOPY_CO_ASSIGN(const std::string first, co_await read_register(store_));
+  log_event(LogLevel::kInfo, "waiting-for-lease", register_path(),
+            {{"register", first.substr(0, first.find_last_not_of(" \n") + 1)}});
+  co_await loop_.sleep(kLeaseNanos + kDriftNanos);
+  CANOPY_CO_ASSIGN(const std::string second, co_await read_register(store_));
+  if (first != second) co_return fail(Code::kBusy, register_path(), "another canopyd serves this tree");
+  co_return Result<void>();
+}
+
 Task<Result<uint32_t>> Heartbeat::claim(bool locked) {
   auto before = co_await claims();
   if (!before) co_return fail(std::move(before).error());
-  if (!locked) {
-    auto first = co_await read_file(store_, register_path(), kRegisterBytesMax);
-    co_await loop_.sleep(kLeaseNanos + kDriftNanos);
-    auto second = co_await read_file(store_, register_path(), kRegisterBytesMax);
-    if (first && second && *first != *second) {
-      co_return fail(Code::kBusy, register_path(), "another canopyd serves this tree");
-    }
+  bool wait = !locked && !before->empty();
+  if (wait) {
+    CANOPY_CO_ASSIGN(const bool is_released, co_await released(before->back()));
+    wait = !is_released;
   }
+  if (wait) CANOPY_CO_TRY(co_await await_standstill());
   Nanos sent = loop_.now();
   generation_ = before->empty() ? 1 : before->back() + 1;
   std::string claim = fmt::format("{}.{}", register_path(), generation_);
@@ -102,7 +125,7 @@ Task<Result<uint32_t>> Heartbeat::claim(bool locked) {
     auto gone = co_await store_.remove(fmt::format("{}.{}", register_path(), older), Durable::kNo);
     if (!gone && gone.error().code() != Code::kNotFound) co_return fail(std::move(gone).error());
   }
-  if (!locked) {
+  if (wait) {
     co_await loop_.sleep(kLeaseNanos + kDriftNanos);
     sent = loop_.now();
     CANOPY_CO_TRY(co_await beat());
@@ -116,6 +139,7 @@ Task<Result<void>> Heartbeat::write() {
   entries.set("Beat", ++beat_);
   entries.set("Generation", generation_);
   entries.set("Holder", holder_);
+  if (released_) entries.set("Released", "YES");
   std::string text = dict::print(entries) + "\n";
   text.resize(512, ' ');  // of one size, so that a shorter text leaves nothing of a longer one
   OpenOptions options;
@@ -128,7 +152,17 @@ Task<Result<void>> Heartbeat::write() {
   co_return Result<void>();
 }
 
+Task<Result<void>> Heartbeat::release() {
+  lease_.end();
+  released_ = true;  // also in a beat that is under way
+  auto found = co_await claims();
+  if (!found) co_return fail(std::move(found).error());
+  if (found->empty() || found->back() != generation_) co_return Result<void>();  // another holder's by now
+  co_return co_await write();
+}
+
 Task<Result<void>> Heartbeat::beat() {
+  if (released_) co_return fail(Code::kTryAgain, register_path(), "the tree was released");
   const Nanos sent = loop_.now();
   auto found = co_await claims();
   if (!found) co_return fail(std::move(found).error());

@@ -39,15 +39,22 @@ class Heartbeat {
 
   // Claims the next generation. `locked`: the caller holds the register's lock, so nobody else beats;
   // otherwise waits until the beat has stood still for a lease and drift, and once more after the claim, for
-  // a lease that the holder before may have renewed just before it. kBusy: another holder lives, or won.
+  // a lease that the holder before may have renewed just before it; not where nobody held the tree before, or
+  // the last holder has released it. kBusy: another holder lives, or won.
   Task<Result<uint32_t>> claim(bool locked);
   // Writes the next beat and renews the lease as of before anything was sent. kFenced when a higher
   // generation was claimed: the lease is over for good.
   Task<Result<void>> beat();
+  // Says in the register that nothing is served any more and no beat follows, so that the next holder need
+  // not wait. To be called after the last operation has ended; ends the lease for good.
+  Task<Result<void>> release();
   uint32_t generation() const { return generation_; }
 
  private:
   Task<Result<std::vector<uint32_t>>> claims();  // generations, in their order
+  // Whether the holder of generation `last` has released the tree.
+  Task<Result<bool>> released(uint32_t last);
+  Task<Result<void>> await_standstill();
   Task<Result<void>> write();
 
   Loop& loop_;
@@ -56,6 +63,7 @@ class Heartbeat {
   Lease& lease_;
   uint32_t generation_ = 0;
   uint64_t beat_ = 0;
+  bool released_ = false;
 };
 
 }  // namespace canopy

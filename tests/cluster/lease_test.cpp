@@ -211,6 +211,34 @@ TEST_F(LeaseTest, ATreeWhoseHolderBeatsIsNotClaimed) {
   EXPECT_TRUE(first->held());
 }
 
+TEST_F(LeaseTest, WhereNobodyHeldTheTreeOrItWasReleasedTheNextDoesNotWait) {
+  ASSERT_EQ(first->claim(false), 1u);
+  EXPECT_LT(world.now(), kSecond);
+  ASSERT_TRUE(first->backend.run(first->heartbeat.release()));
+  EXPECT_FALSE(first->held());
+  EXPECT_FALSE(first->backend.run(first->heartbeat.beat()));  // one that comes late says nothing else
+  Node second(world, disk, "second");
+  ASSERT_EQ(second.claim(false), 2u);
+  EXPECT_LT(world.now(), kSecond);
+  EXPECT_TRUE(second.held());
+
+  // What the first released was the first's: the second is waited for. And the first cannot release it again.
+  ASSERT_TRUE(first->backend.run(first->heartbeat.release()));
+  Node third(world, disk, "third");
+  const Nanos begun = world.now();
+  ASSERT_EQ(third.claim(false), 3u);
+  EXPECT_GE(world.now() - begun, 2 * kLeaseNanos);
+}
+
+TEST_F(LeaseTest, AClaimWhoseRegisterWasNeverWrittenIsWaitedFor) {
+  OpenOptions options;
+  options.write = options.create = options.exclusive = true;
+  ASSERT_TRUE(
+      first->backend.run(first->backend.store.open(fmt::format("{}/heartbeat.data.1", kTreeRoot), options)));
+  ASSERT_EQ(first->claim(false), 2u);
+  EXPECT_GE(world.now(), 2 * kLeaseNanos);
+}
+
 TEST_F(LeaseTest, WhoWasSupersededLearnsItWithTheNextBeatAndForGood) {
   ASSERT_TRUE(first->claim(true));
   Node second(world, disk, "second");

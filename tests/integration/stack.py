@@ -13,6 +13,7 @@ import tempfile
 BIN = os.environ["CANOPY_BIN"]
 SOURCE = os.environ["CANOPY_SOURCE_DIR"]
 SANITIZED = bool(os.environ.get("CANOPY_SANITIZE"))  # such programs keep what they freed: their memory says nothing
+OVER_NFS = os.environ.get("CANOPY_TEST_NFS")  # "3" or "4": every system of tools/stack.py keeps its tree on an NFS server
 READY_SECONDS = 60  # a generous bound for machines that are busy; nothing is measured here
 
 
@@ -35,7 +36,8 @@ class Stack:
     """Use as a context manager. `facts` is the line of JSON that `tools/dev run --json` prints."""
 
     def __init__(self, directory=None, mount=None, script="tools/stack.py", options=()):
-        self.script, self.options = script, [*options, *(["--mount", mount] if mount else [])]
+        nfs = ["--over-nfs", OVER_NFS] if OVER_NFS and script == "tools/stack.py" else []
+        self.script, self.options = script, [*options, *nfs, *(["--mount", mount] if mount else [])]
         self.directory = directory or tempfile.mkdtemp(prefix="canopy-it.")
         self.owns_directory = directory is None
         self.process, self.facts = None, None

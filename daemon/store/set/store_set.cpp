@@ -191,6 +191,12 @@ void StoreSet::forget_place(std::string_view path) {
   found_.erase(std::string(object_of(path)));
 }
 
+void StoreSet::forget_names() {
+  found_.clear();
+  for (const auto& [name, member] : members_)
+    if (const auto& store = member->store()) store->forget_names();
+}
+
 Task<Result<StoreSet::Found>> StoreSet::find(std::string path) {
   Places places = places_of(path);
   auto located = co_await locate(places, path);

@@ -23,6 +23,11 @@ void put(const std::map<std::string, uint64_t>& counts,
   }
 }
 
+std::string root_address(const Node& node) {
+  const std::string& base = node.options().base;
+  return base.starts_with("nfs://") ? base : "dir:" + base;
+}
+
 }  // namespace
 
 Task<std::vector<v1::StoreInfo>> gather_stores(Node& node) {
@@ -41,8 +46,9 @@ Task<std::vector<v1::StoreInfo>> gather_stores(Node& node) {
       if (known && (member->usable() || !at->reason().empty())) continue;  // the worst of the loops counts
       v1::StoreInfo& info = known ? *at : out.emplace_back();
       info.set_name(member->name());
-      info.set_address(member->is_root() ? "dir:" + node.options().base : member->config().address);
-      info.set_kind(member->is_root() || member->config().is_local() ? "local" : "nfs");
+      const std::string address = member->is_root() ? root_address(node) : member->config().address;
+      info.set_address(address);
+      info.set_kind(address.starts_with("dir:") ? "local" : "nfs");
       info.set_id(member->config().id);
       info.set_state(std::string(store_state_name(member->state())));
       info.set_fast(member->config().fast);
