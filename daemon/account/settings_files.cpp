@@ -71,7 +71,7 @@ Task<Result<std::string>> SettingsFiles::stage_file(uint32_t slot, std::string t
   if (!file) co_return fail(co_await fenced_if_gone(*path, std::move(file).error()));
   std::string_view piece = text;
   auto written = co_await (*file)->write(0, std::span(&piece, 1), Durable::kYes);
-  if (!written) co_return fail(std::move(written).error());
+  if (!written) co_return fail(co_await fenced_if_gone(*path, std::move(written).error()));
   co_return *path;
 }
 

@@ -97,6 +97,41 @@ TEST_P(OlderStagesTest, ACrashOfTheStoreBringsNothingBackThatALateRenameFinds) {
   }
 }
 
+// Whatever its last request finds, the process that was superseded learns that; a client would take "not
+// found" for the account's.
+TEST_P(OlderStagesTest, WhoseStageIsRemovedUnderAReplacementIsFenced) {
+  if (!GetParam()) GTEST_SKIP() << "on a store of one machine its process is dead by then";
+  for (uint64_t removed_at = 1;; ++removed_at) {
+    MemoryDisk each;
+    Backend old(world, each, kEpoch, true);
+    SettingsFiles files(old.store, kEpoch, 0);
+    const std::string target = "some.settings";
+    auto before = old.run(files.replace(7, target, {{}, dict::Dict{{"A", 1}}}));
+    ASSERT_TRUE(before) << before.error().to_string();
+    const uint64_t first = old.store.operations();
+    bool removed = false;
+    old.store.on_operation([&](uint64_t index, StoreOperation, std::string_view) {
+      if (index != first + removed_at) return;
+      removed = true;
+      const std::string stages(kStageRoot), own = fmt::format("{}/{}", stages, hex64(kEpoch)),
+                                            slot = own + "/7";
+      ASSERT_TRUE(each.make_directory(fmt::format("{}/{}", stages, hex64(kEpoch + 1)), 0700, Durable::kYes));
+      auto staged = each.list(slot, 0);
+      ASSERT_TRUE(staged);
+      for (const DirectoryEntry& entry : staged->entries)
+        ASSERT_TRUE(each.remove(slot + "/" + entry.name, Durable::kYes));
+      ASSERT_TRUE(each.remove_directory(slot, Durable::kYes));
+      ASSERT_TRUE(each.remove_directory(own, Durable::kYes));
+    });
+    auto done = old.run(files.replace(7, target, {before->version, dict::Dict{{"A", 2}}}));
+    old.store.on_operation({});
+    if (!removed) break;
+    if (!done)
+      EXPECT_EQ(done.error().code(), Code::kFenced) << removed_at << ": " << done.error().to_string();
+    ASSERT_LT(removed_at, 100u);
+  }
+}
+
 TEST_P(OlderStagesTest, ANewTreeHasNone) {
   Backend process(world, disk, kEpoch, GetParam());
   auto trash = process.run(retire_older_stages(process.store, process.epoch));
