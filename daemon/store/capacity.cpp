@@ -13,10 +13,15 @@ uint64_t store_reserve_bytes(uint64_t bytes_total) {
 
 // Other loops and other programs write to the same store, so what was taken here says little once it is much.
 bool StoreCapacity::known() const {
-  return looked_ && loop_.now() < look_again_at_ && taken_ <= bytes_reserved_ / 8 && !full();
+  return !asking_.locked() && looked_ && loop_.now() < look_again_at_ && taken_ <= bytes_reserved_ / 8 &&
+         !full();
 }
 
 Task<void> StoreCapacity::look() {
+  const uint64_t before = looks_;
+  const auto guard = co_await asking_.lock();
+  if (looks_ != before) co_return;
+  ++looks_;
   auto space = co_await store_.space_at(site_.root);
   looked_ = true;
   look_again_at_ = loop_.now() + options_.look_every;

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "daemon/runtime/loop.h"
+#include "daemon/runtime/sync.h"
 #include "daemon/store/store.h"
 
 namespace canopy {
@@ -23,11 +24,13 @@ class StoreCapacity {
  public:
   // Of the store that `site` names, where `store` is made of several.
   StoreCapacity(Loop& loop, Store& store, CapacityOptions options = {}, StoreSite site = {})
-      : loop_(loop), store_(store), options_(options), site_(std::move(site)) {}
+      : loop_(loop), store_(store), options_(options), site_(std::move(site)), asking_(loop) {}
 
-  // What is known is recent enough for take(); otherwise look() first.
+  // What is known is recent enough for take(); otherwise look() first. False while somebody looks, so that
+  // nobody overtakes who waits.
   bool known() const;
-  // Asks the store. One that does not answer counts as having room: the write will tell.
+  // Asks the store, or waits for an answer to another's question that was sent since; callers go on in the
+  // order in which they came. A store that does not answer counts as having room: the write will tell.
   Task<void> look();
   // kStoreFull when `bytes` more would go below the watermark.
   Result<void> check(uint64_t bytes) const;
@@ -43,6 +46,8 @@ class StoreCapacity {
   Store& store_;
   const CapacityOptions options_;
   const StoreSite site_;
+  Mutex asking_;
+  uint64_t looks_ = 0;  // begun
   bool looked_ = false;
   Nanos look_again_at_ = 0;
   uint64_t bytes_free_ = UINT64_MAX;  // as of the last look, less what was taken since

@@ -158,5 +158,38 @@ TEST(StoreReserve, IsAHundredthOfTheStoreWithinBounds) {
   EXPECT_EQ(store_reserve_bytes(100u << 20), 10u << 20);
 }
 
+// A client that sends one message after another without waiting for answers finds them in that order, also
+// where the store's answers about its room come in any.
+TEST_F(QuotaTest, AppendsKeepTheirOrderWhileTheStoreIsAskedForItsRoom) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    MemoryDisk each;
+    Backend process(world, each, kEpoch, false, seed);
+    StoreCapacity capacity(process.loop, process.store, {.look_every = kMillisecond});
+    process.options.capacity = &capacity;
+    ASSERT_TRUE(process.open());
+    ASSERT_TRUE(process.append("0"));
+    FaultPlan plan = Backend::quiet();
+    plan.delay = 1;
+    plan.operations = FaultPlan::only(StoreOperation::kSpace);
+    process.store.set_plan(plan);
+    std::vector<uint32_t> uids(40);
+    TaskGroup group(process.loop);
+    auto one = [&](uint32_t& uid, Nanos when) -> Task<void> {
+      co_await process.loop.sleep(when);
+      NewMessage message;
+      message.content = "x";
+      auto done = co_await process.account->append(std::move(message));
+      EXPECT_TRUE(done);
+      if (done) uid = done->uids.empty() ? 0 : done->uids.front().first;
+    };
+    for (size_t i = 0; i < uids.size(); ++i)
+      group.spawn(one(uids[i], static_cast<Nanos>(i) * kMillisecond / 2));
+    process.run_void(group.join());
+    for (size_t i = 0; i < uids.size(); ++i) EXPECT_EQ(uids[i], i + 2);
+    process.close();
+  }
+}
+
 }  // namespace
 }  // namespace canopy

@@ -51,10 +51,11 @@ class MailImport {
   std::unique_ptr<mailfiles::MailSource> source_;
   std::string source_path_;  // canonical
   Progress progress_{"messages"};
-  std::string salt_;             // of this run, with --again
-  std::string last_target_;      // where the message before went
-  std::string known_mailbox_;    // the last one that was made sure of
-  uint32_t known_uid_next_ = 0;  // its next UID at that time: an answer below it is of an earlier run
+  std::string salt_;                // of this run, with --again
+  std::set<std::string> keywords_;  // that messages have borne so far
+  std::string last_target_;         // where the message before went
+  std::string known_mailbox_;       // the last one that was made sure of
+  uint32_t known_uid_next_ = 0;     // its next UID at that time: an answer below it is of an earlier run
   uint64_t skipped_ = 0;
   uint64_t were_there_ = 0;  // sent again and found to be there
   uint64_t taken_ = 0;       // read from the source, skipped ones included
@@ -181,7 +182,11 @@ Task<Result<void>> MailImport::import_one(mailfiles::MailItem item) {
   request.mutable_account()->set_name(arguments_.account);
   request.set_mailbox(target);
   request.mutable_flags()->set_system(item.system_flags);
-  for (const std::string& keyword : item.keywords) request.mutable_flags()->add_keywords(keyword);
+  bool brings_keyword = false;
+  for (const std::string& keyword : item.keywords) {
+    request.mutable_flags()->add_keywords(keyword);
+    if (keywords_.insert(keyword).second) brings_keyword = true;
+  }
   request.set_internal_date(item.internal_date);
   request.set_zone_minutes(item.zone_minutes);
   request.set_request_id(request_id_for(item));
@@ -197,8 +202,9 @@ Task<Result<void>> MailImport::import_one(mailfiles::MailItem item) {
   ++in_flight_;
   bytes_in_flight_ += bytes;
   client_.loop().spawn(append(std::move(request), taken_, std::move(item.position), bytes));
-  // The first change of an account takes it over; what comes meanwhile could be done in any order.
-  if (first) co_return co_await drained(0);
+  // The first change of an account takes it over, and a new keyword is written before the message that bears
+  // it: what comes meanwhile could be done before.
+  if (first || brings_keyword) co_return co_await drained(0);
   co_return Result<void>();
 }
 
