@@ -21,7 +21,7 @@ PR_SET_PDEATHSIG = 1
 
 CONFIG = """
 NFS_CORE_PARAM {{
-  Protocols = 3,4; NFS_Port = {nfs_port}; MNT_Port = {mount_port}; Bind_addr = 127.0.0.1;
+  Protocols = 3,4; NFS_Port = {nfs_port}; MNT_Port = {mount_port}; Bind_addr = {host};
   Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false; mount_path_pseudo = true;
 }}
 NFSv4 {{
@@ -58,10 +58,10 @@ def free_port():
             return port
 
 
-def accepts(port):
+def accepts(port, host="127.0.0.1"):
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def start_rpcbind():
@@ -78,7 +78,7 @@ def start_rpcbind():
         time.sleep(0.05)
 
 
-def prepare(directory):
+def prepare(directory, host="127.0.0.1"):
     """Directories, ports and configuration; what is there stays. Answers (NFS port, mount port)."""
     directory = pathlib.Path(directory).resolve()
     ports = directory / "ports"
@@ -87,7 +87,7 @@ def prepare(directory):
         for part in ("v4recov", "v4old"):
             (directory / "recovery" / part).mkdir(parents=True, exist_ok=True)
         chosen = {"nfs_port": free_port(), "mount_port": free_port()}
-        (directory / "ganesha.conf").write_text(CONFIG.format(directory=directory, **chosen))
+        (directory / "ganesha.conf").write_text(CONFIG.format(directory=directory, host=host, **chosen))
         (directory / "ports.new").write_text("{nfs_port} {mount_port}\n".format(**chosen))
         (directory / "ports.new").rename(ports)
     nfs_port, mount_port = map(int, ports.read_text().split())
@@ -95,7 +95,6 @@ def prepare(directory):
 
 
 def become(directory):
-    start_rpcbind()
     prepare(directory)
     directory = pathlib.Path(directory).resolve()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -107,12 +106,13 @@ def become(directory):
 
 
 class Ganesha:
-    """One server. kill() and start() again keep its ports and files; stop() (SIGSTOP) and go_on() freeze it."""
+    """One server. kill() and start() again keep its ports and files; stop() (SIGSTOP) and go_on() freeze it.
+    `within`: words before its command, as of a network namespace in which it has the address `host`."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, host="127.0.0.1", within=()):
         self.directory = pathlib.Path(directory).resolve()
-        self.process = None
-        self.nfs_port, self.mount_port = prepare(self.directory)
+        self.host, self.within, self.process = host, within, None
+        self.nfs_port, self.mount_port = prepare(self.directory, host)
 
     @property
     def export(self):
@@ -124,12 +124,13 @@ class Ganesha:
             more["mountport"] = self.mount_port
         more.update(parameters)
         query = "&".join(f"{name}={value}" for name, value in more.items())
-        return f"nfs://127.0.0.1/export{path}?{query}"
+        return f"nfs://{self.host}/export{path}?{query}"
 
     def start(self, wait_s=30):
-        self.process = subprocess.Popen([sys.executable, __file__, "exec", str(self.directory)])
+        start_rpcbind()  # here: a network namespace reaches it by its Unix socket
+        self.process = subprocess.Popen([*self.within, sys.executable, __file__, "become", str(self.directory)])
         deadline = time.monotonic() + wait_s
-        while not accepts(self.nfs_port):
+        while not accepts(self.nfs_port, self.host):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"nfs-ganesha did not start; see {self.directory}/ganesha.log")
             time.sleep(0.05)
@@ -157,6 +158,9 @@ class Ganesha:
 def main(arguments):
     match arguments:
         case ["exec", directory]:
+            start_rpcbind()
+            become(directory)
+        case ["become", directory]:  # by Ganesha.start()
             become(directory)
         case _:
             print(__doc__, file=sys.stderr)

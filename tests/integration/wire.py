@@ -13,7 +13,11 @@ CHUNK_BYTES = 1048576
 
 
 class Refused(Exception):
-    """The daemon's answer was a failure."""
+    """The daemon's answer was a failure, with a code of google.rpc.Code."""
+
+    def __init__(self, text, code):
+        super().__init__(text)
+        self.code = code
 
 
 def varint(value):
@@ -88,7 +92,11 @@ class Wire:
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60)
-        self.socket.connect(path)
+        try:
+            self.socket.connect(path)
+        except OSError:
+            self.socket.close()
+            raise
         self.stream = 1
 
     def __enter__(self):
@@ -116,7 +124,7 @@ class Wire:
         answer = decode(self.receive(length))
         status = decode(answer[1][0]) if 1 in answer else {}
         if status.get(1, [0])[0] != 0:
-            raise Refused(f"{method}: {status[2][0].decode()}")
+            raise Refused(f"{method}: {status[2][0].decode()}", status[1][0])
         return decode(answer.get(2, [b""])[0])
 
     # -------------------------------------------------------- methods of Mailboxes
@@ -136,11 +144,11 @@ class Wire:
             self.call("Mailboxes.Upload", {1: number, 2: at, 3: content[at:at + CHUNK_BYTES]})
         return number
 
-    def store_flags(self, account, mailbox, uids, mode, system=0, keywords=()):
+    def store_flags(self, account, mailbox, uids, mode, system=0, keywords=(), request=None):
         """`mode`: 0 replace, 1 add, 2 remove; `uids`: pairs of first and last."""
         self.call("Mailboxes.StoreFlags",
                   {1: {1: account}, 2: mailbox, 4: ranges(uids), 5: mode,
-                   6: {1: system, 2: list(keywords)}, 8: os.urandom(16)})
+                   6: {1: system, 2: list(keywords)}, 8: request or os.urandom(16)})
 
     def expunge(self, account, mailbox, uids):
         self.call("Mailboxes.Expunge",
@@ -187,6 +195,13 @@ class Wire:
         return sorted(name.decode() for name in self.call("Mailboxes.List", {1: account}).get(2, []))
 
     # -------------------------------------------------------- the account
+    def set_settings(self, account, text, request=None):
+        """Merges a dictionary."""
+        self.call("Info.Set", {1: {1: account}, 3: text, 6: request or os.urandom(16)})
+
+    def settings(self, account):
+        return self.call("Info.Get", {1: {1: account}})[1][0].decode()
+
     def compact(self, account):
         self.call("Cluster.CompactAccount", {1: account})
 
