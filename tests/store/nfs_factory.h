@@ -28,6 +28,7 @@ class NfsFactory {
   static constexpr bool kOpenFileOutlivesItsName = false;
   static constexpr bool kHasHoles = false;  // also no way to reserve room
   static constexpr bool kExchangesNames = false;
+  static constexpr bool kLinksOfTheRoot = true;
   static constexpr bool kHasXattrs = false;
   static constexpr bool kTimesBefore1970 = kVersion == 4;
   static constexpr bool kSetsTimesOfSymlinks = false;  // Ganesha over VFS says that it did, and does not

@@ -31,6 +31,7 @@ class Below final : public Store {
     co_return co_await of_.set_attributes(at(path), change, durable);
   }
   Task<Result<void>> make_directory(std::string path, uint32_t mode, Durable durable) override {
+    if (path.empty()) co_return fail(Code::kAlreadyExists, "/", "it is there");
     if (auto good = check_store_name(path); !good) co_return fail(good.error());
     co_return co_await of_.make_directory(at(path), mode, durable);
   }
@@ -157,6 +158,7 @@ class SetFactory : public AllCan {
   Store& one() { return one_.store(); }
   Store& two() { return two_.store(); }
   static constexpr bool kOpenFileOutlivesItsName = true;
+  static constexpr bool kLinksOfTheRoot = false;  // a directory on several stores: not known, which is 1
 
  private:
   MemoryDisk root_, older_, newer_;

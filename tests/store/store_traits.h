@@ -10,6 +10,7 @@ struct AllCan {
   static std::string why_unavailable() { return {}; }  // a sentence: the tests are skipped
   static constexpr bool kHasHoles = true;              // seek_data, seek_hole, allocate
   static constexpr bool kExchangesNames = true;
+  static constexpr bool kLinksOfTheRoot = true;  // counted, as of other directories
   static constexpr bool kHasXattrs = true;
   static constexpr bool kTimesBefore1970 = true;
   static constexpr bool kSetsTimesOfSymlinks = true;

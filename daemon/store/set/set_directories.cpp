@@ -14,10 +14,14 @@ Task<Result<std::vector<StoreSet::Part>>> StoreSet::parts_there(Places places, s
   for (const Place& place : places.all) questions.push_back(attributes_at(place));
   auto answers = co_await join_all(loop_, std::move(questions));
   std::vector<Part> parts;
-  std::optional<Error> unanswered;
+  std::optional<Error> unanswered, in_the_way;  // in_the_way: of a path below a file
   for (size_t i = 0; i < answers.size(); ++i) {
     if (!answers[i]) {
-      if (!says_absent(answers[i].error())) unanswered = std::move(answers[i]).error();
+      const Code code = answers[i].error().code();
+      if (!says_absent(answers[i].error()))
+        unanswered = std::move(answers[i]).error();
+      else if (code == Code::kNotDirectory)
+        in_the_way = std::move(answers[i]).error();
       continue;
     }
     const bool directory = answers[i]->type == FileType::kDirectory;
@@ -26,6 +30,7 @@ Task<Result<std::vector<StoreSet::Part>>> StoreSet::parts_there(Places places, s
     if (!directory) co_return parts;
   }
   if (unanswered && (parts.empty() || all_must_answer)) co_return fail(std::move(*unanswered));
+  if (parts.empty() && in_the_way) co_return fail(std::move(*in_the_way));
   if (parts.empty()) co_return fail(Code::kNotFound, std::move(path), "there is no such file or directory");
   co_return parts;
 }
@@ -125,6 +130,7 @@ Task<Result<void>> StoreSet::make_directory(std::string path, uint32_t mode, Dur
   return make_directory_among(std::move(path), mode, durable);
 }
 Task<Result<void>> StoreSet::make_directory_among(std::string path, uint32_t mode, Durable durable) {
+  if (path.empty()) co_return fail(Code::kAlreadyExists, "/", "the root of a store is always there");
   CANOPY_CO_TRY(check_store_name(path));
   Places places = places_of(path);
   Place place = places.all.front();

@@ -64,7 +64,10 @@ Task<Result<std::shared_ptr<StoreSet::Merged>>> StoreSet::merge_names(Places pla
   const bool of_open_files = path == kUnlinkedDirectory;  // of stores that answer, at each start
   auto parts = co_await parts_there(places, path, !of_open_files);
   if (!parts) co_return fail(std::move(parts).error());
-  if (parts->front().attributes.type != FileType::kDirectory)
+  const FileType type = parts->front().attributes.type;
+  if (type == FileType::kSymlink)
+    co_return fail(Code::kLoop, std::move(path), "a symbolic link, and none is followed");
+  if (type != FileType::kDirectory)
     co_return fail(Code::kNotDirectory, std::move(path), "it is no directory");
   NameMap names;
   for (size_t i = 0; i < places.all.size(); ++i) {
