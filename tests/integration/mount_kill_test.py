@@ -8,7 +8,7 @@ import unittest
 from files import write
 from mount_tools_test import SECONDS, differences, make_tree, run
 from mounted import Mounted
-from stack import Stack
+from stack import OVER_NFS, Stack
 
 
 def entries(top):
@@ -41,6 +41,8 @@ class MountKill(unittest.TestCase):
         """Runs the command, and kills the daemon whenever its progress has come to the next mark. Where this test gets so
         little of a busy machine that the command has ended meanwhile, the later marks are passed over."""
         kills = 0
+        if OVER_NFS:  # each restart waits for two leases
+            marks = marks[:1]
         output = tempfile.TemporaryFile()  # pylint: disable=consider-using-with
         self.addCleanup(output.close)
         with subprocess.Popen(command, stdout=output, stderr=output, cwd=self.local) as process:
@@ -61,6 +63,7 @@ class MountKill(unittest.TestCase):
         self.assertGreater(kills, 0, f"{command} ended before it was at {marks[0]}")
         self.assertNotIn("operation-failed", self.mounted.logged())
 
+    @unittest.skipIf(OVER_NFS, "NFSv3 and NFSv4.0 have no access lists, which are in the tree that is copied")
     def test_cp(self):
         source, there = os.path.join(self.local, "a"), os.path.join(self.top, "a")
         os.mkdir(source)
