@@ -98,6 +98,26 @@ class Scenarios(unittest.TestCase):
                          [("create", 10)] * 3 + [("list", 30), ("open at random", 7)])
         self.assertEqual(len(self.measured(*arguments)), 5)  # a second time they are there
 
+    def test_infos_are_rewritten_read_and_weighed(self):
+        self.stack.ctl("domain", "create", "sip.example", "--account-foldering", "1", "--fast-index", "1")
+        pattern = ("--account-pattern", "phone%03d@sip.example")
+        self.measured("accounts", "--server", self.wire, *pattern, "--count", "20", "--opens", "1")
+        fast = os.path.join(self.stack.facts["base"], "SharedDomains", "fast")
+        rows = self.measured("info", "--server", self.wire, *pattern, "--count", "20", "--fill", "--read", "--seconds", "0.3",
+                             "--parallel", "30", "--bytes", "400", "--dir", fast, "--pid", str(os.getpid()))
+        found = {row["step"]: row for row in rows}
+        self.assertEqual(found["write each once"]["count"], 20)
+        self.assertGreater(found["rewrite at random"]["count"], 0)
+        self.assertEqual(found["read settings and info"]["count"], 40)
+        for kind in ("settings", "info"):
+            self.assertEqual(found["space of ." + kind]["count"], 20)
+        self.assertGreater(found["space of .info"]["mib"] * 2**20, 20 * 380)
+        info = self.stack.ctl("info", "get", "phone007@sip.example").stdout
+        self.assertRegex(info, r"Contact *= *\"sip:")
+        nobody = bench("info", "--server", self.wire, "--account-pattern", "nobody%d@sip.example", "--count", "1", "--fill")
+        self.assertEqual(nobody.returncode, 1)
+        self.assertIn("nobody0@sip.example", nobody.stderr)
+
     def test_open_fills_and_opens(self):
         rows = self.measured("open", "--server", self.wire, "--account", "albert@company.com", "--messages", "50",
                              "--fill", "--rounds", "2")
@@ -153,7 +173,7 @@ class Scenarios(unittest.TestCase):
         self.assertIn("/nowhere/at-all", nobody.stderr)
         for wrong in ([], ["juggle"], ["wire"], ["wire", "--server", self.wire, "--depths", "0"]):
             self.assertEqual(bench(*wrong).returncode, 2, wrong)
-        for help_of in ([], ["lmtp"], ["pop3"], ["wire"], ["raw"], ["idle"], ["accounts"], ["open"], ["compare"]):
+        for help_of in ([], ["lmtp"], ["pop3"], ["wire"], ["raw"], ["idle"], ["accounts"], ["info"], ["open"], ["compare"]):
             self.assertEqual(bench(*help_of, "--help").returncode, 0, help_of)
         compared = bench("compare", "dovecot", "--", "--help")
         self.assertEqual(compared.returncode, 0, compared.stderr)

@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   add_raw(app, chosen);
   add_idle(app, chosen);
   add_accounts(app, chosen);
+  add_info(app, chosen);
   add_open(app, chosen);
   add_chunks(app, chosen);
   add_files(app, chosen);

@@ -18,6 +18,7 @@ void add_wire(CLI::App& app, Chosen& chosen);
 void add_raw(CLI::App& app, Chosen& chosen);
 void add_idle(CLI::App& app, Chosen& chosen);
 void add_accounts(CLI::App& app, Chosen& chosen);
+void add_info(CLI::App& app, Chosen& chosen);
 void add_open(CLI::App& app, Chosen& chosen);
 void add_chunks(CLI::App& app, Chosen& chosen);
 void add_files(CLI::App& app, Chosen& chosen);
