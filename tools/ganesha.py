@@ -144,6 +144,7 @@ class Ganesha:
 
     def stop(self):
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # until all of its threads stand still
 
     def go_on(self):
         self.process.send_signal(signal.SIGCONT)

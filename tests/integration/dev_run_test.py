@@ -156,7 +156,7 @@ class DevRun(unittest.TestCase):
     def test_wrong_usage_and_help(self):
         dev = os.path.join(SOURCE, "tools/dev")
         for command, status in (((), 2), (("nonsense",), 2), (("run", "--port-base", "x"), 2),
-                                (("run", "--port-base", "0"), 2)):
+                                (("run", "--port-base", "0"), 2), (("run", "--over-nfs", "2"), 2)):
             program = [dev, *command] if command[:1] != ("run",) else [sys.executable,
                                                                      os.path.join(SOURCE, "tools/stack.py"), *command[1:]]
             done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
