@@ -257,16 +257,18 @@ class Stack:
 
     def facts(self):
         address = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
-        return {"base": str(self.nfs.server.export) if self.nfs else self.path("base"), "tree": self.tree, "socket": self.socket, "wire": address["wire"], "lmtp": address["lmtp"],
+        base = str(self.nfs.server.export) if self.nfs else self.path("base")
+        return {"base": base, "socket": self.socket, "wire": address["wire"], "lmtp": address["lmtp"],
                 "pop3": address["pop3"], "pop3s": address["pop3s"], "ca": self.path("pki/ca.crt"), "domain": DOMAIN,
-                "accounts": self.accounts, **({"mount": self.mount} if self.mount else {})}
+                "accounts": self.accounts, **({"mount": self.mount} if self.mount else {}),
+                **({"tree": self.tree} if self.nfs else {})}
 
     def prose(self):
         facts, first = self.facts(), self.accounts[0]
         ca, ctl, server = (shlex.quote(each) for each in (facts["ca"], self.program("canopyctl"), "unix:" + self.socket))
         accounts = "\n".join(f"  {each['name']}  password {each['password']}" for each in self.accounts)
         mount = f"  mount  {self.mount}\n" if self.mount else ""
-        return f"""Canopy runs on {facts['tree']} (Ctrl-C ends it).
+        return f"""Canopy runs on {self.tree} (Ctrl-C ends it).
   LMTP   {facts['lmtp']}
   POP3   {facts['pop3']} (STLS)
   POP3S  {facts['pop3s']}
