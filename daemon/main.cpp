@@ -344,6 +344,22 @@ Task<Result<void>> build_node(Running& running, const Options& options) {
   co_return Result<void>();
 }
 
+// In order: nothing of this process is under way when it gives the tree back. The tables of the methods are
+// used by nobody any more then; what sleeps in sweep_on and beat_on ends with the process.
+Task<void> stop(Running& running) {
+  for (size_t i = 0; i < running.servers.size(); ++i) {
+    co_await running.loops[i]->switch_to();
+    co_await running.servers[i]->stop(running.loops[i]->now() + 5 * kSecond);
+  }
+  co_await running.loops.front()->switch_to();
+  running.over = true;
+  co_await running.node->stop();
+  auto released = co_await running.heartbeat->release();
+  if (!released)
+    log_event(LogLevel::kWarning, "not-released", kHeartbeatElement,
+              {{"error", released.error().to_string()}});
+}
+
 Task<int> serve(Running& running, const Options& options) {
   UringLoop& loop = *running.loops.front();
   auto built = co_await build_node(running, options);
@@ -413,18 +429,7 @@ Task<int> serve(Running& running, const Options& options) {
     std::fprintf(stderr, "canopyd: %s\n", listening.error().to_string().c_str());
     exit_code = 1;
   }
-  for (size_t i = 0; i < running.servers.size(); ++i) {
-    co_await running.loops[i]->switch_to();
-    co_await running.servers[i]->stop(running.loops[i]->now() + 5 * kSecond);
-  }
-  co_await loop.switch_to();
-  running.over = true;
-  co_await node.stop();
-  auto released = co_await running.heartbeat->release();
-  if (!released)
-    log_event(LogLevel::kWarning, "not-released", kHeartbeatElement,
-              {{"error", released.error().to_string()}});
-  // The tables above are used by nobody any more; what sleeps in sweep_on and beat_on ends with the process.
+  co_await stop(running);
   log_event(LogLevel::kInfo, "stopped", options.dir);
   std::fflush(nullptr);
   std::_Exit(exit_code);
