@@ -25,9 +25,12 @@ inline constexpr uint32_t kKeywordBytesMax = 128;
 // Wire (docs/protocol)
 inline constexpr uint32_t kWireMessageBytesMax = 4u << 20;  // ttrpc's own bound on a message
 inline constexpr uint32_t kWireChunkBytesMax = 1u << 20;
-inline constexpr uint32_t kWireStreamsPerConnectionMax = 4096;
+inline constexpr uint32_t kWireStreamsPerConnectionMax = 16'384;
 inline constexpr uint32_t kWireRequestBytesInFlightMax =
     32u << 20;  // of one connection; beyond it nothing is read
+// Requests that wait for something slow, as a store that does not answer, count here instead, so that they do
+// not hold up those behind them: all connections of a loop together.
+inline constexpr uint64_t kWireSlowRequestBytesMax = 256u << 20;
 inline constexpr uint32_t kWireAnswerBytesQueuedMax = 8u << 20;  // likewise
 inline constexpr uint32_t kWireConnectionsPerLoopMax = 65'536;
 inline constexpr uint32_t kRequestIdBytes = 16;

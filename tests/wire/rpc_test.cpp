@@ -306,7 +306,7 @@ Task<void> one_metrics(Client& client, WaitGroup& group, int& good) {
 }
 
 Task<void> many_calls(Env& env) {
-  constexpr int kCalls = 6000;
+  constexpr int kCalls = RpcConnection::kCallsMax + 2000;
   Client client(env.client_loop, env.options());
   EXPECT_TRUE(co_await client.connect());
   WaitGroup group(env.client_loop);

@@ -179,6 +179,61 @@ Task<void> too_many_calls(Env& env) {
 }
 TYPED_TEST(RawServer, StopsReadingAClientWithTooManyCallsUnderWay) { TypeParam::run(too_many_calls); }
 
+// Requests of a MiB that wait until they are released, and a Ping behind them.
+std::string large_waiting_calls(uint32_t count) {
+  v1::PingRequest large;  // fields that the method does not know
+  large.set_payload(std::string(1u << 20, 'x'));
+  std::string bytes;
+  for (uint32_t i = 0; i < count; ++i)
+    EXPECT_TRUE(append_request(bytes, 2 * i + 1, "canopy.v1.Cluster", "Metrics", 0, large));
+  return bytes + ping_frame(2 * count + 1, "behind");
+}
+
+Task<void> calls_that_wait_for_long(Env& env) {
+  constexpr uint32_t kCalls = (kWireRequestBytesInFlightMax >> 20) + 10;
+  auto client = co_await dial(env);
+  EXPECT_TRUE(co_await client->send(large_waiting_calls(kCalls)));
+  EXPECT_EQ(co_await client->next(), fmt::format("{}: behind", 2 * kCalls + 1));
+  EXPECT_EQ(env.server.probe.waiting, kCalls);
+  co_await env.server_loop.switch_to();
+  env.server.probe.released.set();
+  co_await env.client_loop.switch_to();
+  for (uint32_t i = 0; i < kCalls; ++i) EXPECT_NE(co_await client->next(), "end");
+}
+TYPED_TEST(RawServer, CallsThatWaitForLongDoNotHoldUpThoseBehindThem) {
+  TypeParam::run(calls_that_wait_for_long);
+}
+
+Task<void> too_many_bytes_that_wait(Env& env) {
+  constexpr uint32_t kSlow = 8, kInFlight = kWireRequestBytesInFlightMax >> 20;
+  co_await env.server_loop.switch_to();
+  ServerParts small(env.server_loop, Address{Address::Kind::kTcp, "127.0.0.1", 0});
+  RpcServerOptions options;
+  options.slow_request_bytes_max = kSlow << 20;
+  options.unknown_peer = Role::kAdmin;
+  small.start(options);
+  co_await env.client_loop.switch_to();
+  auto stream = co_await env.client_loop.connect(small.address, kNever);
+  RawClient client(std::move(*stream));
+  auto sending = [](RawClient& to) -> Task<void> {
+    EXPECT_TRUE(co_await to.send(large_waiting_calls(2 * kInFlight)));
+  };
+  TaskGroup sender(env.client_loop);
+  sender.spawn(sending(client));
+  co_await env.client_loop.sleep(3 * kSecond);
+  EXPECT_LE(small.probe.waiting, kSlow + kInFlight + 1);
+  EXPECT_GE(small.probe.waiting, kInFlight);
+  co_await env.server_loop.switch_to();
+  small.probe.released.set();
+  co_await env.client_loop.switch_to();
+  for (uint32_t i = 0; i < 2 * kInFlight + 1; ++i) EXPECT_NE(co_await client.next(), "end");
+  co_await sender.join();
+  co_await env.server_loop.switch_to();
+  co_await small.stop();
+  co_await env.client_loop.switch_to();
+}
+TYPED_TEST(RawServer, HoldsNoMoreOfCallsThatWaitThanItMay) { TypeParam::run(too_many_bytes_that_wait); }
+
 Task<void> unknown_peer(Env& env) {
   // A second server on TCP without certificates: nobody there has a role.
   co_await env.server_loop.switch_to();

@@ -100,6 +100,9 @@ class CallContext {
   std::move_only_function<void()> cancel_hook_;
   CallContext* before_ = nullptr;  // in the connection's list of calls under way
   CallContext* after_ = nullptr;
+  Nanos begun_ = 0;
+  bool slow_ = false;  // its request's bytes are counted with those of the loop's slow calls
+  size_t request_bytes_ = 0;
 };
 
 }  // namespace canopy::wire

@@ -6,12 +6,15 @@
 
 namespace canopy::wire {
 
+constexpr Nanos kSlowCallAfter = 500 * kMillisecond;
+
 ServerConnection::ServerConnection(RpcServer& server, std::unique_ptr<Stream> stream, PeerIdentity peer,
                                    uint64_t id)
     : ConnectionContext(server.loop_, id),
       server_(server),
       stream_(std::move(stream)),
-      writer_(server.loop_, *stream_) {
+      writer_(server.loop_, *stream_),
+      room_(server.loop_) {
   peer_ = std::move(peer);
   server_.alive_.add();
   server_.connections_.insert(this);
@@ -42,7 +45,7 @@ void ServerConnection::close() {
   closed_ = true;
   writer_.abandon();
   stream_->abort();
-  for (CallContext* call = first_call_; call != nullptr;) {
+  for (CallContext* call = newest_call_; call != nullptr;) {
     CallContext* next = call->after_;
     call->cancel();
     call = next;
@@ -84,12 +87,18 @@ bool ServerConnection::crowded() const {
          writer_.queued_bytes() > kWireAnswerBytesQueuedMax;
 }
 
-struct ServerConnection::Room {
-  ServerConnection& connection;
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> handle) const noexcept { connection.room_waiter_ = handle; }
-  void await_resume() const noexcept {}
-};
+// A call that has waited for a while may wait for long. What the loop can hold of such requests is bounded,
+// too; beyond it they hold up their connection.
+void ServerConnection::set_slow_calls_apart() {
+  const Nanos since = loop_.now() - kSlowCallAfter;
+  for (CallContext* call = oldest_call_; call != nullptr && call->begun_ <= since; call = call->before_) {
+    if (call->slow_) continue;
+    if (server_.slow_request_bytes_ + call->request_bytes_ > server_.options_.slow_request_bytes_max) break;
+    call->slow_ = true;
+    request_bytes_ -= call->request_bytes_;
+    server_.slow_request_bytes_ += call->request_bytes_;
+  }
+}
 
 Task<void> ServerConnection::wait_for_room() {
   // What the client has asked beyond our limits stays in its socket.
@@ -98,9 +107,10 @@ Task<void> ServerConnection::wait_for_room() {
     if (writer_.queued_bytes() > kWireAnswerBytesQueuedMax) {
       co_await writer_.below(kWireAnswerBytesQueuedMax / 2);
       if (writer_.ended()) break;
-    } else if (crowded()) {
-      co_await Room{*this};
+      continue;
     }
+    set_slow_calls_apart();
+    if (crowded()) (void)co_await room_.wait_until(loop_.now() + kSlowCallAfter / 2);
   }
 }
 
@@ -157,27 +167,29 @@ void ServerConnection::take_request(const Frame& frame) {
 }
 
 void ServerConnection::begin(CallContext& call, size_t request_bytes) {
-  call.after_ = first_call_;
-  if (first_call_ != nullptr) first_call_->before_ = &call;
-  first_call_ = &call;
+  call.after_ = newest_call_;
+  (newest_call_ != nullptr ? newest_call_->before_ : oldest_call_) = &call;
+  newest_call_ = &call;
+  call.begun_ = loop_.now();
+  call.request_bytes_ = request_bytes;
   ++calls_;
   request_bytes_ += request_bytes;
   ++server_.stats_.calls_under_way;
   server_.calls_.add();
 }
 
-void ServerConnection::end(CallContext& call, size_t request_bytes) {
-  (call.before_ != nullptr ? call.before_->after_ : first_call_) = call.after_;
-  if (call.after_ != nullptr) call.after_->before_ = call.before_;
+void ServerConnection::end(CallContext& call) {
+  (call.before_ != nullptr ? call.before_->after_ : newest_call_) = call.after_;
+  (call.after_ != nullptr ? call.after_->before_ : oldest_call_) = call.before_;
   --calls_;
-  request_bytes_ -= request_bytes;
+  (call.slow_ ? server_.slow_request_bytes_ : request_bytes_) -= call.request_bytes_;
   --server_.stats_.calls_under_way;
   server_.calls_.done();
-  if (room_waiter_ && !crowded()) loop_.defer(std::exchange(room_waiter_, {}));
+  if (!crowded()) room_.wake_all();
 }
 
 bool ServerConnection::cancel(uint32_t stream_id) {
-  for (CallContext* call = first_call_; call != nullptr; call = call->after_) {
+  for (CallContext* call = newest_call_; call != nullptr; call = call->after_) {
     if (call->stream_id() != stream_id) continue;
     call->cancel();
     return true;

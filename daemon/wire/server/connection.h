@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "daemon/runtime/sync.h"
 #include "daemon/wire/framing.h"
 #include "daemon/wire/framing_envelope.h"
 #include "daemon/wire/framing_writer.h"
@@ -32,7 +33,7 @@ class ServerConnection final : public ConnectionContext,
 
   // For MethodTable: the life of one call.
   void begin(CallContext& call, size_t request_bytes);  // of a method that takes its time
-  void end(CallContext& call, size_t request_bytes);
+  void end(CallContext& call);
   void answer(CallContext& call, const google::protobuf::MessageLite& response);
   // The answer, unless the lease ended meanwhile.
   void answer_if_leased(CallContext& call, std::string_view service,
@@ -41,13 +42,13 @@ class ServerConnection final : public ConnectionContext,
   void refuse(uint32_t stream_id, const Error& error, const v1::Owner* owner = nullptr);
 
  private:
-  struct Room;
   static Task<void> write(std::shared_ptr<ServerConnection> self);
   Task<bool> read_batch();
   void take(const Frame& frame);
   void take_request(const Frame& frame);
   bool crowded() const;
   Task<void> wait_for_room();
+  void set_slow_calls_apart();
   void close();
 
   RpcServer& server_;
@@ -59,8 +60,9 @@ class ServerConnection final : public ConnectionContext,
   uint32_t last_stream_id_ = 0;
   uint32_t calls_ = 0;
   uint64_t request_bytes_ = 0;
-  CallContext* first_call_ = nullptr;
-  std::coroutine_handle<> room_waiter_;
+  CallContext* newest_call_ = nullptr;
+  CallContext* oldest_call_ = nullptr;
+  Event room_;
 };
 
 }  // namespace canopy::wire

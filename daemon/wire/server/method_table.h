@@ -126,7 +126,7 @@ class MethodTable {
       connection->answer_if_leased(call->context, method.service, *result);
     else
       connection->refuse(call->context, result.error());
-    connection->end(call->context, call->request_bytes);
+    connection->end(call->context);
   }
 
   std::deque<Method> methods_;  // stays in place: the index points into it

@@ -20,6 +20,7 @@ struct RpcServerOptions {
   // Role of a peer without credentials (plain TCP, a simulated stream). For tests and measurements.
   Role unknown_peer = Role::kNone;
   uint32_t connections_max = kWireConnectionsPerLoopMax;
+  uint64_t slow_request_bytes_max = kWireSlowRequestBytesMax;
   // Asked when a call completes: what a backend answers without its lease may be out of date, or not the last
   // word. Empty: always held. Session, Stores and Cluster answer all the same.
   std::function<bool()> lease_held = {};
@@ -74,6 +75,7 @@ class RpcServer {
   RpcServerOptions options_;
   RpcServerStats stats_;
   bool draining_ = false;
+  uint64_t slow_request_bytes_ = 0;
   uint64_t next_connection_ = 1;
   std::vector<std::shared_ptr<Accepting>> accepting_;
   std::unordered_set<ServerConnection*> connections_;
