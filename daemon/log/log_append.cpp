@@ -134,7 +134,12 @@ Task<Result<void>> AccountLog::State::write_durably(std::vector<std::string_view
     offset = 0;
   }
   touched = true;
-  CANOPY_CO_ASSIGN(const WriteOutcome outcome, co_await active_file->write(offset, pieces, Durable::kYes));
+  auto wrote = co_await active_file->write(offset, pieces, Durable::kYes);
+  // That the file is gone says nothing of the account, which is opened anew.
+  if (!wrote && wrote.error().code() == Code::kNotFound)
+    co_return fail(Code::kTryAgain, wrote.error().object(),
+                   "the slice is no longer there: " + wrote.error().message());
+  CANOPY_CO_ASSIGN(const WriteOutcome outcome, std::move(wrote));
   // A successor seals before it reads: bytes that it may not have seen come back with the mode that it set.
   if (store().shared_at(directory) && (outcome.after.mode & 0200) == 0)
     co_return fenced("another process has sealed the slice");

@@ -137,8 +137,10 @@ Task<Result<StoreMarker>> check_marker(Store& store, std::string id, std::string
     switch (text.error().code()) {
       case Code::kNotFound:
       case Code::kNotDirectory:
-        co_return fail(Code::kStoreUnavailable, std::move(object),
-                       fmt::format("{}: there is no {}", kRefusal, kStoreMarkerPath));
+        // With the system's number it is told from a store that did not answer.
+        co_return std::unexpected<Error>(Error(Code::kStoreUnavailable, std::move(object),
+                                               fmt::format("{}: there is no {}", kRefusal, kStoreMarkerPath),
+                                               ENOENT));
       case Code::kTooLarge:
       case Code::kIsDirectory:
       case Code::kLoop:

@@ -362,6 +362,17 @@ TEST_F(NfsFaults, AFrozenServerIsAnErrorWithinTheLimitThenDownAtOnceAndUpAgainBy
   EXPECT_EQ(must(read_file(*impatient, "f", 100)), "content");
 }
 
+TEST_F(NfsFaults, AServerThatRefusesConnectionsIsSaidToRefuseThem) {
+  NfsOptions options = server_->options(3, server_->new_directory());
+  options.hard_limit = 2 * kSecond;
+  auto impatient = open("refused", options);
+  server_->kill();
+  auto refused = run(impatient->attributes("f"));
+  server_->start();
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("Connection refused"));
+}
+
 TEST_F(NfsFaults, AnExportThatIsNotThereIsNamed) {
   NfsOptions options = server_->options(3, server_->new_directory());
   options.export_path = "/export/none";

@@ -18,7 +18,8 @@ class StoreSetTest : public testing::Test {
     for (const char* name : {"one", "two"}) add_store(name);
     StoreSetOptions options;
     options.open = [this](StoreConfig config) { return open(config.name); };
-    options.probe_every = options.probe_again_after = 20 * kMillisecond;
+    options.probe_every = probe_every;
+    options.probe_again_after = 20 * kMillisecond;
     auto root = std::make_unique<MemoryStore>(loop.get(), root_disk, MemoryStoreOptions{.name = "root"});
     set = std::make_unique<StoreSet>(*loop, std::move(root), options);
     ok(make_directories(*set, kDomain, 0700, Durable::kYes));
@@ -28,8 +29,8 @@ class StoreSetTest : public testing::Test {
     set.reset();
   }
 
-  void add_store(const std::string& name) {
-    disks[name] = std::make_unique<MemoryDisk>();
+  void add_store(const std::string& name, MemoryDiskOptions disk = {}) {
+    disks[name] = std::make_unique<MemoryDisk>(disk);
     MemoryStore store(loop.get(), *disks[name], {.name = name});
     auto marker = run(create_marker(store, *loop, name, "accounts", StoreContent::kMustBeEmpty));
     ASSERT_TRUE(marker);
@@ -102,6 +103,7 @@ class StoreSetTest : public testing::Test {
   }
 
   std::unique_ptr<UringLoop> loop = *UringLoop::create();
+  Nanos probe_every = 20 * kMillisecond;  // of a store that does well
   MemoryDisk root_disk;
   std::map<std::string, std::unique_ptr<MemoryDisk>> disks;
   std::map<std::string, StoreConfig> configs;
@@ -262,6 +264,34 @@ TEST_F(StoreSetTest, AStoreThatIsAwayFailsWhatLiesOnItAlone) {
     run([](Loop& on) -> Task<void> { co_await on.sleep(10 * kMillisecond); }(*loop));
   ok(make_directories(*set, kA + "/u.macnt", 0700, Durable::kYes));
   EXPECT_THAT(names(kDomain), ElementsAre("a.sub", "e.sub"));
+}
+
+class StoreSetRarelyProbed : public StoreSetTest {
+ protected:
+  StoreSetRarelyProbed() { probe_every = 3600 * kSecond; }
+  void await(const std::string& store, StoreState state) {
+    auto until = [](Loop& on, StoreSet& of, std::string name, StoreState wanted) -> Task<void> {
+      while (of.member(name)->state() != wanted) co_await on.sleep(10 * kMillisecond);
+    };
+    run(until(*loop, *set, store, state));
+  }
+};
+
+TEST_F(StoreSetRarelyProbed, AFullStoreIsSaidToBeFullAtOnceAndUpAgainWhenItHasRoom) {
+  MemoryDiskOptions small;
+  small.bytes_total = 1u << 20;
+  add_store("small", small);
+  mount_fresh({"/ root", "SharedDomains/company.com/[a-d].sub small"});
+  ok(make_directories(*set, kA, 0700, Durable::kYes));
+  EXPECT_EQ(set->member("small")->state(), StoreState::kUp);
+  write(kA + "/most", std::string(1'000'000, 'x'));
+  auto file = ok(set->open(kA + "/more", {.write = true, .create = true}));
+  const std::string text(500'000, 'x');
+  std::string_view pieces[] = {text};
+  EXPECT_EQ(refused(file->write(0, pieces, Durable::kYes)).code(), Code::kStoreFull);
+  await("small", StoreState::kFull);
+  ok(set->remove(kA + "/most", Durable::kYes));
+  await("small", StoreState::kUp);
 }
 
 TEST_F(StoreSetTest, NothingIsMadeOnAStoreThatIsTheWrongOne) {

@@ -131,6 +131,8 @@ void RpcConnection::finish(Pending& call, int status, void* data) {
 Nanos RpcConnection::oldest_sent_at() const { return in_flight_ == 0 ? kNever : calls_.after->sent_at; }
 
 bool RpcConnection::service(int events) {
+  // With both, the library forgets the system's reason and says "POLLHUP".
+  if ((events & POLLERR) != 0) events &= ~POLLHUP;
   const int answer = rpc_service(context_, events);
   if (answer != 0 || breaking_) {
     const char* words = rpc_get_error(context_);

@@ -1,6 +1,7 @@
 #include "daemon/store/set/member.h"
 
 #include <bit>
+#include <cerrno>
 
 #include "daemon/store/capacity.h"
 
@@ -64,7 +65,18 @@ Error SetMember::unavailable() const {
                            reason_ ? reason_->to_string() : "it has not answered since the start"));
 }
 
-Error SetMember::named(Error error) {
+Task<Error> SetMember::named(Store& store, Error error) {
+  const bool stale =
+      error.code() == Code::kNotFound && error.is_of_system() && error.error_number() == ESTALE;
+  if (!stale) co_return counted(std::move(error));
+  auto there = co_await store.attributes("");
+  if (there || there.error().code() != Code::kNotFound) co_return error;
+  open_anew_ = true;
+  co_return counted(Error(Code::kStoreUnavailable, error.object(),
+                          "the store no longer knows its root: " + error.message()));
+}
+
+Error SetMember::counted(Error error) {
   switch (error.code()) {
     case Code::kStoreUnavailable:
     case Code::kDeadlineExceeded:
@@ -73,6 +85,7 @@ Error SetMember::named(Error error) {
       look_.set();
       return Error(Code::kStoreUnavailable, error.object(),
                    fmt::format("store {} unavailable: {}", name(), error.message()));
+    case Code::kStoreFull: look_.set(); return error;
     case Code::kIo:
     case Code::kDamaged:
     case Code::kInternal: ++figures_.errors; return error;

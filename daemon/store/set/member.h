@@ -56,8 +56,10 @@ class SetMember {
 
   // The error of whoever needs it now.
   Error unavailable() const;
-  // The same failure, said of this store; what did not answer is looked after at once.
-  Error named(Error error);
+  // The same failure, said of this store; what did not answer is looked after at once. A file that the store
+  // no longer knows (a stale handle) may be gone; when the store knows its own root no more, its whole file
+  // system is away, as when a server came back without a disk, and nothing on it is absent.
+  Task<Error> named(Store& store, Error error);
 
   // Counts an operation from its construction to done().
   class Timing {
@@ -81,12 +83,13 @@ class SetMember {
     const std::shared_ptr<Store> store = member->store_;
     Timing timing(*member);
     Result<T> answer = co_await question(*store);
-    if (!answer) co_return fail(member->named(std::move(answer).error()));
+    if (!answer) co_return fail(co_await member->named(*store, std::move(answer).error()));
     co_return answer;
   }
 
  private:
   friend class StoreSet;
+  Error counted(Error error);
   bool full() const { return space_->bytes_free < reserve_bytes(); }
 
   Loop& loop_;
@@ -98,9 +101,10 @@ class SetMember {
   std::optional<Error> reason_;
   std::optional<StoreSpace> space_;
   StoreFigures figures_;
-  Event look_;            // a probe is wanted now
-  Event looked_;          // was probed once
-  bool retired_ = false;  // no member of the set any more
+  Event look_;              // a probe is wanted now
+  Event looked_;            // was probed once
+  bool open_anew_ = false;  // what answers is not, or no longer, the store: the way to it is looked up again
+  bool retired_ = false;    // no member of the set any more
 };
 using MemberRef = std::shared_ptr<SetMember>;
 

@@ -8,7 +8,7 @@ Task<Result<T>> SetFile::timed(Task<Result<T>> task) {
   if (!member_->usable() && member_->state() == StoreState::kWrong) co_return fail(member_->unavailable());
   SetMember::Timing timing(*member_);
   Result<T> answer = co_await std::move(task);
-  if (!answer) co_return fail(member_->named(std::move(answer).error()));
+  if (!answer) co_return fail(co_await member_->named(*store_, std::move(answer).error()));
   co_return answer;
 }
 

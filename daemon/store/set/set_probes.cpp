@@ -1,4 +1,6 @@
 // Opening the stores of a set, and looking whether they are still there.
+#include <cerrno>
+
 #include "daemon/base/limits.h"
 #include "daemon/base/log.h"
 #include "daemon/dict/versioned.h"
@@ -13,6 +15,12 @@ constexpr Nanos kPreparationAwaited = 50 * kMillisecond;
 
 Error not_prepared(const std::string& name) { return Error(Code::kTryAgain, name, "it is being made ready"); }
 
+// The store has answered, and has not this store's marker.
+bool answered_otherwise(const Error& error) {
+  return error.code() == Code::kConflict || error.code() == Code::kDamaged ||
+         (error.code() == Code::kStoreUnavailable && error.is_of_system() && error.error_number() == ENOENT);
+}
+
 }  // namespace
 
 Task<void> StoreSet::watch(MemberRef member) {
@@ -23,7 +31,8 @@ Task<void> StoreSet::watch(MemberRef member) {
     const bool soon = member->reason_ && member->reason_->code() == Code::kTryAgain;
     if (!soon) member->looked_.set();
     if (member->retired_ || stopping_) break;
-    Nanos pause = member->usable_ ? options_.probe_every : options_.probe_again_after;
+    const bool well = member->usable_ && member->state() != StoreState::kFull;
+    Nanos pause = well ? options_.probe_every : options_.probe_again_after;
     if (soon) pause = kPreparationAwaited;
     (void)co_await member->look_.wait_until(loop_.now() + pause);
     const Nanos apart = begun + std::min(kProbesApart, pause);
@@ -35,8 +44,10 @@ Task<void> StoreSet::watch(MemberRef member) {
 Task<Result<void>> StoreSet::probe_store(MemberRef member) {
   const StoreConfig& config = member->config_;
   std::shared_ptr<Store> store = member->store_;
-  // A directory that was not mounted is another one when it is: it must be opened anew.
-  if (!store || (!member->is_root() && !member->usable_ && config.is_local())) {
+  // A directory that was not mounted is another one when it is: it must be opened anew. So must an export of
+  // a server that answered, but not as this store.
+  if (!store || (!member->is_root() && !member->usable_ &&
+                 (config.is_local() || std::exchange(member->open_anew_, false)))) {
     auto opened = co_await options_.open(config);
     if (!opened) co_return fail(std::move(opened).error());
     store = std::move(*opened);
@@ -47,7 +58,10 @@ Task<Result<void>> StoreSet::probe_store(MemberRef member) {
     if (!there && there.error().code() != Code::kNotFound) co_return fail(std::move(there).error());
   } else {
     auto marker = co_await check_marker(*store, config.id, config.name);
-    if (!marker) co_return fail(std::move(marker).error());
+    if (!marker) {
+      member->open_anew_ = answered_otherwise(marker.error());
+      co_return fail(std::move(marker).error());
+    }
     if (!options_.board->is_prepared(config.id)) {
       if (!options_.leads) co_return fail(not_prepared(config.name));
       if (options_.prepare) CANOPY_CO_TRY(co_await options_.prepare(store));

@@ -245,7 +245,11 @@ Task<Result<StoreSpace>> StoreSet::space_among() {
   Result<StoreSpace> last = sum;
   bool any = false;
   for (const MemberRef& member : members()) {
-    last = co_await SetMember::ask<StoreSpace>(member, [](Store& store) { return store.space(); });
+    if (!member->is_root() && member->usable() && member->space()) {
+      last = *member->space();  // as its last probe found it: nobody waits for a store that just went away
+    } else {
+      last = co_await SetMember::ask<StoreSpace>(member, [](Store& store) { return store.space(); });
+    }
     if (!last) continue;
     any = true;
     sum.bytes_total += last->bytes_total;
