@@ -141,6 +141,17 @@ Task<void> read_domains_on(wire::Node& node, const std::atomic<bool>& over) {
   }
 }
 
+constexpr Nanos kStoppingAtMost = 10 * kSecond;
+
+// What waits for a store that does not answer must not keep the next process from serving all others.
+Task<void> end_anyway(Loop& loop, std::string dir) {
+  co_await loop.sleep(kStoppingAtMost);
+  log_event(LogLevel::kWarning, "stopping-cut-short", dir,
+            {{"seconds", kStoppingAtMost / kSecond}, {"why", "operations still wait for a store"}});
+  std::fflush(nullptr);
+  std::_Exit(0);
+}
+
 Task<void> sweep_on(wire::Shard& shard, const std::atomic<bool>& over) {
   while (!over) {
     co_await shard.loop.sleep(kSecond);
@@ -425,6 +436,7 @@ Task<int> serve(Running& running, const Options& options) {
               {{"epoch", node.epoch()}, {"loops", running.loops.size()}});
     int signal = co_await wait_signal(loop, {SIGINT, SIGTERM});
     log_event(LogLevel::kInfo, "stopping", options.dir, {{"signal", signal}});
+    loop.spawn(end_anyway(loop, options.dir));
   } else {
     std::fprintf(stderr, "canopyd: %s\n", listening.error().to_string().c_str());
     exit_code = 1;

@@ -16,6 +16,7 @@ from mail_case import Lines
 
 OK, TEMPORARY, WRONG = "ok", "temporary", "wrong"
 LINE = "line of text\r\n"
+CREATED_AT_ONCE = 1000  # of a busy machine, within the time that a command has
 PAUSE_SECONDS = 0.02  # between two requests of a client: the load is to be even, not the most there can be
 SUBJECT = re.compile(rb"^Subject: ([a-z0-9.-]+)\r?$", re.MULTILINE)
 
@@ -38,6 +39,11 @@ def cheap_hash(password):
 
 def create_accounts(stack, names, password):
     """Full names, of domains that are there."""
+    for first in range(0, len(names), CREATED_AT_ONCE):
+        create_some_accounts(stack, names[first:first + CREATED_AT_ONCE], password)
+
+
+def create_some_accounts(stack, names, password):
     path = os.path.join(stack.directory, "accounts.csv")
     unused = "[" + base64.b64encode(bytes(32)).decode() + "]"  # nobody here logs in with SCRAM
     kept = (f'"{{Password={{Argon2=""{cheap_hash(password)}"";ScramIterations=#4096;ScramSalt={unused};'

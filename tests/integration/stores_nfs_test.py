@@ -1,10 +1,13 @@
 """A store on a real NFS server among others, through libnfs: mail lies there, the server dies and comes back."""
+import contextlib
 import json
 import os
 import shutil
+import signal
 import smtplib
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -15,6 +18,19 @@ sys.path.append(os.path.join(SOURCE, "tools"))
 from ganesha import Ganesha, why_unavailable  # pylint: disable=wrong-import-position
 
 PASSWORD = "secret of abby"
+
+
+def pids_of(stack, name):
+    """Of the stack's children with that name that run."""
+    with open(f"/proc/{stack.process.pid}/task/{stack.process.pid}/children", encoding="ascii") as file:
+        pids = [int(pid) for pid in file.read().split()]
+    found = []
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            of, _, rest = stat.read().rpartition(")")
+            if of.partition("(")[2] == name and not rest.startswith(" Z"):
+                found.append(pid)
+    return found
 
 
 @unittest.skipIf(why_unavailable(), f"NOT TESTED: {why_unavailable()}")
@@ -76,6 +92,43 @@ class OverNfs(unittest.TestCase):
         shown = json.loads(self.stack.ctl("--json", "account", "show", "abby@many.example").stdout)
         self.assertGreaterEqual(shown.get("messages", 2), 2)
         self.assertTrue(self.on_server())
+
+    def test_a_frozen_server_does_not_keep_the_daemon_from_ending(self):
+        names = [f"anna{number}@many.example" for number in range(4 + os.cpu_count())]
+        for name in names:
+            self.stack.ctl("account", "create", name, "--no-password")
+            deliver(self.stack, [name])
+        self.server.stop()
+        self.addCleanup(self.server.go_on)
+        answers = []
+
+        def wait(name):
+            try:
+                answers.append(deliver(self.stack, [name]))
+            except smtplib.SMTPException as error:
+                answers.append(str(error))
+        waiting = [threading.Thread(target=wait, args=(name,)) for name in names]
+        for thread in waiting:
+            thread.start()
+        deadline = time.monotonic() + 60
+        # More than the probes, of which each loop has one.
+        while json.loads(self.stack.ctl("--json", "store", "show", "nas1").stdout)["in_flight"] <= os.cpu_count():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        first, = pids_of(self.stack, "canopyd")
+        os.kill(first, signal.SIGTERM)
+        deadline = time.monotonic() + 60
+        while pids_of(self.stack, "canopyd") in ([first], []):  # another one is started
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        with open(os.path.join(self.stack.directory, "logs/canopyd.log"), encoding="utf-8") as log:
+            self.assertIn("stopping-cut-short object=" + self.stack.facts["base"], log.read())
+        self.deliver_until("emil@many.example")
+        for thread in waiting:
+            thread.join()
+        self.assertEqual([answer for answer in answers if "451" not in str(answer)], [])
+        self.server.go_on()
+        self.deliver_until(names[0])
 
     def test_the_requirements_are_checked_on_it(self):
         done = self.stack.ctl("--json", "store", "check", "nas1", check=False)

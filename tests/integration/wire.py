@@ -202,6 +202,11 @@ class Wire:
     def settings(self, account):
         return self.call("Info.Get", {1: {1: account}})[1][0].decode()
 
+    def locate(self, account):
+        answer = self.call("Directory.Locate", {1: account})
+        names = ("store", "account_directory", "settings_file", "settings_store", "info_file")
+        return {name: answer[number][0].decode() for number, name in enumerate(names, 1)}
+
     def compact(self, account):
         self.call("Cluster.CompactAccount", {1: account})
 
