@@ -32,7 +32,7 @@ std::string About::path() const {
     const std::string& above = at->names.front().name;
     path = path.empty() ? above : above + "/" + path;
   }
-  return path;
+  return path.empty() ? "/" : path;  // the mount itself, as df asks about it
 }
 
 void answer_error(fuse_req_t request, const Error& error, const About& about) {

@@ -114,6 +114,38 @@ class Suspended(CtlCase):
         self.restart_killed()
         self.assertEqual(self.ctl("account", "show", name)["state"], "active")
 
+    def test_a_file_that_was_opened_elsewhere_and_put_into_the_account_is_the_accounts_once_that_is_resumed(self):
+        directory = self.suspended("moved")
+        slice_file = self.slice_of(directory)
+        outside = self.mounted.path("SharedDomains", "kept-open")
+        shutil.copy(slice_file, outside)
+        content = read(slice_file)
+        with open(outside, "r+b", buffering=0) as held:
+            os.rename(outside, slice_file)
+            os.pwrite(held.fileno(), content, 0)  # it is still in this hand
+            os.fsync(held.fileno())
+            resumed = self.ctl("account", "resume", "moved@company.com")
+            self.assertEqual((resumed["messages"], resumed["damages"]), (3, []))
+            with self.assertRaises(OSError) as refused:
+                os.pwrite(held.fileno(), b"not any more", 100)
+                os.fsync(held.fileno())
+            self.assertEqual(refused.exception.errno, errno.EBUSY)
+            self.ctl("account", "suspend", "moved@company.com")
+            os.pwrite(held.fileno(), read(slice_file), 0)  # it is again
+            os.fsync(held.fileno())
+            self.assertEqual(self.ctl("account", "resume", "moved@company.com")["damages"], [])
+        self.assertEqual(self.ctl("check", "moved@company.com")["damages"], [])
+
+    def test_an_account_whose_files_were_removed_is_gone_at_once(self):
+        directory = self.suspended("removed")
+        self.assertIn("removed", self.ctl("account", "list", "company.com"))
+        shutil.rmtree(directory)
+        self.assertNotIn("removed", self.ctl("account", "list", "company.com"))
+        with self.assertRaises(smtplib.SMTPException) as refused:
+            deliver(self.stack, ["removed@company.com"], TEXTS[0])
+        self.assertIn("550", str(refused.exception))
+        self.refused(NOT_FOUND, "account", "show", "removed@company.com")
+
     def test_renaming_and_deleting_take_what_is_known_of_it_along(self):
         directory = self.suspended("named")
         settings = os.path.join(directory, "account.settings")

@@ -53,12 +53,14 @@ class Waiting(unittest.TestCase):
             os.kill(stack.process.pid, signal.SIGSTOP)  # or else it starts canopyd again
             os.kill(daemon, signal.SIGKILL)
             refused = [self.error_of(lambda: os.mkdir(os.path.join(top, "new"))),
-                       self.error_of(lambda: os.listdir(os.path.join(accounts, name)))]
+                       self.error_of(lambda: os.listdir(os.path.join(accounts, name))),
+                       self.error_of(lambda: os.statvfs(mounted.path()))]
             failed = [line.split(" error=")[0].split("object=")[1] for line in mounted.logged().splitlines()
                       if "operation-failed" in line]
             stack.stop(signal.SIGKILL)
             stack.start()
-            self.assertEqual(refused, [errno.EIO, errno.EIO])
+            self.assertEqual(refused, [errno.EIO] * 3)
+            self.assertEqual(failed.pop(), "/")  # what df asks about
             self.assertIn(f"SharedDomains/{stack.facts['domain']}/new", failed)
             # The names above it have to be looked at first.
             self.assertTrue(f"accounts/{stack.facts['domain']}/{name}".startswith(failed[-1]), failed)

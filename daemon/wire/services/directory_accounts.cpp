@@ -8,6 +8,7 @@
 #include "daemon/wire/services/access.h"
 #include "daemon/wire/services/account_check.h"
 #include "daemon/wire/services/directory_service.h"
+#include "daemon/wire/services/tree_guard.h"
 
 namespace canopy::wire {
 
@@ -363,8 +364,10 @@ Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::Se
   if (use == AccountUse::kSuspended && !log_end_noted) CANOPY_CO_TRY(co_await note_log_end(found->address));
   auto now = co_await accounts.settings(found->address);
   if (!now) co_return fail(std::move(now).error());
-  if ((*now)->use != AccountUse::kSuspended)
+  if ((*now)->use != AccountUse::kSuspended) {
+    CANOPY_CO_TRY(co_await guard_open_files(node_, *found->shard, found->address));
     CANOPY_CO_TRY(co_await unmark_suspended(accounts.store(), found->address));
+  }
   v1::Account out;
   out.set_state(std::string(account_use_name((*now)->use)));
   if ((*now)->use != AccountUse::kSuspended && (was_suspended || !first))

@@ -161,6 +161,16 @@ Task<Result<Node::Found>> Node::find(AccountAddress address) {
   co_return fail(Code::kNotFound, address.to_string(), "there is no such account");
 }
 
+Task<void> Node::look_again(AccountAddress address) {
+  Shard& shard = shard_of(address);
+  co_await shard.loop.switch_to();
+  auto known = co_await shard.accounts.settings(address);
+  if (known && (*known)->use == AccountUse::kSuspended) (void)co_await shard.accounts.read_again(address);
+  Shard& owner = shard_of(slot_of("", address.domain));
+  co_await owner.loop.switch_to();
+  owner.names.changed(address, std::nullopt);
+}
+
 Task<Result<NamePage>> Node::list_accounts(std::string domain, std::string after, std::string prefix,
                                            size_t limit) {
   Shard& owner = shard_of(slot_of("", domain));

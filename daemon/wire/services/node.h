@@ -16,6 +16,7 @@
 #include "daemon/catalog/account_names.h"
 #include "daemon/log/slice_files.h"
 #include "daemon/runtime/workers.h"
+#include "daemon/wire/services/tree_open_files.h"
 
 namespace canopy {
 class StoreSet;
@@ -77,6 +78,7 @@ class Node {
   const NodeOptions& options() const { return options_; }
   uint64_t epoch() const { return epoch_; }
   NodeCounters& counters() { return counters_; }
+  TreeOpenFiles& open_files() { return open_files_; }
 
   // Finds who an address means: the account of that name, or the one that an alias of that name stands for.
   // Ends on the account's loop, with its settings. kNotFound.
@@ -86,6 +88,10 @@ class Node {
     std::shared_ptr<const AccountSettings> settings;
   };
   Task<Result<Found>> find(AccountAddress address);
+
+  // The files of an account that is suspended, or of none, were changed by others. Ends on any loop of the
+  // node.
+  Task<void> look_again(AccountAddress address);
 
   // A page of the domain's accounts, as AccountNames::list() says. Ends on any loop of the node. kNotFound.
   Task<Result<NamePage>> list_accounts(std::string domain, std::string after, std::string prefix,
@@ -114,6 +120,7 @@ class Node {
   std::string ticket_key_;
   Mutex domains_gate_;  // on the first shard's loop
   NodeCounters counters_;
+  TreeOpenFiles open_files_;
 };
 
 }  // namespace canopy::wire

@@ -23,6 +23,8 @@ Result<TreeService::OpenFileRef> TreeService::file_of(CallContext& call, uint64_
 }
 
 Task<Result<void>> TreeService::may_write(CallContext& call, const OpenFile& file) {
+  if (auto path = open_files_.account_path(file.identity))
+    co_return co_await may_change(node_, call.loop(), std::move(*path));
   if (!file.guarded) co_return Result<void>();
   co_return co_await may_change(node_, call.loop(), file.path);
 }

@@ -83,6 +83,36 @@ Task<Result<void>> may_change(Node& node, Loop& loop, std::string path) {
   co_return Result<void>();
 }
 
+Task<Result<void>> guard_open_files(Node& node, Shard& shard, AccountAddress address) {
+  TreeOpenFiles& open = node.open_files();
+  if (!open.any_open()) co_return Result<void>();
+  CANOPY_CO_ASSIGN(auto domain, shard.accounts.domains().get(address.domain));
+  std::vector<std::string> directories = {domain->layout.account_directory(address)};
+  for (std::string path : {domain->layout.settings_file(address), domain->layout.info_file(address)}) {
+    auto found = co_await shard.store->attributes(path);
+    if (found) open.belongs_to(identity_of(*found), path);
+  }
+  while (!directories.empty()) {
+    const std::string directory = std::move(directories.back());
+    directories.pop_back();
+    DirectoryPage page;
+    do {
+      auto next = co_await shard.store->list(directory, page.next_cookie, Listing::kAttributes);
+      if (!next && next.error().code() == Code::kNotFound) break;
+      if (!next) co_return fail(std::move(next).error());
+      page = std::move(*next);
+      for (size_t i = 0; i < page.entries.size(); ++i) {
+        const std::string path = directory + "/" + page.entries[i].name;
+        if (page.entries[i].type == FileType::kDirectory)
+          directories.push_back(path);
+        else
+          open.belongs_to(identity_of(page.attributes[i]), path);
+      }
+    } while (!page.end);
+  }
+  co_return Result<void>();
+}
+
 Task<Result<void>> may_move(Node& node, Loop& loop, std::string path) {
   CANOPY_CO_TRY(co_await may_change(node, loop, path));
   const TreePlaceKind kind = describe_path(path).kind;

@@ -19,6 +19,10 @@ Task<Result<void>> may_change(Node& node, Loop& loop, std::string path);
 // be empty.
 Task<Result<void>> may_move(Node& node, Loop& loop, std::string path);
 
+// Files of a resumed account that clients still have open under other names from before they were put there:
+// writing to them is changing the account's from now on. On the account's loop.
+Task<Result<void>> guard_open_files(Node& node, Shard& shard, AccountAddress address);
+
 // True when what may_change() says can alter while the file is open.
 bool depends_on_account(const std::string& path);
 

@@ -5,6 +5,7 @@
 
 #include "daemon/base/limits.h"
 #include "daemon/store/store_path.h"
+#include "daemon/tree/layout.h"
 #include "daemon/wire/services/tree_guard.h"
 #include "daemon/wire/services/tree_service.h"
 
@@ -57,6 +58,14 @@ Task<Result<void>> TreeService::give_to_caller(const NewName& what) {
   // A change of the owner takes these bits away.
   if (what.kind == NewName::Kind::kFile && (what.mode & (S_ISUID | S_ISGID)) != 0) change.mode = what.mode;
   co_return co_await store().set_attributes(what.path, change, Durable::kNo);
+}
+
+Task<void> TreeService::look_again(Loop& loop, std::string path) {
+  const TreePlace place = describe_path(path);
+  if (place.kind != TreePlaceKind::kAccount && place.kind != TreePlaceKind::kAccountFile) co_return;
+  AccountAddress address{std::string(place.account), std::string(place.domain)};
+  co_await node_.look_again(std::move(address));
+  co_await loop.switch_to();
 }
 
 // ------------------------------------------------------------------------------------------------ making
@@ -161,6 +170,7 @@ Task<Result<v1::TreeAttributes>> TreeService::make(CallContext& call, const v1::
   auto made = co_await make_once(call.loop(), what);
   if (!made) co_return fail(std::move(made).error());
   tell_name(call, request.path(), identity_of(*made));
+  co_await look_again(call.loop(), request.path());
   co_return tree_attributes(seen(*made));
 }
 
@@ -187,6 +197,7 @@ Task<Result<v1::Empty>> TreeService::remove(CallContext& call, const v1::TreeRem
   if (!done) co_return fail(std::move(done).error());
   tell_name(call, request.path(), {});
   tell_content(call, identity_of(request.expected()));  // one link less
+  co_await look_again(call.loop(), request.path());
   co_return v1::Empty();
 }
 
@@ -234,6 +245,8 @@ Task<Result<v1::Empty>> TreeService::rename(CallContext& call, const v1::TreeRen
     changes_.add(TreeChange{TreeChange::Kind::kMoved, request.from(), request.to(),
                             identity_of(request.expected()), session_of(call)});
   }
+  co_await look_again(call.loop(), request.from());
+  co_await look_again(call.loop(), request.to());
   co_return v1::Empty();
 }
 

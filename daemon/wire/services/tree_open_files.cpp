@@ -36,7 +36,28 @@ void TreeOpenFiles::gone(const FileIdentity& file, bool closed, Nanos now) {
   if (found->second.kept)
     found->second.until = closed ? now : now + kTreeUnlinkedKept;
   else
-    rows_.erase(found);
+    erase(found);
+}
+
+TreeOpenFiles::Rows::iterator TreeOpenFiles::erase(Rows::iterator row) {
+  if (!row->second.account_path.empty()) --of_accounts_;
+  return rows_.erase(row);
+}
+
+void TreeOpenFiles::belongs_to(const FileIdentity& file, const std::string& path) {
+  std::lock_guard lock(gate_);
+  auto found = rows_.find(file);
+  if (found == rows_.end() || found->second.open == 0) return;
+  if (found->second.account_path.empty()) ++of_accounts_;
+  found->second.account_path = path;
+}
+
+std::optional<std::string> TreeOpenFiles::account_path(const FileIdentity& file) const {
+  if (of_accounts_ == 0) return std::nullopt;  // nearly always
+  std::lock_guard lock(gate_);
+  auto found = rows_.find(file);
+  if (found == rows_.end() || found->second.account_path.empty()) return std::nullopt;
+  return found->second.account_path;
 }
 
 bool TreeOpenFiles::is_open(const FileIdentity& file) const {
@@ -64,7 +85,7 @@ void TreeOpenFiles::drop(const FileIdentity& file) {
   if (found == rows_.end() || !found->second.kept) return;
   found->second.kept = false;
   --kept_;
-  if (found->second.open == 0) rows_.erase(found);
+  if (found->second.open == 0) erase(found);
 }
 
 bool TreeOpenFiles::is_kept(const FileIdentity& file) const {
@@ -85,7 +106,7 @@ std::vector<FileIdentity> TreeOpenFiles::take_due(Nanos now) {
     }
     due.push_back(row->first);
     --kept_;
-    row = rows_.erase(row);
+    row = erase(row);
   }
   return due;
 }

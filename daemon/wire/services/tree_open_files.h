@@ -30,6 +30,11 @@ class TreeOpenFiles {
   bool is_open(const FileIdentity& file) const;
   bool any_open() const;
 
+  // Writing to it, through whatever name it was opened, is changing the account's file at `path` from now on.
+  // Does nothing unless a client has it open.
+  void belongs_to(const FileIdentity& file, const std::string& path);
+  std::optional<std::string> account_path(const FileIdentity& file) const;
+
   // It has a name in .canopy/unlinked from now on.
   void keep(const FileIdentity& file, Nanos now);
   void drop(const FileIdentity& file);
@@ -42,10 +47,14 @@ class TreeOpenFiles {
     uint32_t open = 0;
     bool kept = false;
     Nanos until = 0;  // of a kept one that nobody has open
+    std::string account_path;
   };
+  using Rows = std::unordered_map<FileIdentity, Row, FileIdentityHash>;
+  Rows::iterator erase(Rows::iterator row);
+
   mutable std::mutex gate_;
-  std::unordered_map<FileIdentity, Row, FileIdentityHash> rows_;
-  std::atomic<size_t> kept_{0};
+  Rows rows_;
+  std::atomic<size_t> kept_{0}, of_accounts_{0};  // rows that are kept, that have an account's path
 };
 
 }  // namespace canopy::wire

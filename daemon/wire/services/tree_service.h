@@ -20,7 +20,7 @@ inline constexpr size_t kTreeHandlesPerConnectionMax = 4096;
 
 class TreeService {
  public:
-  explicit TreeService(Node& node) : node_(node) {}
+  explicit TreeService(Node& node) : node_(node), open_files_(node.open_files()) {}
   void add_to(MethodTable& table);  // this must outlive the server
   // Before the server serves. Begins and ends on the first shard's loop.
   Task<Result<void>> start();
@@ -137,6 +137,8 @@ class TreeService {
   Store& store() { return *node_.here().store; }
   static Result<OpenFileRef> file_of(CallContext& call, uint64_t handle);
   Task<Result<void>> may_write(CallContext& call, const OpenFile& file);
+  // After a change of this name: when it is an account's, the node looks again at what the account is.
+  Task<void> look_again(Loop& loop, std::string path);
   Task<Result<v1::TreeAttributes>> attributes_of(std::string path);
   Task<Result<void>> give_to_caller(const NewName& what);
 
@@ -144,7 +146,7 @@ class TreeService {
   TreeIntents intents_;
   TreeOnce once_;
   TreeNames names_;
-  TreeOpenFiles open_files_;
+  TreeOpenFiles& open_files_;
   TreeLocks locks_;
   TreeChanges changes_;
   Nanos started_ = 0;
