@@ -32,12 +32,15 @@ Result<Report> run(const Options& options) {
 
 void add_compare(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("compare",
-                                         "the same scenarios on another program and on Canopy, in turns; "
-                                         "`compare dovecot -- --help` lists its options");
-  command->add_option("server", options->with, "which other program")
+  CLI::App* command =
+      app.add_subcommand("compare",
+                         "the same scenarios on another program, or another disk, and on Canopy, in turns; "
+                         "`compare dovecot -- --help` lists its options");
+  command
+      ->add_option("server", options->with,
+                   "which other program; slowdisk: Canopy itself on a disk whose syncs take long")
       ->required()
-      ->check(CLI::IsMember({"dovecot", "passthrough"}));
+      ->check(CLI::IsMember({"dovecot", "passthrough", "slowdisk"}));
   command->add_option("arguments", options->arguments, "for the comparison, after --");
   command->fallthrough(false);
   choose(command, chosen, options, &run);

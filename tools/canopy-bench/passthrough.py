@@ -11,15 +11,11 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
-import time
+
+from canopy_server import fail, wait_for
 
 EXAMPLE = "/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c"
-
-
-def fail(sentence):
-    sys.exit("canopy-bench compare: " + sentence)
 
 
 def build_example(directory):
@@ -41,14 +37,6 @@ def build_example(directory):
     if done.returncode != 0:
         fail("the example does not compile:\n" + done.stderr[-2000:])
     return program
-
-
-def wait_for(condition, what):
-    for _ in range(300):
-        if condition():
-            return
-        time.sleep(0.05)
-    fail(what)
 
 
 class Mounts:
