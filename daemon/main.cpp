@@ -31,6 +31,7 @@
 #include "daemon/wire/services/info_service.h"
 #include "daemon/wire/services/login_service.h"
 #include "daemon/wire/services/mailboxes_service.h"
+#include "daemon/wire/services/relocation_service.h"
 #include "daemon/wire/services/status_service.h"
 #include "daemon/wire/services/stores_service.h"
 #include "daemon/wire/services/tree_service.h"
@@ -393,6 +394,8 @@ Task<int> serve(Running& running, const Options& options) {
   wire::EventsService events(node);
   wire::StatusService status(node);
   wire::StoresService stores(node);
+  wire::Relocations relocations(node);
+  wire::RelocationService relocation(node, relocations);
   wire::TreeService tree(node);
   session.add_to(table);
   login.add_to(table);
@@ -402,6 +405,7 @@ Task<int> serve(Running& running, const Options& options) {
   events.add_to(table);
   status.add_to(table);
   stores.add_to(table);
+  relocation.add_to(table);
   tree.add_to(table);
 
   wire::RpcServerOptions server_options;
@@ -427,6 +431,7 @@ Task<int> serve(Running& running, const Options& options) {
     loop.spawn(tree.sweep(running.over));
     loop.spawn(keep_ballast_on(*node.shards().front(), running.over));
     loop.spawn(read_domains_on(node, running.over));
+    loop.spawn(relocations.run(running.over));
     loop.spawn(empty_trash(*node.shards().front()->store, std::move(running.trash)));
     std::string line = fmt::format("ready dir={} epoch={}", options.dir, node.epoch());
     for (const std::string& address : addresses) line += " listen=" + address;

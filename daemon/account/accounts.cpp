@@ -46,7 +46,10 @@ Accounts::Accounts(LogEnvironment environment, SettingsFiles& files, AccountsOpt
 
 Accounts::~Accounts() = default;
 
-void Accounts::set_domains(std::shared_ptr<const DomainTable> table) { domains_ = std::move(table); }
+void Accounts::set_domains(std::shared_ptr<const DomainTable> table) {
+  domains_ = std::move(table);
+  ++table_number_;
+}
 
 Accounts::EntryRef Accounts::entry_unused(const AccountAddress& address) {
   std::string name = address.to_string();
@@ -99,21 +102,40 @@ Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::settings(AccountA
   co_return co_await load_settings(held, std::move(address));
 }
 
+Task<Result<AccountPlace>> Accounts::place_of(EntryRef held, AccountAddress address,
+                                              std::shared_ptr<const Domain> domain) {
+  if (domain->older.empty()) co_return place_under(domain->layout, address);
+  if (held->place) co_return *held->place;
+  CANOPY_CO_ASSIGN(FoundPlace found, co_await find_place(store(), std::move(domain), std::move(address)));
+  if (found.exists) held->place = found.place;
+  co_return std::move(found.place);
+}
+
+Task<Result<AccountPlace>> Accounts::place(AccountAddress address) {
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  if (domain->older.empty()) co_return place_under(domain->layout, address);
+  EntryRef held = entry(address);
+  auto guard = co_await held->settings_gate.lock();
+  CANOPY_CO_ASSIGN(domain, domain_of(address));
+  co_return co_await place_of(held, std::move(address), std::move(domain));
+}
+
 // With the settings gate held.
 Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::load_settings(EntryRef held,
                                                                              AccountAddress address) {
   if (held->settings && held->settings_under == domains_) co_return held->settings;
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
   dict::VersionedDict own;
   if (held->settings) {
     own = held->settings->own;  // only the defaults have changed
   } else {
-    auto read = co_await files_.read(domain->layout.settings_file(address));
+    auto read = co_await files_.read(place.settings_file);
     if (!read && read.error().code() != Code::kNotFound) co_return fail(std::move(read).error());
-    if (!read || domain->layout.fast_index() != 0) {
+    if (!read || !place.settings_file.starts_with(place.directory)) {
       // The directory is what makes an account: one without settings was made by hand, and settings apart
       // from it whose directory is gone are what a crash in the middle of a removal left.
-      auto directory = co_await store().attributes(domain->layout.account_directory(address));
+      auto directory = co_await store().attributes(place.directory);
       if (!directory) {
         if (directory.error().code() != Code::kNotFound) co_return fail(std::move(directory).error());
         if (held.use_count() <= 4) erase(held);  // the map, the order, the caller and this function hold it
@@ -132,7 +154,7 @@ Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::load_settings(Ent
   auto table = domains_;
   auto checked = AccountSettings::make(std::move(own), *domain, table->tree);
   if (!checked) {  // no fault of who asks: mail for the account must wait, not bounce
-    co_return fail(Code::kDamaged, domain->layout.settings_file(address),
+    co_return fail(Code::kDamaged, place.settings_file,
                    "a setting breaks a rule: " + checked.error().to_string());
   }
   auto made = std::move(*checked);
@@ -162,7 +184,8 @@ Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address, Fo
   AccountLimits limits = held->settings->limits;
   if (held->account) co_await close_entry(held);
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
-  const std::string directory = domain->layout.account_directory(address);
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
+  const std::string& directory = place.directory;
   AccountOptions account_options = options_.account;
   CANOPY_CO_ASSIGN(account_options.capacity, co_await capacity_at(directory));
   auto opened = co_await Account::open(environment_, address.to_string(), directory, account_options);

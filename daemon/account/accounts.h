@@ -5,10 +5,12 @@
 
 #include <list>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 
 #include "daemon/account/account.h"
+#include "daemon/account/account_place.h"
 #include "daemon/account/account_settings.h"
 #include "daemon/account/domains.h"
 #include "daemon/runtime/sync.h"
@@ -70,6 +72,17 @@ class Accounts {
   // forgets its info. It stays suspended, whatever the settings say now. When they are damaged, what was
   // known of them stays.
   Task<Result<void>> read_again(AccountAddress address);
+  // Where the account is, while nothing moves it, or would be when there is none.
+  Task<Result<AccountPlace>> place(AccountAddress address);
+  // Moves what of the account lies under a superseded layout of its domain to where the newest has it;
+  // `seen_at` is the directory that somebody has seen. Who opens the account meanwhile waits and finds it at
+  // its new place; when somebody goes on using it, it stays where it is (kInUse). kUnsupported: it would have
+  // to go to another store.
+  enum class Relocated : uint8_t { kNothing, kMoved, kInUse };
+  Task<Result<Relocated>> relocate(AccountAddress address, std::string seen_at);
+  // Waits until no account is being made or renamed by what the table of domains was before this one.
+  Task<void> settle_places();
+
   Task<Result<dict::VersionedDict>> info(AccountAddress address);
   Task<Result<dict::Version>> change_info(AccountAddress address, uint64_t expected_version, Change change,
                                           RequestId id = {});
@@ -117,6 +130,7 @@ class Accounts {
     std::shared_ptr<const AccountSettings> settings;
     std::shared_ptr<const DomainTable> settings_under;  // the table that they were made with
     std::optional<dict::VersionedDict> info;
+    std::optional<AccountPlace> place;  // while the domain has superseded layouts
     Nanos last_used = 0;
     uint64_t counted_bytes = 0;
     std::list<std::shared_ptr<Entry>>::iterator in_order;
@@ -134,15 +148,30 @@ class Accounts {
     return memory_bytes_ > options_.memory_bytes_max || entries_.size() > options_.entries_max;
   }
   Result<std::shared_ptr<const Domain>> domain_of(const AccountAddress& address) const;
+  // With one of the entry's gates held.
+  Task<Result<AccountPlace>> place_of(EntryRef entry, AccountAddress address,
+                                      std::shared_ptr<const Domain> domain);
   Task<Result<std::shared_ptr<const AccountSettings>>> load_settings(EntryRef entry, AccountAddress address);
   Task<Result<dict::VersionedDict>> load_info(EntryRef entry, AccountAddress address);
   Task<Result<void>> exists_already(EntryRef entry, AccountAddress address, RequestId id);
   ChangeRequest change_request(RequestId id) const { return {id, loop().wall_clock_ns() / kSecond}; }
-  Task<Result<void>> check_absent(const std::string& directory, const AccountAddress& address);
-  Task<Result<void>> copy_apart(const Domain& from_domain, const AccountAddress& from,
-                                const Domain& to_domain, const AccountAddress& to);
+  Task<Result<void>> check_absent(std::shared_ptr<const Domain> domain, AccountAddress address);
+  Task<Result<void>> copy_apart(AccountPlace from, const Domain& to_domain, const AccountAddress& to);
+  Task<Result<bool>> move_to(AccountAddress address, AccountPlace now, AccountPlace next);
+  // An account gets its place by a table of domains that may be another one when it has it.
+  struct Placing {
+    explicit Placing(Accounts& in) : accounts(in), table(in.table_number_) {
+      accounts.placing_.insert(table);
+    }
+    ~Placing() { accounts.placing_.erase(accounts.placing_.find(table)); }
+    Placing(const Placing&) = delete;
+    Accounts& accounts;
+    const uint64_t table;
+  };
   Task<Result<StoreCapacity*>> capacity_at(std::string path);  // of the store that holds it
   Task<void> close_entry(EntryRef entry);
+  // Closes it, with the gate held, once nobody uses it; false: somebody goes on.
+  Task<bool> close_unused(EntryRef entry);
   static Task<void> empty_trash(Accounts& accounts, std::string path);
 
   LogEnvironment environment_;
@@ -150,6 +179,8 @@ class Accounts {
   const AccountsOptions options_;
   std::map<std::string, std::unique_ptr<StoreCapacity>> capacities_;  // by the stores' roots
   std::shared_ptr<const DomainTable> domains_;
+  uint64_t table_number_ = 0;        // of the table of domains
+  std::multiset<uint64_t> placing_;  // the tables by which accounts get their places now
   NamesObserver names_changed_ = [](const AccountAddress&, std::optional<bool>) {};
   std::unordered_map<std::string, EntryRef> entries_;
   std::list<EntryRef> order_;  // most recently used first

@@ -8,10 +8,11 @@
 
 namespace canopy {
 
-Task<Result<void>> Accounts::check_absent(const std::string& directory, const AccountAddress& address) {
-  auto exists = co_await store().attributes(directory);
-  if (exists) co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
-  if (exists.error().code() != Code::kNotFound) co_return fail(std::move(exists).error());
+Task<Result<void>> Accounts::check_absent(std::shared_ptr<const Domain> domain, AccountAddress address) {
+  auto found = co_await find_place(store(), std::move(domain), address);
+  if (!found) co_return fail(std::move(found).error());
+  if (found->exists)
+    co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
   co_return Result<void>();
 }
 
@@ -27,10 +28,11 @@ Task<Result<void>> Accounts::exists_already(EntryRef held, AccountAddress addres
 }
 
 Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings, RequestId id) {
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   uint32_t slot = slot_of(address);
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
+  const Placing placing(*this);
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   std::string directory = domain->layout.account_directory(address);
   if (held->settings) co_return co_await exists_already(held, address, id);
   CANOPY_CO_ASSIGN(StoreCapacity * capacity, co_await capacity_at(directory));
@@ -51,12 +53,18 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
   // A mark is left of an account of this name whose directory other hands have removed.
   auto mark = co_await suspended_mark(store(), address);
   if (!mark) co_return fail(std::move(mark).error());
-  if (*mark) {
-    auto absent = co_await check_absent(directory, address);
+  const std::vector<std::string> apart = files_apart(*domain, address);
+  if (*mark || !apart.empty() || !domain->older.empty()) {
+    auto absent = co_await check_absent(domain, address);
     if (!absent && absent.error().code() == Code::kAlreadyExists)
       co_return co_await exists_already(held, address, id);
     if (!absent) co_return absent;
-    CANOPY_CO_TRY(co_await unmark_suspended(store(), address));
+  }
+  if (*mark) CANOPY_CO_TRY(co_await unmark_suspended(store(), address));
+  // Settings and info apart from a directory count only with it: these were left by an account that is gone.
+  for (const std::string& path : apart) {
+    auto left = co_await store().remove(path, Durable::kYes);
+    if (!left && left.error().code() != Code::kNotFound) co_return left;
   }
 
   // Everything is made ready in the stage; the rename of the directory is the creation.
@@ -75,23 +83,13 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
     if (!written) co_return fail(std::move(written).error());
     CANOPY_CO_TRY(co_await store().sync_directory(*staged));
   } else {
-    // Settings apart from the directory count only with it, so they may come first; info that was left there
-    // goes.
-    auto absent = co_await check_absent(directory, address);
-    if (!absent && absent.error().code() == Code::kAlreadyExists)
-      co_return co_await exists_already(held, address, id);
-    if (!absent) co_return absent;
     CANOPY_CO_TRY(
         co_await make_directories(store(), std::string(store_parent_of(settings_path)), 0700, Durable::kYes));
-    auto left = co_await store().remove(domain->layout.info_file(address), Durable::kYes);
-    if (!left && left.error().code() != Code::kNotFound) co_return left;
     auto file_staged = co_await files_.stage_file(slot, settings_path, text);
     if (!file_staged) co_return fail(std::move(file_staged).error());
     CANOPY_CO_TRY(co_await store().rename(*file_staged, settings_path, RenameMode::kReplace, Durable::kYes));
   }
-  CANOPY_CO_TRY(
-      co_await make_directories(store(), std::string(store_parent_of(directory)), 0700, Durable::kYes));
-  auto renamed = co_await store().rename(*staged, directory, RenameMode::kNoReplace, Durable::kYes);
+  auto renamed = co_await move_into(store(), *staged, directory, RenameMode::kNoReplace, Durable::kYes);
   if (!renamed) {
     Error error = renamed.error();
     if (error.code() == Code::kAlreadyExists || error.code() == Code::kNotEmpty) {
@@ -105,6 +103,7 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
   held->settings = *checked;
   held->settings_under = domains_;
   held->info.reset();
+  held->place = place_under(domain->layout, address);
   count(*held);
   co_return Result<void>();
 }
@@ -120,7 +119,8 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
   co_await close_entry(held);
-  std::string directory = domain->layout.account_directory(address);
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
+  const std::string& directory = place.directory;
   const uint32_t slot = slot_of(address);
   auto staged = co_await files_.stage_path(slot, directory);
   if (!staged) co_return fail(std::move(staged).error());
@@ -137,16 +137,14 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
     co_return fail(std::move(error));
   }
   names_changed_(address, false);
-  if (domain->layout.fast_index() != 0) {
-    for (const std::string& path :
-         {domain->layout.settings_file(address), domain->layout.info_file(address)}) {
-      auto gone = co_await store().remove(path, Durable::kYes);
-      if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
-    }
+  for (const std::string& path : files_apart(*domain, address)) {
+    auto gone = co_await store().remove(path, Durable::kYes);
+    if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
   }
   CANOPY_CO_TRY(co_await unmark_suspended(store(), address));
   held->settings = nullptr;
   held->info.reset();
+  held->place.reset();
   held->maildrop_lock = 0;
   count(*held);
   held->changed.wake_all();
@@ -155,17 +153,16 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
 }
 
 // Where settings and info lie apart from the directory, or will: copies them to the new name's place.
-Task<Result<void>> Accounts::copy_apart(const Domain& from_domain, const AccountAddress& from,
-                                        const Domain& to_domain, const AccountAddress& to) {
+Task<Result<void>> Accounts::copy_apart(AccountPlace from, const Domain& to_domain,
+                                        const AccountAddress& to) {
   struct Copy {
     std::string from, to;
   };
   bool to_stage =
       to_domain.layout.fast_index() == 0;  // then they move with the directory: into it, before it moves
-  std::string inside = from_domain.layout.account_directory(from);
-  for (auto [source, target] :
-       {Copy{from_domain.layout.settings_file(from), to_domain.layout.settings_file(to)},
-        Copy{from_domain.layout.info_file(from), to_domain.layout.info_file(to)}}) {
+  const std::string& inside = from.directory;
+  for (auto [source, target] : {Copy{from.settings_file, to_domain.layout.settings_file(to)},
+                                Copy{from.info_file, to_domain.layout.info_file(to)}}) {
     if (to_stage) target.replace(0, target.rfind('/'), inside);
     if (source == target) continue;
     auto text = co_await read_file(store(), source, kDictBytesMax);
@@ -185,44 +182,41 @@ Task<Result<void>> Accounts::copy_apart(const Domain& from_domain, const Account
 }
 
 Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
-  CANOPY_CO_ASSIGN(auto from_domain, domain_of(from));
-  CANOPY_CO_ASSIGN(auto to_domain, domain_of(to));
   EntryRef held = entry(from);
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
+  const Placing placing(*this);
+  CANOPY_CO_ASSIGN(auto from_domain, domain_of(from));
+  CANOPY_CO_ASSIGN(auto to_domain, domain_of(to));
   auto known = co_await load_settings(held, from);
   if (!known) co_return fail(std::move(known).error());
   co_await close_entry(held);
-  std::string source = from_domain->layout.account_directory(from);
-  std::string target = to_domain->layout.account_directory(to);
-  CANOPY_CO_TRY(co_await check_absent(target, to));
-  bool from_apart = from_domain->layout.fast_index() != 0;
+  CANOPY_CO_ASSIGN(const AccountPlace source, co_await place_of(held, from, from_domain));
+  const std::string target = to_domain->layout.account_directory(to);
+  CANOPY_CO_TRY(co_await check_absent(to_domain, to));
+  const bool from_apart =
+      !source.settings_file.starts_with(source.directory) || !source.info_file.starts_with(source.directory);
   if (from_apart || to_domain->layout.fast_index() != 0) {
-    CANOPY_CO_TRY(co_await copy_apart(*from_domain, from, *to_domain, to));
+    CANOPY_CO_TRY(co_await copy_apart(source, *to_domain, to));
   }
-  CANOPY_CO_TRY(
-      co_await make_directories(store(), std::string(store_parent_of(target)), 0700, Durable::kYes));
   CANOPY_CO_TRY(co_await copy_suspended_mark(files_, from, to));
   // The rename of the directory is the renaming of the account: settings without one count for nobody.
-  auto moved = co_await store().rename(source, target, RenameMode::kNoReplace, Durable::kYes);
+  auto moved = co_await move_into(store(), source.directory, target, RenameMode::kNoReplace, Durable::kYes);
   names_changed_(from, moved ? std::optional(false) : std::nullopt);
   names_changed_(to, moved ? std::optional(true) : std::nullopt);
   if (!moved) co_return moved;
   held->settings = nullptr;
   held->info.reset();
+  held->place.reset();
   held->maildrop_lock = 0;
   count(*held);
   held->changed.wake_all();
   CANOPY_CO_TRY(co_await unmark_suspended(store(), from));
   // What is left behind counts for nobody.
-  std::vector<std::string> left;
-  if (from_apart) {
-    left = {from_domain->layout.settings_file(from), from_domain->layout.info_file(from)};
-  } else if (to_domain->layout.fast_index() != 0) {
-    for (const std::string& path :
-         {from_domain->layout.settings_file(from), from_domain->layout.info_file(from)}) {
+  std::vector<std::string> left = files_apart(*from_domain, from);
+  if (to_domain->layout.fast_index() != 0) {
+    for (const std::string& path : {source.settings_file, source.info_file})
       left.push_back(target + path.substr(path.rfind('/')));
-    }
   }
   for (const std::string& path : left) {
     auto gone = co_await store().remove(path, Durable::kYes);
@@ -254,8 +248,8 @@ Task<Result<dict::Version>> Accounts::change_settings(AccountAddress address, ui
   CANOPY_CO_TRY(dict::refuse_reserved_keys(file.dict, address.to_string()));
   auto checked = AccountSettings::make(file, *domain, domains_->tree);
   if (!checked) co_return fail(std::move(checked).error());
-  auto replaced = co_await files_.replace(slot_of(address), domain->layout.settings_file(address),
-                                          std::move(file), request);
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
+  auto replaced = co_await files_.replace(slot_of(address), place.settings_file, std::move(file), request);
   held->settings = nullptr;  // after an error nobody knows which of the two is there
   if (!replaced) co_return fail(std::move(replaced).error());
   const dict::Version version = replaced->version;
@@ -273,6 +267,7 @@ Task<Result<void>> Accounts::read_again(AccountAddress address) {
   co_await close_entry(held);
   auto guard = co_await held->settings_gate.lock();
   held->info.reset();
+  held->place.reset();
   auto known = std::exchange(held->settings, nullptr);
   auto read = co_await load_settings(held, address);
   if (!read) {
@@ -301,7 +296,8 @@ Task<Result<dict::VersionedDict>> Accounts::info(AccountAddress address) {
 Task<Result<dict::VersionedDict>> Accounts::load_info(EntryRef held, AccountAddress address) {
   if (held->info) co_return *held->info;
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
-  auto read = co_await files_.read(domain->layout.info_file(address));
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
+  auto read = co_await files_.read(place.info_file);
   if (!read && read.error().code() != Code::kNotFound) co_return fail(std::move(read).error());
   held->info = read ? std::move(*read) : dict::VersionedDict{};
   count(*held);
@@ -324,8 +320,8 @@ Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64
   CANOPY_CO_TRY(expect(file.version, expected_version, address));
   CANOPY_CO_TRY(change(file.dict));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(file.dict, address.to_string()));
-  auto replaced =
-      co_await files_.replace(slot_of(address), domain->layout.info_file(address), std::move(file), request);
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
+  auto replaced = co_await files_.replace(slot_of(address), place.info_file, std::move(file), request);
   held->info.reset();
   if (!replaced) co_return fail(std::move(replaced).error());
   held->info = std::move(*replaced);

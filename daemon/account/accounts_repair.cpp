@@ -53,7 +53,8 @@ Task<Result<std::vector<std::string>>> Accounts::replace_damaged_settings(Accoun
   EntryRef held = entry(address);
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
-  std::string path = domain->layout.settings_file(address);
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
+  const std::string& path = place.settings_file;
   auto read = co_await files_.read(path);
   dict::VersionedDict fresh;
   std::vector<std::string> left_out;
@@ -66,7 +67,7 @@ Task<Result<std::vector<std::string>>> Accounts::replace_damaged_settings(Accoun
     fresh.dict.set(kStateKey, account_use_name(AccountUse::kDisabled));
     fresh.dict.set(kSessionGenerationKey, loop().wall_clock_ns() / kSecond);  // above any that was counted up
   }
-  CANOPY_CO_TRY(co_await set_damaged_aside(store(), loop(), path, domain->layout.account_directory(address)));
+  CANOPY_CO_TRY(co_await set_damaged_aside(store(), loop(), path, place.directory));
   auto version = co_await files_.replace(slot_of(address), path, std::move(fresh));
   held->settings = nullptr;
   co_await close_entry(held);
@@ -80,10 +81,10 @@ Task<Result<Account::Repair>> Accounts::repair_manifest(AccountAddress address) 
   EntryRef held = entry(address);
   auto gate = co_await held->gate.lock();
   co_await close_entry(held);
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
   LogEnvironment environment = environment_;
   environment.options.reconstruct_manifest = true;
-  auto opened = co_await Account::open(environment, address.to_string(),
-                                       domain->layout.account_directory(address), options_.account);
+  auto opened = co_await Account::open(environment, address.to_string(), place.directory, options_.account);
   if (!opened) co_return fail(std::move(opened).error());
   std::shared_ptr<Account> account = std::move(*opened);
   auto repaired = co_await account->repair();
@@ -95,11 +96,12 @@ Task<Result<void>> Accounts::replace_damaged_info(AccountAddress address) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
-  std::string path = domain->layout.info_file(address);
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
+  const std::string& path = place.info_file;
   auto read = co_await files_.read(path);
   if (read) co_return fail(Code::kInvalidArgument, path, "the file is sound");
   if (read.error().code() != Code::kDamaged) co_return fail(std::move(read).error());
-  CANOPY_CO_TRY(co_await set_damaged_aside(store(), loop(), path, domain->layout.account_directory(address)));
+  CANOPY_CO_TRY(co_await set_damaged_aside(store(), loop(), path, place.directory));
   held->info.reset();
   auto version = co_await files_.replace(slot_of(address), path, dict::VersionedDict{});
   if (!version) co_return fail(std::move(version).error());

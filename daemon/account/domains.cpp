@@ -11,23 +11,65 @@ Result<std::shared_ptr<const Domain>> DomainTable::get(std::string_view name) co
   return fail(Code::kNotFound, std::string(name), "there is no such domain");
 }
 
-Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std::string name,
-                                                  dict::VersionedDict settings) {
-  auto domain = std::make_shared<Domain>();
+// The two keys of a layout, in a domain's settings or in one of its superseded layouts.
+static Result<TreeLayout> layout_of(const TreeSettings& tree, const std::string& name,
+                                    const dict::Dict& settings) {
   // A value of another kind must not pass for the default: the accounts would be sought elsewhere.
-  const dict::Value* method = settings.dict.find(kAccountFolderingKey);
+  const dict::Value* method = settings.find(kAccountFolderingKey);
   if (method != nullptr && method->string() == nullptr)
     return fail(Code::kInvalidArgument, std::string(kAccountFolderingKey),
                 "a foldering method is text, as flat or 2-1");
   CANOPY_ASSIGN(Foldering accounts, Foldering::parse(method == nullptr ? "flat" : *method->string()));
-  const dict::Value* after = settings.dict.find(kFastIndexKey);
+  const dict::Value* after = settings.find(kFastIndexKey);
   if (after != nullptr && after->number() == nullptr)
     return fail(Code::kInvalidArgument, std::string(kFastIndexKey), "a fast index is a number, as #2");
   int64_t index = after == nullptr ? 0 : *after->number();
   if (index < 0 || index > 1000)
     return fail(Code::kInvalidArgument, name, "FastIndex is a small number, not below 0");
-  CANOPY_ASSIGN(domain->layout,
-                TreeLayout::make(tree.domain_foldering, accounts, static_cast<uint32_t>(index)));
+  return TreeLayout::make(tree.domain_foldering, accounts, static_cast<uint32_t>(index));
+}
+
+static Result<std::vector<TreeLayout>> superseded_of(const TreeSettings& tree, const std::string& name,
+                                                     const dict::Dict& settings) {
+  std::vector<TreeLayout> layouts;
+  const dict::Value* value = settings.find(kSupersededKey);
+  if (value == nullptr) return layouts;
+  if (value->array() == nullptr || value->array()->size() > kSupersededMax)
+    return fail(Code::kInvalidArgument, std::string(kSupersededKey),
+                fmt::format("an array of at most {} dictionaries", kSupersededMax));
+  for (const dict::Value& one : *value->array()) {
+    if (one.dict() == nullptr)
+      return fail(Code::kInvalidArgument, std::string(kSupersededKey), "an array of dictionaries");
+    CANOPY_ASSIGN(TreeLayout layout, layout_of(tree, name, *one.dict()));
+    layouts.push_back(std::move(layout));
+  }
+  return layouts;
+}
+
+Result<void> supersede(const Domain& before, const TreeLayout& now, dict::Dict& settings) {
+  dict::Array layouts;
+  std::vector<TreeLayout> candidates = {before.layout};
+  candidates.insert(candidates.end(), before.older.begin(), before.older.end());
+  for (const TreeLayout& layout : candidates) {
+    if (layout == now) continue;
+    dict::Dict one;
+    one.set(kAccountFolderingKey, layout.account_foldering().to_string());
+    one.set(kFastIndexKey, static_cast<int64_t>(layout.fast_index()));
+    layouts.emplace_back(std::move(one));
+  }
+  if (layouts.size() > kSupersededMax)
+    return fail(Code::kInvalidArgument, before.name,
+                fmt::format("its accounts lie under {} layouts already; let its relocation end first",
+                            layouts.size()));
+  settings.set(kSupersededKey, std::move(layouts));
+  return {};
+}
+
+Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std::string name,
+                                                  dict::VersionedDict settings) {
+  auto domain = std::make_shared<Domain>();
+  CANOPY_ASSIGN(domain->layout, layout_of(tree, name, settings.dict));
+  CANOPY_ASSIGN(domain->older, superseded_of(tree, name, settings.dict));
   const dict::Value* defaults = settings.dict.find(kAccountDefaultsKey);
   if (defaults != nullptr && defaults->dict() == nullptr) {
     return fail(Code::kInvalidArgument, name, "AccountDefaults is a dictionary");

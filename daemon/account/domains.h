@@ -14,6 +14,7 @@ namespace canopy {
 struct Domain {
   std::string name;  // A-labels
   TreeLayout layout;
+  std::vector<TreeLayout> older;  // superseded ones that accounts may still lie under, newest first
   dict::VersionedDict settings;
   uint32_t slot = 0;  // of @domain
 
@@ -59,6 +60,15 @@ struct DomainTable {
 inline constexpr std::string_view kAccountFolderingKey = "Foldering";
 inline constexpr std::string_view kFastIndexKey = "FastIndex";
 inline constexpr std::string_view kAccountDefaultsKey = "AccountDefaults";  // dictionary
+// The daemon's own: an array of dictionaries with the two keys above, newest first, while accounts move; and
+// how they do (daemon/relocate/).
+inline constexpr std::string_view kSupersededKey = "SupersededLayouts";
+inline constexpr std::string_view kRelocationKey = "Relocation";
+inline constexpr size_t kSupersededMax = 16;
+
+// What the settings say when the domain gets this layout: those of accounts that have yet to move, newest
+// first. kInvalidArgument beyond kSupersededMax.
+Result<void> supersede(const Domain& before, const TreeLayout& now, dict::Dict& settings);
 
 // Builds the Domain that these settings describe; kInvalidArgument names a setting that is wrong.
 Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std::string name,

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   add_chunks(app, chosen);
   add_files(app, chosen);
   add_staleness(app, chosen);
+  add_refold(app, chosen);
   add_compare(app, chosen);
   app.footer("Exit status: 0 measured, 1 something failed, 2 wrong usage.");
   try {

@@ -135,6 +135,7 @@ void add_mailbox_transfer_commands(CLI::App& mailbox, Commands& commands);
 void add_cluster_commands(CLI::App& app, Commands& commands);
 void add_store_commands(CLI::App& app, Commands& commands);
 void add_mounts_commands(CLI::App& app, Commands& commands);
+void add_relocation_commands(CLI::App& app, Commands& commands);
 Json store_json(const v1::StoreInfo& store);
 void add_path_command(CLI::App& app, Commands& commands);
 void add_pki_commands(CLI::App& app, Commands& commands);

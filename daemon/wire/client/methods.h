@@ -82,6 +82,12 @@ struct MethodInfo {
   X(set_mounts,      SetMounts,      SetMountsRequest,      MountsResponse,         kNever)         \
   X(list_moves,      ListMoves,      ListMovesRequest,      ListMovesResponse,      kAlways)
 
+#define CANOPY_RELOCATION_METHODS(X)                                                                \
+  X(list,            List,           Empty,                 ListRelocationsResponse, kAlways)       \
+  X(get,             Get,            DomainRequest,         RelocationInfo,         kAlways)        \
+  X(set,             Set,            SetRelocationRequest,  RelocationInfo,         kAlways)        \
+  X(cancel,          Cancel,         DomainRequest,         RelocationInfo,         kNever)
+
 #define CANOPY_TREE_METHODS(X)                                                                      \
   X(get_attributes,  GetAttributes,  TreePath,              TreeAttributes,         kAlways)        \
   X(set_attributes,  SetAttributes,  TreeSetAttributesRequest, TreeAttributes,      kAlways)        \

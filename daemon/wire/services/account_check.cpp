@@ -88,8 +88,9 @@ Task<Result<void>> check_account(Node& node, AccountAddress address, bool repair
     if (found.error().code() != Code::kNotFound) add_broken(out, found.error());
     co_return Result<void>();
   }
-  const TreeLayout layout = (*found)->layout;
   out.set_accounts(out.accounts() + 1);
+  AccountPlace place = place_under((*found)->layout, address);
+  if (auto is = co_await shard.accounts.place(address)) place = std::move(*is);
   auto settings = co_await shard.accounts.settings(address);
   // Of a suspended account, what was read earlier says nothing of what other hands have left there.
   if (settings && (*settings)->use == AccountUse::kSuspended) {
@@ -100,8 +101,7 @@ Task<Result<void>> check_account(Node& node, AccountAddress address, bool repair
     const Code code = settings.error().code();
     if (code == Code::kNotFound) co_return Result<void>();  // removed meanwhile
     if (code != Code::kDamaged) co_return fail(std::move(settings).error());
-    v1::Damage* damage =
-        add_damage(out, address, layout.settings_file(address), 0, 0, settings.error().message());
+    v1::Damage* damage = add_damage(out, address, place.settings_file, 0, 0, settings.error().message());
     if (!repair) co_return Result<void>();
     auto left_out = co_await shard.accounts.replace_damaged_settings(address);
     // Left as it is when the rule is broken by the defaults of the domain or the cluster.
@@ -109,14 +109,14 @@ Task<Result<void>> check_account(Node& node, AccountAddress address, bool repair
     if (!left_out) co_return fail(std::move(left_out).error());
     damage->set_repaired(true);
     for (const std::string& key : *left_out) {
-      add_damage(out, address, layout.settings_file(address), 0, 0, "left out, kept in damaged/: " + key)
+      add_damage(out, address, place.settings_file, 0, 0, "left out, kept in damaged/: " + key)
           ->set_repaired(true);
     }
   }
   auto info = co_await shard.accounts.info(address);
   if (!info) {
     if (info.error().code() != Code::kDamaged) co_return fail(std::move(info).error());
-    v1::Damage* damage = add_damage(out, address, layout.info_file(address), 0, 0, info.error().message());
+    v1::Damage* damage = add_damage(out, address, place.info_file, 0, 0, info.error().message());
     if (repair) {
       CANOPY_CO_TRY(co_await shard.accounts.replace_damaged_info(address));
       damage->set_repaired(true);

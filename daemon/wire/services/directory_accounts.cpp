@@ -487,17 +487,16 @@ Task<Result<v1::Location>> DirectoryService::locate(CallContext& call, const v1:
   auto found = co_await enter(node_, call, request, Need::kRecord);
   if (!found) co_return fail(std::move(found).error());
   Shard& shard = *found->shard;
-  CANOPY_CO_ASSIGN(auto domain, shard.accounts.domains().get(found->address.domain));
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await shard.accounts.place(found->address));
   v1::Location out;
-  std::string directory = domain->layout.account_directory(found->address);
+  const std::string& directory = place.directory;
   CANOPY_CO_ASSIGN(const StoreSite site, co_await shard.store->site_of(directory));
-  CANOPY_CO_ASSIGN(const StoreSite settings_site,
-                   co_await shard.store->site_of(domain->layout.settings_file(found->address)));
+  CANOPY_CO_ASSIGN(const StoreSite settings_site, co_await shard.store->site_of(place.settings_file));
   out.set_store(site.name);
   out.set_settings_store(settings_site.name);
   out.set_account_directory(directory);
-  out.set_settings_file(domain->layout.settings_file(found->address));
-  out.set_info_file(domain->layout.info_file(found->address));
+  out.set_settings_file(place.settings_file);
+  out.set_info_file(place.info_file);
   out.set_slot(slot_of(found->address));
   out.set_backend(node_.options().backend);
   auto entries = co_await list_all(*shard.store, directory, kAccountDirectoryEntriesMax);

@@ -156,16 +156,23 @@ static Task<Result<void>> remove_domain_part(Shard& on, uint32_t slot, std::stri
 // on. No part goes before every store that holds one has answered.
 static Task<Result<void>> remove_domain_directory(Shard& on, std::shared_ptr<const Domain> domain) {
   const std::vector<StoreSite> parts = on.store->parts_of(domain->directory());
-  const std::string fast = domain->layout.domain_fast_directory(domain->name);
+  std::set<std::string> fast_directories = {domain->layout.domain_fast_directory(domain->name)};
+  for (const TreeLayout& older : domain->older)
+    fast_directories.insert(older.domain_fast_directory(domain->name));
+  fast_directories.erase("");
   CANOPY_CO_TRY(co_await reach(*on.store, parts));
-  if (!fast.empty()) CANOPY_CO_TRY(co_await reach(*on.store, on.store->parts_of(fast)));
+  for (const std::string& fast : fast_directories)
+    CANOPY_CO_TRY(co_await reach(*on.store, on.store->parts_of(fast)));
   CANOPY_CO_ASSIGN(const StoreSite settings, co_await on.store->site_of(domain->settings_file()));
   const std::string last(store_parent_of(settings.path));
   for (const StoreSite& part : parts)
     if (part.path != last) CANOPY_CO_TRY(co_await remove_domain_part(on, domain->slot, part.path));
   CANOPY_CO_TRY(co_await remove_domain_part(on, domain->slot, last));
-  if (fast.empty()) co_return Result<void>();
-  co_return co_await remove_tree(*on.store, fast);
+  for (const std::string& fast : fast_directories) {
+    auto gone = co_await remove_tree(*on.store, fast);
+    if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
+  }
+  co_return Result<void>();
 }
 
 static Task<Result<void>> move_domain(Store& store, const Domain& from, const Domain& to) {
@@ -212,6 +219,11 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
         co_return fail(Code::kAlreadyExists, after, "there is such a domain already");
       }
       std::shared_ptr<const Domain> domain = at->second;
+      if (!domain->older.empty())
+        co_return fail(
+            Code::kBusy, before,
+            fmt::format("its accounts are on the way to another layout: canopyctl relocation show {}",
+                        before));
       CANOPY_CO_ASSIGN(out, make_domain(into.tree, after, domain->settings));
       // Nobody may hold an open account of the old name while its directory moves.
       for (const auto& shard_held : node.shards()) {

@@ -13,6 +13,7 @@ constexpr size_t kInfoBesidesTextBytes = 64;  // of an InfoResponse and its fram
 // Settings that only Canopy's own operations may change.
 constexpr std::string_view kGuardedKeys[] = {kPasswordKey, kSessionGenerationKey, kCreatedKey, kStateKey,
                                              kLogEndKey};
+constexpr std::string_view kGuardedDomainKeys[] = {kSupersededKey, kRelocationKey};
 
 v1::InfoResponse respond(const dict::Dict& dict, const dict::Version& version) {
   v1::InfoResponse out;
@@ -48,15 +49,24 @@ dict::Dict without_secrets(dict::Dict dict) {
 }
 
 // As Get shows them they may come back: what was read, changed and written again is no attempt on them.
-Result<void> refuse_guarded(const dict::Dict& given, const dict::Dict& now) {
+Result<void> refuse_guarded(std::span<const std::string_view> keys, const dict::Dict& given,
+                            const dict::Dict& now) {
   const dict::Dict shown = without_secrets(now);
-  for (std::string_view key : kGuardedKeys) {
+  for (std::string_view key : keys) {
     const dict::Value* value = given.find(key);
     const dict::Value* known = shown.find(key);
     if (value == nullptr || (known != nullptr && *value == *known)) continue;
     return fail(Code::kInvalidArgument, std::string(key), "this setting is changed by its own command only");
   }
   return {};
+}
+
+// As they were before a change that could not touch them, whatever it has left out.
+void keep_guarded(std::span<const std::string_view> keys, const dict::Dict& before, dict::Dict& now) {
+  for (std::string_view key : keys) {
+    now.erase(key);
+    if (const dict::Value* value = before.find(key)) now.set(key, *value);
+  }
 }
 
 Error effective_is_derived() {
@@ -151,16 +161,14 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
         co_return Result<void>();
       }
       CANOPY_CO_TRY(expect(file.version, asked.expected_version(), domain_name));
+      CANOPY_CO_TRY(refuse_guarded(kGuardedDomainKeys, given, domain->settings.dict));
       change(file.dict, given, asked.replace());
+      keep_guarded(kGuardedDomainKeys, domain->settings.dict, file.dict);
       CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, domain_name, file));
       if (const dict::Value* defaults = file.dict.find(kAccountDefaultsKey))
         CANOPY_CO_TRY(check_account_defaults(*defaults->dict()));
-      if (made->layout != domain->layout) {
-        co_return fail(
-            Code::kUnsupported, domain_name,
-            "changing the foldering or fast index of a domain that exists needs relocation, which this "
-            "version lacks; create the domain with it");
-      }
+      // For new accounts it holds at once; the others move behind (Relocations).
+      if (made->layout != domain->layout) CANOPY_CO_TRY(supersede(*domain, made->layout, file.dict));
       auto now = co_await on.files.replace(made->slot, made->settings_file(), std::move(file), changing);
       if (!now) co_return fail(std::move(now).error());
       response = respond(now->dict, now->version);
@@ -244,12 +252,9 @@ Task<Result<v1::InfoResponse>> InfoService::set(CallContext& call, const v1::Set
       found->address, request.expected_version(),
       [&](dict::Dict& dict) -> Result<void> {
         const dict::Dict before = dict;
-        CANOPY_TRY(refuse_guarded(with, before));
+        CANOPY_TRY(refuse_guarded(kGuardedKeys, with, before));
         change(dict, with, request.replace());
-        for (std::string_view key : kGuardedKeys) {
-          dict.erase(key);
-          if (const dict::Value* value = before.find(key)) dict.set(key, *value);
-        }
+        keep_guarded(kGuardedKeys, before, dict);
         return {};
       },
       id);

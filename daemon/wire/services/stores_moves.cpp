@@ -7,8 +7,7 @@ namespace {
 constexpr size_t kLookedAtOnce = 256;  // accounts in one answer
 
 // The folder below the domain that the account lies in: what a row of the mount table can name.
-std::string leaf_of(const Domain& domain, const AccountAddress& address) {
-  const std::string directory = domain.layout.account_directory(address);
+std::string leaf_of(const Domain& domain, const std::string& directory) {
   const size_t from = domain.directory().size() + 1;
   const size_t slash = directory.find('/', from);
   return slash == std::string::npos ? domain.directory() : directory.substr(0, slash);
@@ -83,19 +82,18 @@ Task<Result<void>> add_moves(Shard& shard, AccountAddress address, v1::ListMoves
                              std::map<std::string, uint64_t>& by_leaf) {
   co_await shard.loop.switch_to();
   CANOPY_CO_ASSIGN(auto domain, shard.accounts.domains().get(address.domain));
-  const std::string directory = domain->layout.account_directory(address);
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await shard.accounts.place(address));
+  const std::string& directory = place.directory;
   std::vector<std::string> paths{directory};
-  if (domain->layout.fast_index() != 0) {
-    paths.push_back(domain->layout.settings_file(address));
-    paths.push_back(domain->layout.info_file(address));
-  }
+  for (const std::string& path : {place.settings_file, place.info_file})
+    if (!path.starts_with(directory + "/")) paths.push_back(path);
   for (const std::string& path : paths) {
     auto found = co_await shard.stores->find(path);
     if (!found) co_return fail(std::move(found).error());
     if (!found->exists) continue;
     if (path == directory) {
       ++by_store[found->member->name()];
-      ++by_leaf[leaf_of(*domain, address)];
+      ++by_leaf[leaf_of(*domain, directory)];
     }
     if (found->newest) continue;
     v1::AccountMove* move = out.add_moves();

@@ -86,9 +86,9 @@ Task<Result<void>> may_change(Node& node, Loop& loop, std::string path) {
 Task<Result<void>> guard_open_files(Node& node, Shard& shard, AccountAddress address) {
   TreeOpenFiles& open = node.open_files();
   if (!open.any_open()) co_return Result<void>();
-  CANOPY_CO_ASSIGN(auto domain, shard.accounts.domains().get(address.domain));
-  std::vector<std::string> directories = {domain->layout.account_directory(address)};
-  for (std::string path : {domain->layout.settings_file(address), domain->layout.info_file(address)}) {
+  CANOPY_CO_ASSIGN(const AccountPlace place, co_await shard.accounts.place(address));
+  std::vector<std::string> directories = {place.directory};
+  for (const std::string& path : {place.settings_file, place.info_file}) {
     auto found = co_await shard.store->attributes(path);
     if (found) open.belongs_to(identity_of(*found), path);
   }

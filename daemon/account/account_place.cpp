@@ -1,0 +1,103 @@
+#include "daemon/account/account_place.h"
+
+#include "daemon/base/limits.h"
+#include "daemon/dict/versioned.h"
+
+namespace canopy {
+namespace {
+
+std::vector<const TreeLayout*> layouts_of(const Domain& domain) {
+  std::vector<const TreeLayout*> layouts = {&domain.layout};
+  for (const TreeLayout& older : domain.older) layouts.push_back(&older);
+  return layouts;
+}
+
+// The first path that is there, the first one looked at once more in the end; nullopt: none.
+Task<Result<std::optional<size_t>>> first_there(Store& store, std::vector<std::string> paths) {
+  const size_t looks = paths.size() == 1 ? 1 : paths.size() + 1;
+  for (size_t i = 0; i < looks; ++i) {
+    const size_t index = i % paths.size();
+    auto found = co_await store.attributes(paths[index]);
+    if (found) co_return index;
+    if (found.error().code() != Code::kNotFound) co_return fail(std::move(found).error());
+  }
+  co_return std::nullopt;
+}
+
+Task<Result<dict::Version>> version_at(Store& store, std::string path) {
+  CANOPY_CO_ASSIGN(const std::string text, co_await read_file(store, path, kDictBytesMax));
+  CANOPY_CO_ASSIGN(const dict::VersionedDict file, dict::parse_versioned(text, path));
+  co_return file.version;
+}
+
+// Of settings or info files. A copy that was left behind by a move from store to store has a lower version
+// than what has been written since; it is added to `left`.
+Task<Result<std::optional<size_t>>> newest_there(Store& store, std::vector<std::string> paths,
+                                                 std::vector<std::string>& left) {
+  CANOPY_CO_ASSIGN(std::optional<size_t> newest, co_await first_there(store, paths));
+  if (!newest) co_return newest;
+  std::optional<dict::Version> version;  // of `newest`, once there was another
+  for (size_t i = *newest + 1; i < paths.size(); ++i) {
+    if (paths[i] == paths[*newest]) continue;
+    auto there = co_await store.attributes(paths[i]);
+    if (!there && there.error().code() == Code::kNotFound) continue;
+    if (!there) co_return fail(std::move(there).error());
+    if (!version) {
+      CANOPY_CO_ASSIGN(version, co_await version_at(store, paths[*newest]));
+    }
+    CANOPY_CO_ASSIGN(const dict::Version other, co_await version_at(store, paths[i]));
+    const bool later = *version < other;
+    left.push_back(paths[later ? *newest : i]);
+    if (!later) continue;
+    newest = i;
+    version = other;
+  }
+  co_return newest;
+}
+
+// Where the file would lie under this layout, given where the directory is.
+std::string file_under(const TreeLayout& layout, const std::string& apart, const std::string& directory) {
+  return layout.fast_index() != 0 ? apart : directory + apart.substr(apart.rfind('/'));
+}
+
+}  // namespace
+
+AccountPlace place_under(const TreeLayout& layout, const AccountAddress& address) {
+  return {layout.account_directory(address), layout.settings_file(address), layout.info_file(address)};
+}
+
+Task<Result<FoundPlace>> find_place(Store& store, std::shared_ptr<const Domain> domain,
+                                    AccountAddress address) {
+  FoundPlace found;
+  found.place = place_under(domain->layout, address);
+  const auto layouts = layouts_of(*domain);
+  std::vector<std::string> directories, settings, infos;
+  for (const TreeLayout* layout : layouts) directories.push_back(layout->account_directory(address));
+  CANOPY_CO_ASSIGN(const std::optional<size_t> at, co_await first_there(store, directories));
+  if (!at) co_return found;
+  found.exists = true;
+  const std::string& directory = directories[*at];
+  for (const TreeLayout* layout : layouts) {
+    settings.push_back(file_under(*layout, layout->settings_file(address), directory));
+    infos.push_back(file_under(*layout, layout->info_file(address), directory));
+  }
+  CANOPY_CO_ASSIGN(const std::optional<size_t> settings_at,
+                   co_await newest_there(store, settings, found.left));
+  CANOPY_CO_ASSIGN(const std::optional<size_t> info_at, co_await newest_there(store, infos, found.left));
+  found.place.directory = directory;
+  found.place.settings_file = settings[settings_at.value_or(*at)];
+  found.place.info_file = infos[info_at.value_or(settings_at.value_or(*at))];
+  co_return found;
+}
+
+std::vector<std::string> files_apart(const Domain& domain, const AccountAddress& address) {
+  std::vector<std::string> paths;
+  for (const TreeLayout* layout : layouts_of(domain)) {
+    if (layout->fast_index() == 0) continue;
+    paths.push_back(layout->settings_file(address));
+    paths.push_back(layout->info_file(address));
+  }
+  return paths;
+}
+
+}  // namespace canopy

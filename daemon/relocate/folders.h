@@ -1,0 +1,20 @@
+// The folders between a domain and its accounts, once a relocation has emptied some of them. For one loop's
+// thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "daemon/account/domains.h"
+#include "daemon/store/store.h"
+
+namespace canopy {
+
+// Makes the names in all folders of the domain durable, `fast` ones included.
+Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> domain);
+
+// Removes the folders in which nothing is. One that gets something meanwhile stays; who is about to put
+// something into one that has gone makes it again (move_into()).
+Task<Result<void>> remove_empty_folders(Store& store, std::shared_ptr<const Domain> domain);
+
+}  // namespace canopy

@@ -1,0 +1,167 @@
+#include "daemon/wire/services/relocation_service.h"
+
+namespace canopy::wire {
+namespace {
+
+void put_layout(const TreeLayout& layout, v1::Layout* out) {
+  out->set_account_foldering(layout.account_foldering().to_string());
+  out->set_fast_index(layout.fast_index());
+}
+
+void put_settings(const RelocationSettings& settings, v1::RelocationInfo& out) {
+  out.set_rate(settings.rate);
+  out.set_concurrency(settings.concurrency);
+  if (settings.window) out.set_window(settings.window->to_string());
+}
+
+RelocationSettings settings_of(const dict::Dict& of_domain) {
+  const dict::Value* value = of_domain.find(kRelocationKey);
+  if (value == nullptr || value->dict() == nullptr) return {};
+  auto parsed = RelocationSettings::parse(*value->dict());
+  return parsed ? *parsed : RelocationSettings();  // a broken one is replaced by the next change
+}
+
+void keep_settings(const RelocationSettings& settings, dict::Dict& of_domain) {
+  dict::Dict dictionary = settings.to_dict();
+  if (dictionary.empty())
+    of_domain.erase(kRelocationKey);
+  else
+    of_domain.set(kRelocationKey, std::move(dictionary));
+}
+
+v1::RelocationInfo describe(const Relocations::Run& run, Nanos now) {
+  v1::RelocationInfo out;
+  out.set_domain(run.domain);
+  out.set_state(std::string(relocation_state_name(run.state)));
+  put_layout(run.to, out.mutable_to());
+  for (const TreeLayout& layout : run.from) put_layout(layout, out.add_from());
+  put_settings(run.settings, out);
+  out.set_accounts(run.accounts);
+  out.set_seen(run.seen);
+  out.set_moved(run.moved);
+  out.set_failed(run.failed);
+  out.set_last_error(run.last_error);
+  const double seconds = static_cast<double>(run.moving_until(now)) / static_cast<double>(kSecond);
+  out.set_seconds(static_cast<uint64_t>(seconds));
+  if (seconds <= 0) return out;
+  const double rate = static_cast<double>(run.moved) / seconds;
+  out.set_moved_per_second(rate);
+  if (run.state == Relocations::State::kMoving && run.accounts > run.seen && run.seen > 0)
+    out.set_seconds_left(static_cast<uint64_t>(static_cast<double>(run.accounts - run.seen) * seconds /
+                                               static_cast<double>(run.seen)));
+  return out;
+}
+
+// Before the first look at it.
+v1::RelocationInfo describe(const Domain& domain) {
+  v1::RelocationInfo out;
+  out.set_domain(domain.name);
+  out.set_state(domain.older.empty() ? "none"
+                                     : std::string(relocation_state_name(Relocations::State::kWaiting)));
+  put_layout(domain.layout, out.mutable_to());
+  for (const TreeLayout& layout : domain.older) put_layout(layout, out.add_from());
+  put_settings(settings_of(domain.settings.dict), out);
+  return out;
+}
+
+}  // namespace
+
+void RelocationService::add_to(MethodTable& table) {
+  constexpr std::string_view kName = "canopy.v1.Relocation";
+  using S = RelocationService;
+  table.add<v1::Empty, v1::ListRelocationsResponse>(kName, "List", this, &S::list);
+  table.add<v1::DomainRequest, v1::RelocationInfo>(kName, "Get", this, &S::get);
+  table.add<v1::SetRelocationRequest, v1::RelocationInfo>(kName, "Set", this, &S::set);
+  table.add<v1::DomainRequest, v1::RelocationInfo>(kName, "Cancel", this, &S::cancel);
+}
+
+Task<Result<v1::ListRelocationsResponse>> RelocationService::list(CallContext& call, const v1::Empty&) {
+  v1::ListRelocationsResponse out;
+  Loop& first = node_.shards().front()->loop;
+  co_await first.switch_to();
+  for (const Relocations::RunRef& run : relocations_.all())
+    *out.add_relocations() = describe(*run, first.now());
+  co_await call.loop().switch_to();
+  co_return out;
+}
+
+Task<Result<v1::RelocationInfo>> RelocationService::info_of(CallContext& call, std::string domain) {
+  Shard& first = *node_.shards().front();
+  co_await first.loop.switch_to();
+  auto known = first.accounts.domains().get(domain);
+  Result<v1::RelocationInfo> out = v1::RelocationInfo();
+  const Relocations::RunRef run = relocations_.find(domain);
+  if (!known)
+    out = fail(std::move(known).error());
+  else if (run && run->to == (*known)->layout && (run->from == (*known)->older || (*known)->older.empty()))
+    out = describe(*run, first.loop.now());
+  else
+    out = describe(**known);
+  co_await call.loop().switch_to();
+  co_return out;
+}
+
+Task<Result<v1::RelocationInfo>> RelocationService::get(CallContext& call, const v1::DomainRequest& request) {
+  CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.name()));
+  co_return co_await info_of(call, std::move(domain));
+}
+
+Task<Result<void>> RelocationService::change_domain(std::string domain, Change change) {
+  auto apply = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
+    return [](Shard& on, DomainTable& into, std::string name, const Change& alter) -> Task<Result<void>> {
+      CANOPY_CO_ASSIGN(auto before, into.get(name));
+      if (before->older.empty())
+        co_return fail(Code::kNotFound, name,
+                       fmt::format("no account of it has to move; canopyctl domain set {} Foldering=METHOD "
+                                   "begins a relocation",
+                                   name));
+      dict::VersionedDict file = before->settings;
+      CANOPY_CO_TRY(alter(*before, file.dict));
+      CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, name, file));
+      auto written = co_await on.files.replace(made->slot, made->settings_file(), std::move(file));
+      if (!written) co_return fail(std::move(written).error());
+      CANOPY_CO_ASSIGN(into.domains[name], make_domain(into.tree, name, std::move(*written)));
+      co_return Result<void>();
+    }(shard, table, domain, change);
+  };
+  co_return co_await node_.change_domains(apply);
+}
+
+Task<Result<v1::RelocationInfo>> RelocationService::set(CallContext& call,
+                                                        const v1::SetRelocationRequest& request) {
+  CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.domain()));
+  std::optional<DayWindow> window;
+  if ((request.which() & 8) != 0 && !request.window().empty()) {
+    CANOPY_CO_ASSIGN(window, DayWindow::parse(request.window()));
+  }
+  CANOPY_CO_TRY(co_await change_domain(domain, [&](const Domain&, dict::Dict& settings) -> Result<void> {
+    RelocationSettings now = settings_of(settings);
+    if ((request.which() & 1) != 0) now.paused = request.paused();
+    if ((request.which() & 2) != 0) now.rate = request.rate();
+    if ((request.which() & 4) != 0) now.concurrency = request.concurrency();
+    if ((request.which() & 8) != 0) now.window = window;
+    CANOPY_TRY(RelocationSettings::parse(now.to_dict()));
+    keep_settings(now, settings);
+    return {};
+  }));
+  co_return co_await info_of(call, std::move(domain));
+}
+
+// Back to the layout that was the newest before this one; what has moved already goes back.
+Task<Result<v1::RelocationInfo>> RelocationService::cancel(CallContext& call,
+                                                           const v1::DomainRequest& request) {
+  CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.name()));
+  CANOPY_CO_TRY(co_await change_domain(domain, [](const Domain& now, dict::Dict& settings) -> Result<void> {
+    const TreeLayout& back = now.older.front();
+    CANOPY_TRY(supersede(now, back, settings));
+    settings.set(kAccountFolderingKey, back.account_foldering().to_string());
+    settings.set(kFastIndexKey, static_cast<int64_t>(back.fast_index()));
+    RelocationSettings how = settings_of(settings);
+    how.paused = false;
+    keep_settings(how, settings);
+    return {};
+  }));
+  co_return co_await info_of(call, std::move(domain));
+}
+
+}  // namespace canopy::wire

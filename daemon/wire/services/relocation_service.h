@@ -1,0 +1,29 @@
+// The Relocation service of canopy.proto: what moves, and how it is to be moved. Methods may be called on any
+// loop of the node and end on the caller's.
+#pragma once
+
+#include "daemon/wire/server/method_table.h"
+#include "daemon/wire/services/relocations.h"
+
+namespace canopy::wire {
+
+class RelocationService {
+ public:
+  RelocationService(Node& node, Relocations& relocations) : node_(node), relocations_(relocations) {}
+  void add_to(MethodTable& table);  // this must outlive the server
+
+ private:
+  Task<Result<v1::ListRelocationsResponse>> list(CallContext& call, const v1::Empty& request);
+  Task<Result<v1::RelocationInfo>> get(CallContext& call, const v1::DomainRequest& request);
+  Task<Result<v1::RelocationInfo>> set(CallContext& call, const v1::SetRelocationRequest& request);
+  Task<Result<v1::RelocationInfo>> cancel(CallContext& call, const v1::DomainRequest& request);
+  Task<Result<v1::RelocationInfo>> info_of(CallContext& call, std::string domain);
+  // Changes the settings of a domain that has accounts to be moved.
+  using Change = std::function<Result<void>(const Domain& domain, dict::Dict& settings)>;
+  Task<Result<void>> change_domain(std::string domain, Change change);
+
+  Node& node_;
+  Relocations& relocations_;
+};
+
+}  // namespace canopy::wire

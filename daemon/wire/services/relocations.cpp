@@ -1,0 +1,265 @@
+#include "daemon/wire/services/relocations.h"
+
+#include "daemon/base/log.h"
+#include "daemon/relocate/folders.h"
+
+namespace canopy::wire {
+namespace {
+
+constexpr Nanos kRetryAfter = 5 * kSecond;
+constexpr Nanos kInUseAgainAfter = 200 * kMillisecond;
+constexpr Nanos kStopLookedAtAfter = 100 * kMillisecond;
+// A move that took longer says that the store has enough to do: as long again it is left to the users.
+constexpr Nanos kLongMove = 5 * kMillisecond;
+constexpr Nanos kRestMax = kSecond;
+
+}  // namespace
+
+std::string_view relocation_state_name(Relocations::State state) {
+  switch (state) {
+    case Relocations::State::kMoving: return "moving";
+    case Relocations::State::kPaused: return "paused";
+    case Relocations::State::kWaiting: return "waiting";
+    case Relocations::State::kRetrying: return "retrying";
+    case Relocations::State::kFinished: return "finished";
+  }
+  return "";
+}
+
+std::vector<Relocations::RunRef> Relocations::all() const {
+  std::vector<RunRef> out;
+  for (const auto& [name, run] : runs_) out.push_back(run);
+  out.insert(out.end(), finished_.rbegin(), finished_.rend());
+  return out;
+}
+
+Relocations::RunRef Relocations::find(const std::string& domain) const {
+  if (auto at = runs_.find(domain); at != runs_.end()) return at->second;
+  for (auto at = finished_.rbegin(); at != finished_.rend(); ++at)
+    if ((*at)->domain == domain) return *at;
+  return nullptr;
+}
+
+Task<void> Relocations::run(const std::atomic<bool>& over) {
+  Shard& first = *node_.shards().front();
+  while (!over) {
+    look(over);
+    co_await first.loop.sleep(kSecond);
+  }
+  for (auto& [name, run] : runs_) run->stop = true;
+  co_await runs_on_.join();
+}
+
+// What the settings say now of how to move.
+void Relocations::follow(Run& run, const Domain& domain) {
+  const dict::Value* value = domain.settings.dict.find(kRelocationKey);
+  auto parsed =
+      RelocationSettings::parse(value == nullptr || value->dict() == nullptr ? dict::Dict() : *value->dict());
+  if (parsed)
+    run.settings = *parsed;
+  else
+    run.last_error = parsed.error().to_string();
+  run.rate = run.settings.rate;
+}
+
+void Relocations::look(const std::atomic<bool>& over) {
+  Loop& loop = node_.shards().front()->loop;
+  const auto table = node_.shards().front()->accounts.domain_table();
+  for (const auto& [name, domain] : table->domains) {
+    if (domain->older.empty()) continue;
+    RunRef& run = runs_[name];
+    if (run && (run->to != domain->layout || run->from != domain->older)) {
+      run->stop = true;  // its accounts go elsewhere now
+      if (run->active) continue;
+      run = nullptr;
+    }
+    if (!run) {
+      run = std::make_shared<Run>();
+      run->domain = name;
+      run->from = domain->older;
+      run->to = domain->layout;
+      run->started = loop.now();
+      log_event(LogLevel::kInfo, "relocation-begun", name,
+                {{"foldering", domain->layout.account_foldering().to_string()},
+                 {"fast_index", domain->layout.fast_index()}});
+    }
+    follow(*run, *domain);
+    const auto& window = run->settings.window;
+    const bool open = !window || window->contains(loop.wall_clock_ns() / kSecond);
+    if (!run->settings.paused && open) {
+      if (run->active || over) continue;
+      run->active = true;
+      run->stop = false;
+      runs_on_.spawn(move_domain(run, domain));
+      continue;
+    }
+    run->stop = true;
+    run->state = run->settings.paused ? State::kPaused : State::kWaiting;
+  }
+  std::erase_if(runs_, [&](const auto& of) {
+    const auto& [name, run] = of;
+    const Domain* domain = table->find(name);
+    if (run->active || (domain != nullptr && !domain->older.empty())) return false;
+    if (run->state == State::kFinished) finished_.push_back(run);
+    return true;
+  });
+  if (finished_.size() > kRelocationsFinishedKept)
+    finished_.erase(finished_.begin(), finished_.end() - kRelocationsFinishedKept);
+}
+
+Task<void> Relocations::move_domain(RunRef run, std::shared_ptr<const Domain> domain) {
+  Loop& loop = node_.shards().front()->loop;
+  run->moving_since = loop.now();
+  while (!run->stop) {
+    run->state = State::kMoving;
+    auto done = co_await try_once(run, domain);
+    if (done && *done) {
+      run->state = State::kFinished;
+      log_event(LogLevel::kInfo, "relocation-finished", domain->name, {{"moved", run->moved.load()}});
+      break;
+    }
+    if (done && run->stop) break;
+    if (!done) {
+      run->last_error = done.error().to_string();
+      log_event(LogLevel::kWarning, "relocation-held-up", domain->name, {{"error", run->last_error}});
+    }
+    run->state = State::kRetrying;
+    const Nanos until = loop.now() + kRetryAfter;
+    while (!run->stop && loop.now() < until) co_await loop.sleep(kStopLookedAtAfter);
+  }
+  run->moving_for = run->moving_until(loop.now());
+  run->moving_since = 0;
+  run->active = false;
+  if (run->state == State::kMoving || run->state == State::kRetrying) run->state = State::kWaiting;
+}
+
+Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domain> domain) {
+  Shard& first = *node_.shards().front();
+  // Nobody may still put an account where the newest layout does not have it.
+  for (const auto& shard : node_.shards()) {
+    co_await shard->loop.switch_to();
+    co_await shard->accounts.settle_places();
+  }
+  co_await first.loop.switch_to();
+  if (run->accounts == 0) {
+    uint64_t count = 0;
+    RelocationPass counting(*first.store, domain, [&count, run](std::vector<SeenAccount> page) -> Task<bool> {
+      count += page.size();
+      co_return !run->stop;
+    });
+    auto counted = co_await counting.run();
+    if (!counted) co_return fail(std::move(counted).error());
+    if (!*counted) co_return false;
+    run->accounts = count;
+  }
+  for (;;) {
+    run->seen = run->failed = run->in_use = 0;
+    const uint64_t before = run->moved;
+    RelocationPass pass(*first.store, domain, [this, run, domain](std::vector<SeenAccount> page) {
+      return move_page(run, domain, std::move(page));
+    });
+    auto whole = co_await pass.run();
+    if (!whole) co_return fail(std::move(whole).error());
+    if (!*whole || run->failed != 0) co_return false;
+    if (run->in_use != 0)
+      co_await first.loop.sleep(kInUseAgainAfter);
+    else if (run->moved == before)
+      co_return co_await finish(domain);
+  }
+}
+
+Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> domain,
+                                  std::vector<SeenAccount> page) {
+  const auto& shards = node_.shards();
+  std::vector<std::vector<SeenAccount>> shares(shards.size());
+  run->seen += page.size();
+  for (SeenAccount& seen : page) {
+    if (may_have_to_move(*domain, seen))
+      shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
+  }
+  TaskGroup moving(shards.front()->loop);
+  for (size_t i = 0; i < shares.size(); ++i)
+    if (!shares[i].empty())
+      moving.spawn(move_share(run, *shards[i], std::move(shares[i]), run->settings.concurrency));
+  co_await moving.join();
+  co_return !run->stop;
+}
+
+struct Relocations::Shares {
+  std::vector<SeenAccount> accounts;
+  size_t next = 0;
+  std::string last_error;
+};
+
+Task<void> Relocations::move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share,
+                                   uint32_t at_once) {
+  auto shares = std::make_shared<Shares>();
+  shares->accounts = std::move(share);
+  co_await shard.loop.switch_to();
+  {
+    TaskGroup moving(shard.loop);
+    for (uint32_t i = 0; i < at_once; ++i) moving.spawn(move_some(run, shard, shares));
+    co_await moving.join();
+  }
+  co_await node_.shards().front()->loop.switch_to();
+  if (!shares->last_error.empty()) run->last_error = shares->last_error;
+}
+
+Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares) {
+  while (shares->next < shares->accounts.size() && !run->stop) {
+    SeenAccount& seen = shares->accounts[shares->next++];
+    if (const uint32_t rate = run->rate; rate != 0) {
+      const Nanos step = kSecond / rate, now = shard.loop.now();
+      Nanos at = run->next_start;
+      while (!run->next_start.compare_exchange_weak(at, std::max(at, now) + step)) {
+      }
+      if (at > now) co_await shard.loop.sleep(at - now);
+    }
+    const Nanos began = shard.loop.now();
+    auto moved = co_await shard.accounts.relocate(seen.address, std::move(seen.directory));
+    if (moved && *moved == Accounts::Relocated::kMoved) ++run->moved;
+    if (moved && *moved == Accounts::Relocated::kInUse) ++run->in_use;
+    if (!moved) {
+      ++run->failed;
+      shares->last_error = moved.error().to_string();
+      log_event(LogLevel::kWarning, "account-not-moved", seen.address.to_string(),
+                {{"error", shares->last_error}});
+    }
+    const Nanos took = shard.loop.now() - began;
+    if (took > kLongMove)
+      co_await shard.loop.sleep(std::min(took, kRestMax));
+    else
+      co_await shard.loop.yield();
+  }
+}
+
+// The older layouts are needed by nobody any more once that all lie under the newest is durable.
+Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain) {
+  Shard& first = *node_.shards().front();
+  CANOPY_CO_TRY(co_await sync_folders(*first.store, domain));
+  bool done = false;
+  auto drop = [&done, domain](Shard& on, DomainTable& table) -> Task<Result<void>> {
+    return [](Shard& shard, DomainTable& into, std::shared_ptr<const Domain> of,
+              bool& ended) -> Task<Result<void>> {
+      const Domain* now = into.find(of->name);
+      if (now == nullptr || now->layout != of->layout || now->older != of->older) co_return Result<void>();
+      dict::VersionedDict file = now->settings;
+      file.dict.erase(kSupersededKey);
+      auto written = co_await shard.files.replace(now->slot, now->settings_file(), std::move(file));
+      if (!written) co_return fail(std::move(written).error());
+      CANOPY_CO_ASSIGN(into.domains[of->name], make_domain(into.tree, of->name, std::move(*written)));
+      ended = true;
+      co_return Result<void>();
+    }(on, table, domain, done);
+  };
+  CANOPY_CO_TRY(co_await node_.change_domains(drop));
+  co_await first.loop.switch_to();
+  if (!done) co_return false;
+  auto removed = co_await remove_empty_folders(*first.store, domain);
+  if (!removed)  // they are in nobody's way
+    log_event(LogLevel::kWarning, "folders-not-removed", domain->name,
+              {{"error", removed.error().to_string()}});
+  co_return true;
+}
+
+}  // namespace canopy::wire

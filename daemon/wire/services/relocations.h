@@ -1,0 +1,74 @@
+// Relocations: moves the accounts of domains whose layout has changed, in the background, one run a domain
+// (docs/architecture/relocation.md). What is to be moved and how is in the domain's settings; a run keeps
+// nothing but figures, so another process goes on from the tree itself. For the first shard's loop, which
+// run() keeps.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "daemon/relocate/relocation_pass.h"
+#include "daemon/relocate/relocation_settings.h"
+#include "daemon/wire/services/node.h"
+
+namespace canopy::wire {
+
+inline constexpr size_t kRelocationsFinishedKept = 64;  // that are shown after they have ended
+
+class Relocations {
+ public:
+  enum class State : uint8_t { kMoving, kPaused, kWaiting, kRetrying, kFinished };
+
+  struct Run {
+    std::string domain;
+    std::vector<TreeLayout> from;
+    TreeLayout to;
+    RelocationSettings settings;
+    State state = State::kWaiting;
+    std::string last_error;
+    uint64_t accounts = 0;  // of the domain, as counted before anything moved; 0: not yet
+    Nanos started = 0, moving_for = 0, moving_since = 0;
+    // Of the walk at hand; added to by all loops.
+    std::atomic<uint64_t> seen{0}, failed{0}, in_use{0};
+    std::atomic<uint64_t> moved{0};    // since the start of this process
+    std::atomic<uint32_t> rate{0};     // as in `settings`
+    std::atomic<Nanos> next_start{0};  // with a rate: when the next account may be moved
+    std::atomic<bool> stop{false};
+    bool active = false;
+
+    Nanos moving_until(Nanos now) const { return moving_for + (moving_since == 0 ? 0 : now - moving_since); }
+  };
+  using RunRef = std::shared_ptr<Run>;
+
+  explicit Relocations(Node& node) : node_(node), runs_on_(node.shards().front()->loop) {}
+
+  // Looks at the table of domains every second until `over`.
+  Task<void> run(const std::atomic<bool>& over);
+
+  // Those under way, then those that have ended since the start, newest first.
+  std::vector<RunRef> all() const;
+  RunRef find(const std::string& domain) const;  // null: none
+
+ private:
+  struct Shares;  // of one page, by shard
+  void look(const std::atomic<bool>& over);
+  void follow(Run& run, const Domain& domain);
+  Task<void> move_domain(RunRef run, std::shared_ptr<const Domain> domain);
+  // True when the domain is done with, false when it is to be tried again.
+  Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
+  Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
+  Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);
+  Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares);
+  Task<Result<bool>> finish(std::shared_ptr<const Domain> domain);
+
+  Node& node_;
+  TaskGroup runs_on_;
+  std::map<std::string, RunRef> runs_;
+  std::vector<RunRef> finished_;  // newest last
+};
+
+std::string_view relocation_state_name(Relocations::State state);
+
+}  // namespace canopy::wire

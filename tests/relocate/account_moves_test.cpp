@@ -1,0 +1,275 @@
+// One account on its way from layout to layout: wherever the way is interrupted, all of it is found and stays
+// whole.
+#include "account_fixture.h"
+#include "daemon/relocate/folders.h"
+#include "daemon/relocate/relocation_pass.h"
+
+namespace canopy {
+namespace {
+
+constexpr const char* kFolderings[] = {"flat", "1", "2-1", "hash-1-1"};
+constexpr int64_t kFastIndexes[] = {0, 1, 2};
+
+dict::Dict layout_settings(const std::string& foldering, int64_t fast_index) {
+  dict::Dict settings;
+  settings.set(kAccountFolderingKey, foldering);
+  settings.set(kFastIndexKey, fast_index);
+  return settings;
+}
+
+class AccountMoves : public testing::Test {
+ protected:
+  AccountMoves() { restart(1); }
+  ~AccountMoves() override { stop(); }
+
+  void stop() {
+    if (accounts) backend->run_void(accounts->close_all());
+    accounts.reset();
+    files.reset();
+    backend.reset();
+  }
+  // Another process over the same disk, with what the domain's settings say now.
+  void restart(uint64_t number) {
+    stop();
+    backend = std::make_unique<Backend>(world, disk, kEpoch + number, false, number);
+    files = std::make_unique<SettingsFiles>(backend->store, kEpoch + number, 0);
+    accounts = std::make_unique<Accounts>(backend->environment(), *files, AccountsOptions{});
+    accounts->set_domains(table);
+  }
+  void put(dict::Dict settings) {
+    auto next = std::make_shared<DomainTable>(*table);
+    auto made = make_domain(next->tree, "company.com", {{1, 1}, std::move(settings)});
+    ASSERT_TRUE(made) << made.error().to_string();
+    domain = *made;
+    next->domains["company.com"] = domain;
+    table = next;
+    accounts->set_domains(table);
+  }
+  void change_layout(const std::string& foldering, int64_t fast_index) {
+    const auto layout = TreeLayout::make(*Foldering::parse("flat"), *Foldering::parse(foldering),
+                                         static_cast<uint32_t>(fast_index));
+    ASSERT_TRUE(layout);
+    dict::Dict settings = layout_settings(foldering, fast_index);
+    ASSERT_TRUE(supersede(*domain, *layout, settings));
+    put(std::move(settings));
+  }
+  void create(const AccountAddress& of) {
+    ASSERT_TRUE(backend->run(make_directories(backend->store, domain->directory(), 0700, Durable::kYes)));
+    dict::Dict settings;
+    settings.set("Colour", "green");
+    ASSERT_TRUE(backend->run(accounts->create(of, std::move(settings))));
+    ASSERT_TRUE(append(of, "first"));
+    ASSERT_TRUE(count_up(of));
+  }
+  Result<RequestResult> append(const AccountAddress& of, std::string_view text) {
+    auto account = backend->run(accounts->open(of));
+    if (!account) return fail(account.error());
+    NewMessage message;
+    message.content = text;
+    return backend->run((*account)->append(std::move(message)));
+  }
+  Result<dict::Version> count_up(const AccountAddress& of) {
+    return backend->run(accounts->change_info(of, 0, [](dict::Dict& info) -> Result<void> {
+      info.set("Count", info.number_or("Count", 0) + 1);
+      return {};
+    }));
+  }
+  // Everything of it is found by what users do.
+  void expect_whole(const AccountAddress& of, size_t messages, int64_t count) {
+    auto settings = backend->run(accounts->settings(of));
+    ASSERT_TRUE(settings) << settings.error().to_string();
+    EXPECT_EQ((*settings)->own.dict.string_or("Colour", ""), "green");
+    auto info = backend->run(accounts->info(of));
+    ASSERT_TRUE(info) << info.error().to_string();
+    EXPECT_EQ(info->dict.number_or("Count", 0), count);
+    auto account = backend->run(accounts->open(of));
+    ASSERT_TRUE(account) << account.error().to_string();
+    EXPECT_EQ((*account)->state().mailbox("INBOX")->rows.size(), messages);
+  }
+  Result<Accounts::Relocated> relocate(const AccountAddress& of) {
+    auto place = backend->run(accounts->place(of));
+    if (!place) return fail(place.error());
+    return backend->run(accounts->relocate(of, place->directory));
+  }
+  bool exists(const std::string& path) { return disk.attributes(path).has_value(); }
+  // It lies where the newest layout says, and nowhere else.
+  void expect_at_newest(const AccountAddress& of, const std::vector<TreeLayout>& others) {
+    const AccountPlace place = place_under(domain->layout, of);
+    EXPECT_TRUE(exists(place.directory));
+    EXPECT_TRUE(exists(place.settings_file));
+    EXPECT_TRUE(exists(place.info_file));
+    for (const TreeLayout& other : others) {
+      const AccountPlace old = place_under(other, of);
+      if (old.directory != place.directory) EXPECT_FALSE(exists(old.directory)) << old.directory;
+      if (old.settings_file != place.settings_file)
+        EXPECT_FALSE(exists(old.settings_file)) << old.settings_file;
+      if (old.info_file != place.info_file) EXPECT_FALSE(exists(old.info_file)) << old.info_file;
+    }
+  }
+
+  SimWorld world{1};
+  MemoryDisk disk;
+  std::shared_ptr<const DomainTable> table = std::make_shared<DomainTable>();
+  std::shared_ptr<const Domain> domain;
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<SettingsFiles> files;
+  std::unique_ptr<Accounts> accounts;
+};
+
+// From every layout to every other one: used before it moves, moved, and used again.
+TEST_F(AccountMoves, BetweenAllPairsOfLayouts) {
+  int number = 0;
+  for (const char* from : kFolderings) {
+    for (int64_t from_index : kFastIndexes) {
+      for (const char* to : kFolderings) {
+        for (int64_t to_index : kFastIndexes) {
+          SCOPED_TRACE(fmt::format("{} {} to {} {}", from, from_index, to, to_index));
+          const AccountAddress of{fmt::format("jsmith{}", ++number), "company.com"};
+          put(layout_settings(from, from_index));
+          create(of);
+          change_layout(to, to_index);
+          const std::vector<TreeLayout> older = domain->older;
+          expect_whole(of, 1, 1);
+          ASSERT_TRUE(append(of, "second"));
+          ASSERT_TRUE(count_up(of));
+          auto moved = relocate(of);
+          ASSERT_TRUE(moved) << moved.error().to_string();
+          EXPECT_EQ(*moved == Accounts::Relocated::kMoved, !older.empty());
+          expect_at_newest(of, older);
+          expect_whole(of, 2, 2);
+          ASSERT_TRUE(append(of, "third"));
+          ASSERT_TRUE(count_up(of));
+          expect_whole(of, 3, 3);
+          auto again = relocate(of);
+          ASSERT_TRUE(again);
+          EXPECT_EQ(*again, Accounts::Relocated::kNothing);
+        }
+      }
+    }
+  }
+}
+
+// The process ends right before each operation of the move in turn; the next one finds everything, and moves
+// on, or back to where it came from.
+TEST_F(AccountMoves, CutOffAtEveryStep) {
+  uint64_t process = 1;
+  for (const bool back : {false, true}) {
+    for (uint64_t steps = 1;; ++steps) {
+      SCOPED_TRACE(fmt::format("cut off at step {}, back {}", steps, back));
+      const AccountAddress of{fmt::format("jsmith{}-{}", steps, back), "company.com"};
+      put(layout_settings("2-1", 2));
+      create(of);
+      change_layout("hash-1", 1);
+      const std::string seen = backend->run(accounts->place(of))->directory;
+      const uint64_t from = backend->store.operations();
+      backend->store.on_operation([&](uint64_t index, StoreOperation, std::string_view) {
+        if (index >= from + steps) backend->store.halt();
+      });
+      auto moved =
+          world.run_until_done(backend->loop, accounts->relocate(of, seen), world.now() + 60 * kSecond);
+      const bool ended = moved.has_value();
+      world.kill(backend->loop);
+      accounts.reset();
+      restart(++process);
+      expect_whole(of, 1, 1);
+      if (back) change_layout("2-1", 2);
+      ASSERT_TRUE(count_up(of));
+      ASSERT_TRUE(append(of, "second"));
+      auto again = relocate(of);
+      ASSERT_TRUE(again) << again.error().to_string();
+      expect_at_newest(of, domain->older);
+      expect_whole(of, 2, 2);
+      if (ended) break;
+    }
+  }
+}
+
+// A copy of settings that a move between stores has left behind does not count, and goes.
+TEST_F(AccountMoves, AnOlderCopyThatWasLeftDoesNotCount) {
+  const AccountAddress of{"jsmith", "company.com"};
+  put(layout_settings("flat", 0));
+  create(of);
+  const std::string left = place_under(domain->layout, of).info_file;
+  auto text = backend->run(read_file(backend->store, left, kDictBytesMax));
+  ASSERT_TRUE(text);
+  change_layout("flat", 1);
+  ASSERT_TRUE(relocate(of));
+  ASSERT_TRUE(count_up(of));
+  // As if the file at the old place had not been removed; then back to the layout that has it first.
+  OpenOptions options;
+  options.write = options.create = true;
+  auto file = disk.open(left, options);
+  ASSERT_TRUE(file);
+  const std::string_view piece = *text;
+  ASSERT_TRUE(disk.write(*file, false, 0, std::span(&piece, 1), Durable::kYes));
+  disk.close(*file);
+  change_layout("flat", 0);
+  restart(2);
+  expect_whole(of, 1, 2);
+  ASSERT_TRUE(relocate(of));
+  expect_whole(of, 1, 2);
+  expect_at_newest(of, domain->older);
+}
+
+TEST_F(AccountMoves, OneThatSomebodyGoesOnUsingStaysForNow) {
+  const AccountAddress of{"jsmith", "company.com"};
+  put(layout_settings("flat", 0));
+  create(of);
+  change_layout("1", 0);
+  auto used = backend->run(accounts->open(of));
+  ASSERT_TRUE(used);
+  auto moved = relocate(of);
+  ASSERT_TRUE(moved);
+  EXPECT_EQ(*moved, Accounts::Relocated::kInUse);
+  NewMessage message;
+  message.content = "while in use";
+  EXPECT_TRUE(backend->run((*used)->append(std::move(message))));
+  used->reset();
+  moved = relocate(of);
+  ASSERT_TRUE(moved);
+  EXPECT_EQ(*moved, Accounts::Relocated::kMoved);
+  expect_whole(of, 2, 1);
+}
+
+TEST_F(AccountMoves, AnAccountThatLiesUnderAnOlderLayoutIsNotMadeAgain) {
+  const AccountAddress of{"jsmith", "company.com"};
+  put(layout_settings("flat", 0));
+  create(of);
+  change_layout("1", 2);
+  restart(2);
+  EXPECT_EQ(code_of(backend->run(accounts->create(of, {}))), Code::kAlreadyExists);
+  const AccountAddress other{"zoe", "company.com"};
+  ASSERT_TRUE(backend->run(accounts->create(other, {})));
+  EXPECT_EQ(code_of(backend->run(accounts->rename(of, other))), Code::kAlreadyExists);
+  ASSERT_TRUE(backend->run(accounts->remove(of)));
+  EXPECT_EQ(code_of(backend->run(accounts->settings(of))), Code::kNotFound);
+}
+
+TEST_F(AccountMoves, AWalkMeetsEachAccountOnceAndEmptyFoldersGo) {
+  put(layout_settings("2-1", 2));
+  for (int i = 0; i < 40; ++i)
+    create(AccountAddress{fmt::format("{}user{}", static_cast<char>('a' + i % 7), i), "company.com"});
+  change_layout("1", 0);
+  std::map<std::string, int> met;
+  RelocationPass pass(backend->store, domain, [&](std::vector<SeenAccount> page) -> Task<bool> {
+    for (SeenAccount& seen : page) {
+      ++met[seen.address.account];
+      EXPECT_TRUE(may_have_to_move(*domain, seen));
+      EXPECT_TRUE(co_await accounts->relocate(seen.address, seen.directory));
+    }
+    co_return true;
+  });
+  auto whole = backend->run(pass.run());
+  ASSERT_TRUE(whole);
+  EXPECT_TRUE(*whole);
+  EXPECT_EQ(met.size(), 40u);
+  ASSERT_TRUE(backend->run(sync_folders(backend->store, domain)));
+  ASSERT_TRUE(backend->run(remove_empty_folders(backend->store, domain)));
+  EXPECT_FALSE(exists("SharedDomains/company.com/fast"));
+  EXPECT_FALSE(exists("SharedDomains/company.com/au.sub"));
+  EXPECT_TRUE(exists("SharedDomains/company.com/a.sub"));
+  for (const auto& [name, times] : met) expect_at_newest(AccountAddress{name, "company.com"}, domain->older);
+}
+
+}  // namespace
+}  // namespace canopy

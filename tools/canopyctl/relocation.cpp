@@ -1,0 +1,190 @@
+// canopyctl relocation: list, show, pause, resume, cancel, set.
+#include <thread>
+
+#include "tools/canopyctl/command.h"
+
+namespace canopy::ctl {
+
+namespace {
+struct RelocationArguments {
+  std::string domain, window;
+  std::optional<uint32_t> rate, concurrency;
+  bool wait = false;
+};
+
+constexpr auto kLookedAtEvery = std::chrono::milliseconds(500);
+}  // namespace
+
+static Json layout_json(const v1::Layout& layout) {
+  return {{"account_foldering", layout.account_foldering()}, {"fast_index", layout.fast_index()}};
+}
+
+static Json relocation_json(const v1::RelocationInfo& of) {
+  Json from = Json::array();
+  for (const v1::Layout& layout : of.from()) from.push_back(layout_json(layout));
+  return {{"domain", of.domain()},
+          {"state", of.state()},
+          {"to", layout_json(of.to())},
+          {"from", from},
+          {"accounts", of.accounts()},
+          {"seen", of.seen()},
+          {"moved", of.moved()},
+          {"failed", of.failed()},
+          {"last_error", of.last_error()},
+          {"seconds", of.seconds()},
+          {"moved_per_second", of.moved_per_second()},
+          {"seconds_left", of.seconds_left()},
+          {"rate", of.rate()},
+          {"concurrency", of.concurrency()},
+          {"window", of.window()}};
+}
+
+static std::string layout_text(const v1::Layout& layout) {
+  return fmt::format("foldering {}, fast index {}", layout.account_foldering(), layout.fast_index());
+}
+
+static std::string relocation_line(const v1::RelocationInfo& of) {
+  std::string line = fmt::format("{}: {}, {} moved", of.domain(), of.state(), of.moved());
+  if (of.accounts() != 0) line += fmt::format(", {} of {} looked at", of.seen(), of.accounts());
+  if (of.moved_per_second() > 0) line += fmt::format(", {:.0f}/s", of.moved_per_second());
+  if (of.seconds_left() != 0) line += fmt::format(", about {} s left", of.seconds_left());
+  if (of.failed() != 0) line += fmt::format(", {} failed: {}", of.failed(), of.last_error());
+  return line + "\n";
+}
+
+static std::string relocation_text(const v1::RelocationInfo& of) {
+  std::string text = relocation_line(of);
+  text += fmt::format("  to           {}\n", layout_text(of.to()));
+  for (const v1::Layout& layout : of.from()) text += fmt::format("  from         {}\n", layout_text(layout));
+  text +=
+      of.rate() == 0 ? "  rate         no limit\n" : fmt::format("  rate         {}/s at most\n", of.rate());
+  text += fmt::format("  concurrency  {}\n", of.concurrency());
+  text += fmt::format("  window       {}\n", of.window().empty() ? "at any time" : of.window() + " UTC");
+  if (!of.last_error().empty()) text += fmt::format("  last error   {}\n", of.last_error());
+  return text;
+}
+
+static void print(Context& context, const v1::RelocationInfo& of) {
+  context.print(relocation_json(of), relocation_text(of));
+}
+
+static Result<void> list(Context& context, const RelocationArguments&) {
+  CANOPY_ASSIGN(const v1::ListRelocationsResponse all,
+                context.call(&wire::RelocationStub::list, v1::Empty()));
+  ListPrinter printer(context);
+  for (const v1::RelocationInfo& of : all.relocations()) {
+    std::string line = relocation_line(of);
+    line.pop_back();
+    printer.row(relocation_json(of), line);
+  }
+  printer.end();
+  return {};
+}
+
+static Result<void> show(Context& context, const RelocationArguments& arguments) {
+  v1::DomainRequest request;
+  request.set_name(arguments.domain);
+  for (;;) {
+    CANOPY_ASSIGN(const v1::RelocationInfo now, context.call(&wire::RelocationStub::get, request));
+    const bool over = now.state() == "finished" || now.state() == "none" || now.state() == "paused";
+    if (!arguments.wait || over) {
+      print(context, now);
+      return {};
+    }
+    if (!context.json()) fmt::print(stderr, "{}", relocation_line(now));
+    std::this_thread::sleep_for(kLookedAtEvery);
+  }
+}
+
+static Result<void> change(Context& context, const v1::SetRelocationRequest& request) {
+  CANOPY_ASSIGN(const v1::RelocationInfo now, context.call(&wire::RelocationStub::set, request));
+  print(context, now);
+  return {};
+}
+
+static Result<void> pause_or_resume(Context& context, const std::string& domain, bool paused) {
+  v1::SetRelocationRequest request;
+  request.set_domain(domain);
+  request.set_which(1);
+  request.set_paused(paused);
+  return change(context, request);
+}
+
+static Result<void> pause(Context& context, const RelocationArguments& arguments) {
+  return pause_or_resume(context, arguments.domain, true);
+}
+
+static Result<void> resume(Context& context, const RelocationArguments& arguments) {
+  return pause_or_resume(context, arguments.domain, false);
+}
+
+static Result<void> cancel(Context& context, const RelocationArguments& arguments) {
+  v1::DomainRequest request;
+  request.set_name(arguments.domain);
+  CANOPY_ASSIGN(const v1::RelocationInfo now, context.call(&wire::RelocationStub::cancel, request));
+  print(context, now);
+  return {};
+}
+
+static Result<void> set(Context& context, const RelocationArguments& arguments) {
+  v1::SetRelocationRequest request;
+  request.set_domain(arguments.domain);
+  uint32_t which = 0;
+  if (arguments.rate) {
+    which |= 2;
+    request.set_rate(*arguments.rate);
+  }
+  if (arguments.concurrency) {
+    which |= 4;
+    request.set_concurrency(*arguments.concurrency);
+  }
+  if (!arguments.window.empty()) {
+    which |= 8;
+    if (arguments.window != "always") request.set_window(arguments.window);
+  }
+  if (which == 0)
+    return fail(Code::kInvalidArgument, "relocation set",
+                "say what to change: --rate, --concurrency or --window");
+  request.set_which(which);
+  return change(context, request);
+}
+
+static void add_domain(const Command<RelocationArguments>& command) {
+  command.app->add_option("domain", command.arguments->domain, "whose accounts move")
+      ->required()
+      ->type_name("DOMAIN");
+}
+
+void add_relocation_commands(CLI::App& app, Commands& commands) {
+  CLI::App& group = *add_group(app, "relocation", "accounts on their way to another layout of their domain");
+
+  commands.add(group, "list", "relocations under way, and those that have ended since the daemon's start",
+               list);
+
+  const auto show_command = commands.add(group, "show", "how far the relocation of a domain is", show);
+  add_domain(show_command);
+  show_command.app->add_flag("--wait", show_command.arguments->wait,
+                             "until it has ended or is paused, with its progress on stderr");
+
+  add_domain(commands.add(group, "pause", "move no more accounts until `resume`", pause));
+  add_domain(commands.add(group, "resume", "go on", resume));
+  add_domain(commands.add(group, "cancel",
+                          "make the layout before the newest the newest again; what has moved goes back. To "
+                          "leave every account where it is, use `pause`",
+                          cancel));
+
+  const auto set_command = commands.add(group, "set", "change how a relocation goes on", set);
+  add_domain(set_command);
+  set_command.app->add_option("--rate", set_command.arguments->rate, "accounts a second at most; 0: no limit")
+      ->type_name("N");
+  set_command.app
+      ->add_option("--concurrency", set_command.arguments->concurrency,
+                   "accounts at once on each loop, 1 to 256")
+      ->type_name("N");
+  set_command.app
+      ->add_option("--window", set_command.arguments->window,
+                   "the part of the day in which accounts move, in UTC, as 01:00-05:00; or `always`")
+      ->type_name("FROM-UNTIL");
+}
+
+}  // namespace canopy::ctl
