@@ -72,7 +72,14 @@ Task<std::optional<Result<RequestResult>>> Account::claim(RequestId id, Claim& c
   }
   int64_t now = environment_.loop->wall_clock_ns();
   state_.forget_requests_before(now - kRequestIdRememberedSeconds * kSecond);
-  if (auto before = state_.remembered(id)) co_return RequestResult::decode(before->result);
+  if (auto before = state_.remembered(id)) {
+    auto result = RequestResult::decode(before->result);
+    if (log_ != nullptr) {
+      auto held = co_await log_->hold();
+      if (!held) co_return Result<RequestResult>(fail(held.error()));
+    }
+    co_return result;
+  }
   claim.take(*this, id);
   co_return std::nullopt;
 }

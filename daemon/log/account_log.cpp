@@ -27,6 +27,7 @@ Task<void> AccountLog::close() {
 }
 
 Task<Result<bool>> AccountLog::take_over() { return state_->take_over(); }
+Task<Result<void>> AccountLog::hold() { return state_->hold(); }
 Task<Result<Appended>> AccountLog::append(Frame frame) { return state_->append(std::move(frame)); }
 bool AccountLog::broken() const { return state_->is_broken; }
 bool AccountLog::fenced() const { return state_->is_fenced; }

@@ -176,6 +176,11 @@ class AccountLog {
   // known to be old: broken() holds then.
   Task<Result<bool>> take_over();
 
+  // After take_over(): makes our manifest durable where no frame has done so yet. What was loaded holds only
+  // then: a manifest of a process before us may still arrive, and end a slice before frames that we have read.
+  // So whoever is told that something of that has happened must be told after this.
+  Task<Result<void>> hold();
+
   // Makes the frame durable. Takes the account over first when that was not done; should that change the
   // sink, the frame is not written and the answer is kConflict: plan again. On every other error it is
   // unknown whether the frame will be there after a reload, and broken() holds: drop the state and open the

@@ -158,6 +158,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   // log_take_over.cpp
   Task<Result<bool>> take_over();
   Task<Result<bool>> take_over_in_lane();
+  Task<Result<void>> hold();
   Task<Result<bool>> catch_up(Directory found, Chosen chosen);
   Task<Result<bool>> has_grown();  // the newest slice, since it was loaded
   Task<Result<void>> load_anew(Directory found, Chosen chosen);

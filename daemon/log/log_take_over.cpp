@@ -41,6 +41,18 @@ Task<Result<bool>> AccountLog::State::take_over() {
   co_return co_await take_over_in_lane();
 }
 
+Task<Result<void>> AccountLog::State::hold() {
+  if (preamble.empty()) co_return Result<void>();  // nearly always
+  auto guard = co_await lane.lock();
+  if (is_fenced) co_return fenced("this process has lost the account");
+  if (is_broken || closed) co_return fail(Code::kTryAgain, directory, "the account log must be opened anew");
+  if (preamble.empty()) co_return Result<void>();
+  const uint64_t end = set->slices.back()->end;
+  auto written = co_await write_durably({}, end, end);
+  if (!written) break_log();
+  co_return written;
+}
+
 // A slice that this very process made under this epoch, that ends where its last acknowledged frame ends, and
 // that nobody has sealed, is still ours after the account was closed and opened again: every write to it was
 // answered before the close. Whoever takes the account from us seals it, which the next write's answer shows.

@@ -229,6 +229,46 @@ TEST_F(AccountLogTest, ASliceBegunAfterAFailedFirstWriteCountsMoreWhateverArrive
   second.close();
 }
 
+// What a successor has read may be cut off by a manifest of its predecessor that arrives later, until its own
+// is there.
+TEST_F(AccountLogTest, WhatWasHeldStaysWhateverManifestOfAPredecessorArrives) {
+  for (const bool held : {false, true}) {
+    SCOPED_TRACE(held);
+    SimWorld own_world(1);
+    MemoryDisk own_disk;
+    Process first(own_world, own_disk, kEpoch, true);
+    ASSERT_TRUE(first.create());
+    ASSERT_TRUE(first.append(delivery(1)));
+    FaultPlan fault = Process::without_unclosed({});
+    fault.operations = FaultPlan::only(StoreOperation::kWrite);
+    fault.lost_answer = 1;
+    first.store.set_plan(fault);
+    ASSERT_FALSE(first.append(delivery(2)));  // it is there, and nobody was told
+    first.close();
+    ASSERT_TRUE(first.open());
+    fault.lost_answer = 0;
+    fault.late = 1;
+    fault.late_max = 600 * kSecond;
+    first.store.set_plan(fault);
+    ASSERT_FALSE(first.append(delivery(3)));  // its manifest ends the slice before the second message
+
+    Process second(own_world, own_disk, kEpoch + 1, true);
+    ASSERT_TRUE(second.open());
+    EXPECT_THAT(second.account.uids(), ElementsAre(1, 2));
+    ASSERT_TRUE(second.run(second.log->take_over()));
+    if (held) ASSERT_TRUE(second.run(second.log->hold()));
+    second.close();
+    own_world.run_for(1000 * kSecond);
+    EXPECT_EQ(first.store.pending(), 0u);
+    Process third(own_world, own_disk, kEpoch + 2, true);
+    ASSERT_TRUE(third.open());
+    const bool there = third.account.uids().contains(2u);
+    EXPECT_EQ(there, held);
+    third.close();
+    first.close();
+  }
+}
+
 // The manifest that was in the failed write may lie there, and ends the older slice where it ended then.
 TEST_F(AccountLogTest, AfterAFailedFirstWriteNothingIsAppendedToTheOlderSlice) {
   Process first(world, disk, kEpoch, true);
