@@ -177,8 +177,8 @@ class AccountLog {
   Task<Result<bool>> take_over();
 
   // After take_over(): makes our manifest durable where no frame has done so yet. What was loaded holds only
-  // then: a manifest of a process before us may still arrive, and end a slice before frames that we have read.
-  // So whoever is told that something of that has happened must be told after this.
+  // then: a manifest of a process before us may still arrive, and end a slice before frames that we have
+  // read. So whoever is told that something of that has happened must be told after this.
   Task<Result<void>> hold();
 
   // Makes the frame durable. Takes the account over first when that was not done; should that change the
