@@ -89,6 +89,8 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
     if (!file_staged) co_return fail(std::move(file_staged).error());
     CANOPY_CO_TRY(co_await store().rename(*file_staged, settings_path, RenameMode::kReplace, Durable::kYes));
   }
+  CANOPY_CO_TRY(
+      co_await make_directories(store(), std::string(store_parent_of(directory)), 0700, Durable::kYes));
   auto renamed = co_await move_into(store(), *staged, directory, RenameMode::kNoReplace, Durable::kYes);
   if (!renamed) {
     Error error = renamed.error();
@@ -199,6 +201,8 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   if (from_apart || to_domain->layout.fast_index() != 0) {
     CANOPY_CO_TRY(co_await copy_apart(source, *to_domain, to));
   }
+  CANOPY_CO_TRY(
+      co_await make_directories(store(), std::string(store_parent_of(target)), 0700, Durable::kYes));
   CANOPY_CO_TRY(co_await copy_suspended_mark(files_, from, to));
   // The rename of the directory is the renaming of the account: settings without one count for nobody.
   auto moved = co_await move_into(store(), source.directory, target, RenameMode::kNoReplace, Durable::kYes);

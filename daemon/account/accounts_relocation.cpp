@@ -52,6 +52,10 @@ Task<Result<bool>> Accounts::move_to(AccountAddress address, AccountPlace now, A
        {std::pair(now.settings_file, next.settings_file), std::pair(now.info_file, next.info_file)}) {
     if (with_directory) to = inside(now.directory, to);
     if (from == to) continue;
+    // What is written there next is durable only with the folder's own name.
+    if (!with_directory)
+      CANOPY_CO_TRY(
+          co_await make_directories(store(), std::string(store_parent_of(to)), 0700, Durable::kYes));
     auto done = co_await move_into(store(), from, to, RenameMode::kReplace, Durable::kNo);
     if (!done && done.error().code() == Code::kCrossStore)
       done = co_await copy_to(files_, slot_of(address), from, to);

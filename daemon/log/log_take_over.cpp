@@ -74,9 +74,11 @@ Task<Result<bool>> AccountLog::State::resume_own_slice() {
   co_return true;
 }
 
-// Brings log and sink up to the manifest that counts. Answers whether they changed.
+// Brings log and sink up to the manifest that counts. Answers whether they changed. Damage that was met
+// before the others were sealed may be none: a frame that was on its way when it was read, with one behind it
+// that was there a moment later.
 Task<Result<bool>> AccountLog::State::catch_up(Directory found, Chosen chosen) {
-  if (chosen.id == set->slices.back()->id) {
+  if (chosen.id == set->slices.back()->id && damages.empty()) {
     CANOPY_CO_ASSIGN(const bool grown, co_await has_grown());
     if (!grown) co_return false;
   }

@@ -229,6 +229,34 @@ TEST_F(AccountLogTest, ASliceBegunAfterAFailedFirstWriteCountsMoreWhateverArrive
   second.close();
 }
 
+// A frame that is on its way while it is read, with one behind it that is there a moment later, looks like
+// damage.
+TEST_F(AccountLogTest, DamageThatWasMetBeforeOthersWereSealedIsLookedAtOnceMore) {
+  Process first(world, disk, kEpoch, true);
+  ASSERT_TRUE(first.create());
+  ASSERT_TRUE(first.append(delivery(1)));
+  const std::string path = std::string(kAccount) + "/" + names().front();
+  const size_t before = file_bytes(path).size();
+  ASSERT_TRUE(first.append(delivery(2)));
+  const size_t behind = file_bytes(path).size();
+  ASSERT_TRUE(first.append(delivery(3)));
+  const std::string whole = file_bytes(path);
+  std::string read_meanwhile = whole;
+  std::fill(read_meanwhile.begin() + static_cast<ptrdiff_t>(before),
+            read_meanwhile.begin() + static_cast<ptrdiff_t>(behind), '\0');
+  write_file(path, read_meanwhile);
+  Process second(world, disk, kEpoch + 1, true);
+  ASSERT_TRUE(second.open());
+  EXPECT_THAT(second.log->damages(), testing::SizeIs(1));
+  EXPECT_THAT(second.account.uids(), ElementsAre(1, 3));
+  write_file(path, whole);
+  ASSERT_TRUE(second.run(second.log->take_over()));
+  EXPECT_THAT(second.log->damages(), testing::IsEmpty());
+  EXPECT_THAT(second.account.uids(), ElementsAre(1, 2, 3));
+  second.close();
+  first.close();
+}
+
 // What a successor has read may be cut off by a manifest of its predecessor that arrives later, until its own
 // is there.
 TEST_F(AccountLogTest, WhatWasHeldStaysWhateverManifestOfAPredecessorArrives) {
