@@ -38,6 +38,9 @@ class Accounts {
   // (nullopt): before the operation answers, and in the order of the changes of one name.
   using NamesObserver = std::function<void(const AccountAddress& address, std::optional<bool> present)>;
   void on_names_change(NamesObserver observer) { names_changed_ = std::move(observer); }
+  // The same when it has moved an account's directory within its domain, or may have.
+  using MoveObserver = std::function<void(const AccountAddress& address)>;
+  void on_move(MoveObserver observer) { moved_ = std::move(observer); }
 
   void set_domains(std::shared_ptr<const DomainTable> table);
   const DomainTable& domains() const { return *domains_; }
@@ -182,6 +185,7 @@ class Accounts {
   uint64_t table_number_ = 0;        // of the table of domains
   std::multiset<uint64_t> placing_;  // the tables by which accounts get their places now
   NamesObserver names_changed_ = [](const AccountAddress&, std::optional<bool>) {};
+  MoveObserver moved_ = [](const AccountAddress&) {};
   std::unordered_map<std::string, EntryRef> entries_;
   std::list<EntryRef> order_;  // most recently used first
   TaskGroup background_;

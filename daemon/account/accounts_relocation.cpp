@@ -17,7 +17,7 @@ Task<Result<void>> move_into(Store& store, std::string from, std::string to, Ren
     if (moved || moved.error().code() != Code::kNotFound || i == kTries) co_return moved;
     auto source = co_await store.attributes(from);
     if (!source) co_return moved;
-    CANOPY_CO_TRY(co_await make_directories(store, std::string(store_parent_of(to)), 0700, Durable::kYes));
+    CANOPY_CO_TRY(co_await make_directories(store, std::string(store_parent_of(to)), 0700, durable));
   }
 }
 
@@ -109,7 +109,7 @@ Task<Result<Accounts::Relocated>> Accounts::relocate(AccountAddress address, std
   if (!co_await close_unused(held)) co_return Relocated::kInUse;
   held->place.reset();
   auto moved = co_await move_to(address, std::move(now), next);
-  names_changed_(address, true);  // whoever walks the tree meanwhile may have seen it nowhere
+  moved_(address);
   if (!known && held.use_count() <= 3 && held->watchers == 0)
     erase(held);  // the map, the order and this function hold it
   if (moved) co_return *moved ? Relocated::kMoved : Relocated::kNothing;

@@ -148,6 +148,13 @@ void AccountNames::changed(const AccountAddress& address, std::optional<bool> pr
   }
 }
 
+void AccountNames::moved(const AccountAddress& address) {
+  auto at = domains_.find(address.domain);
+  if (at == domains_.end()) return;
+  at->second->hidden = true;
+  if (at->second->building != 0) changed(address, true);
+}
+
 Task<void> AccountNames::flush(NamesRef names) {
   (void)co_await on_rows(names, [](AccountNamesRows&, CatalogRows&) -> Result<void> { return {}; });
   names->flushing = false;

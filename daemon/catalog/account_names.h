@@ -47,6 +47,9 @@ class AccountNames {
 
   // This process has made or removed the account, or (nullopt) may have.
   void changed(const AccountAddress& address, std::optional<bool> present);
+  // This process has moved the account's directory within its domain: a walk that is under way may have seen
+  // it nowhere.
+  void moved(const AccountAddress& address);
   // Forgets domains that are not there any more.
   void keep_only(const DomainTable& table);
 

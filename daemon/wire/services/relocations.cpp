@@ -12,6 +12,8 @@ constexpr Nanos kStopLookedAtAfter = 100 * kMillisecond;
 // A move that took longer says that the store has enough to do: as long again it is left to the users.
 constexpr Nanos kLongMove = 5 * kMillisecond;
 constexpr Nanos kRestMax = kSecond;
+// So long it goes on before others on the loop have their turn.
+constexpr Nanos kTurn = 200 * kMicrosecond;
 
 }  // namespace
 
@@ -206,6 +208,7 @@ Task<void> Relocations::move_share(RunRef run, Shard& shard, std::vector<SeenAcc
 }
 
 Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares) {
+  Nanos turn_ends = shard.loop.now() + kTurn;
   while (shares->next < shares->accounts.size() && !run->stop) {
     SeenAccount& seen = shares->accounts[shares->next++];
     if (const uint32_t rate = run->rate; rate != 0) {
@@ -225,11 +228,15 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
       log_event(LogLevel::kWarning, "account-not-moved", seen.address.to_string(),
                 {{"error", shares->last_error}});
     }
-    const Nanos took = shard.loop.now() - began;
-    if (took > kLongMove)
-      co_await shard.loop.sleep(std::min(took, kRestMax));
-    else
+    const Nanos now = shard.loop.now();
+    if (now - began > kLongMove) {
+      co_await shard.loop.sleep(std::min(now - began, kRestMax));
+    } else if (now > turn_ends) {
       co_await shard.loop.yield();
+    } else {
+      continue;
+    }
+    turn_ends = shard.loop.now() + kTurn;
   }
 }
 
