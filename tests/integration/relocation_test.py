@@ -198,8 +198,8 @@ class Relocation(MailCase):
     def test_it_pauses_goes_on_slower_and_turns_back(self):
         domain = self.domain("paused.example")
         names = self.accounts_of(domain, 50)
-        self.ctl("domain", "set", domain, "Foldering=1")
         self.ctl("relocation", "set", domain, "--rate", "5", "--concurrency", "2")
+        self.ctl("domain", "set", domain, "Foldering=1")
         deadline = time.monotonic() + 60
         while self.ctl("relocation", "show", domain)["moved"] == 0 and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -250,12 +250,14 @@ class Relocation(MailCase):
         self.refused(FAILED, "relocation", "set", domain)
         self.assertEqual(self.ctl("relocation", "set", domain, "--window", "always", "--rate", "0")["window"], "")
         self.settled(domain)
+        self.ctl("relocation", "set", domain, "--rate", "1")
         # While accounts lie under two layouts a third may be said: they go straight there.
         self.ctl("domain", "set", domain, "Foldering=2-1")
         self.ctl("relocation", "pause", domain)
         self.ctl("domain", "set", domain, "Foldering=hash-1")
         settings = self.ctl("domain", "show", domain)["settings"]
         self.assertEqual([one["Foldering"] for one in settings["SupersededLayouts"]], ["2-1", "1"])
+        self.ctl("relocation", "set", domain, "--rate", "0")
         self.ctl("relocation", "resume", domain)
         self.settled(domain)
         self.assertIn(domain, [row["domain"] for row in self.ctl("relocation", "list")])

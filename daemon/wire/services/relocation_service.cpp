@@ -11,7 +11,7 @@ void put_layout(const TreeLayout& layout, v1::Layout* out) {
 void put_settings(const RelocationSettings& settings, v1::RelocationInfo& out) {
   out.set_rate(settings.rate);
   out.set_concurrency(settings.concurrency);
-  if (settings.window) out.set_window(settings.window->to_string());
+  out.set_window(settings.window ? settings.window->to_string() : "");
 }
 
 RelocationSettings settings_of(const dict::Dict& of_domain) {
@@ -91,12 +91,15 @@ Task<Result<v1::RelocationInfo>> RelocationService::info_of(CallContext& call, s
   auto known = first.accounts.domains().get(domain);
   Result<v1::RelocationInfo> out = v1::RelocationInfo();
   const Relocations::RunRef run = relocations_.find(domain);
-  if (!known)
+  if (!known) {
     out = fail(std::move(known).error());
-  else if (run && run->to == (*known)->layout && (run->from == (*known)->older || (*known)->older.empty()))
+  } else if (run && run->to == (*known)->layout &&
+             (run->from == (*known)->older || (*known)->older.empty())) {
     out = describe(*run, first.loop.now());
-  else
+    put_settings(settings_of((*known)->settings.dict), *out);  // which the run may have yet to look at
+  } else {
     out = describe(**known);
+  }
   co_await call.loop().switch_to();
   co_return out;
 }
@@ -106,11 +109,12 @@ Task<Result<v1::RelocationInfo>> RelocationService::get(CallContext& call, const
   co_return co_await info_of(call, std::move(domain));
 }
 
-Task<Result<void>> RelocationService::change_domain(std::string domain, Change change) {
+Task<Result<void>> RelocationService::change_domain(std::string domain, bool beforehand, Change change) {
   auto apply = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
-    return [](Shard& on, DomainTable& into, std::string name, const Change& alter) -> Task<Result<void>> {
+    return [](Shard& on, DomainTable& into, std::string name, bool early,
+              const Change& alter) -> Task<Result<void>> {
       CANOPY_CO_ASSIGN(auto before, into.get(name));
-      if (before->older.empty())
+      if (before->older.empty() && !early)
         co_return fail(Code::kNotFound, name,
                        fmt::format("no account of it has to move; canopyctl domain set {} Foldering=METHOD "
                                    "begins a relocation",
@@ -122,7 +126,7 @@ Task<Result<void>> RelocationService::change_domain(std::string domain, Change c
       if (!written) co_return fail(std::move(written).error());
       CANOPY_CO_ASSIGN(into.domains[name], make_domain(into.tree, name, std::move(*written)));
       co_return Result<void>();
-    }(shard, table, domain, change);
+    }(shard, table, domain, beforehand, change);
   };
   co_return co_await node_.change_domains(apply);
 }
@@ -134,16 +138,18 @@ Task<Result<v1::RelocationInfo>> RelocationService::set(CallContext& call,
   if ((request.which() & 8) != 0 && !request.window().empty()) {
     CANOPY_CO_ASSIGN(window, DayWindow::parse(request.window()));
   }
-  CANOPY_CO_TRY(co_await change_domain(domain, [&](const Domain&, dict::Dict& settings) -> Result<void> {
-    RelocationSettings now = settings_of(settings);
-    if ((request.which() & 1) != 0) now.paused = request.paused();
-    if ((request.which() & 2) != 0) now.rate = request.rate();
-    if ((request.which() & 4) != 0) now.concurrency = request.concurrency();
-    if ((request.which() & 8) != 0) now.window = window;
-    CANOPY_TRY(RelocationSettings::parse(now.to_dict()));
-    keep_settings(now, settings);
-    return {};
-  }));
+  CANOPY_CO_TRY(co_await change_domain(domain, (request.which() & 1) == 0,
+                                       [&](const Domain&, dict::Dict& settings) -> Result<void> {
+                                         RelocationSettings now = settings_of(settings);
+                                         if ((request.which() & 1) != 0) now.paused = request.paused();
+                                         if ((request.which() & 2) != 0) now.rate = request.rate();
+                                         if ((request.which() & 4) != 0)
+                                           now.concurrency = request.concurrency();
+                                         if ((request.which() & 8) != 0) now.window = window;
+                                         CANOPY_TRY(RelocationSettings::parse(now.to_dict()));
+                                         keep_settings(now, settings);
+                                         return {};
+                                       }));
   co_return co_await info_of(call, std::move(domain));
 }
 
@@ -151,16 +157,17 @@ Task<Result<v1::RelocationInfo>> RelocationService::set(CallContext& call,
 Task<Result<v1::RelocationInfo>> RelocationService::cancel(CallContext& call,
                                                            const v1::DomainRequest& request) {
   CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.name()));
-  CANOPY_CO_TRY(co_await change_domain(domain, [](const Domain& now, dict::Dict& settings) -> Result<void> {
-    const TreeLayout& back = now.older.front();
-    CANOPY_TRY(supersede(now, back, settings));
-    settings.set(kAccountFolderingKey, back.account_foldering().to_string());
-    settings.set(kFastIndexKey, static_cast<int64_t>(back.fast_index()));
-    RelocationSettings how = settings_of(settings);
-    how.paused = false;
-    keep_settings(how, settings);
-    return {};
-  }));
+  CANOPY_CO_TRY(
+      co_await change_domain(domain, false, [](const Domain& now, dict::Dict& settings) -> Result<void> {
+        const TreeLayout& back = now.older.front();
+        CANOPY_TRY(supersede(now, back, settings));
+        settings.set(kAccountFolderingKey, back.account_foldering().to_string());
+        settings.set(kFastIndexKey, static_cast<int64_t>(back.fast_index()));
+        RelocationSettings how = settings_of(settings);
+        how.paused = false;
+        keep_settings(how, settings);
+        return {};
+      }));
   co_return co_await info_of(call, std::move(domain));
 }
 

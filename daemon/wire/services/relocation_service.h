@@ -18,9 +18,9 @@ class RelocationService {
   Task<Result<v1::RelocationInfo>> set(CallContext& call, const v1::SetRelocationRequest& request);
   Task<Result<v1::RelocationInfo>> cancel(CallContext& call, const v1::DomainRequest& request);
   Task<Result<v1::RelocationInfo>> info_of(CallContext& call, std::string domain);
-  // Changes the settings of a domain that has accounts to be moved.
+  // Changes the settings of a domain that has accounts to be moved; `beforehand`: or may have later.
   using Change = std::function<Result<void>(const Domain& domain, dict::Dict& settings)>;
-  Task<Result<void>> change_domain(std::string domain, Change change);
+  Task<Result<void>> change_domain(std::string domain, bool beforehand, Change change);
 
   Node& node_;
   Relocations& relocations_;
