@@ -137,6 +137,8 @@ void add_store_commands(CLI::App& app, Commands& commands);
 void add_mounts_commands(CLI::App& app, Commands& commands);
 void add_relocation_commands(CLI::App& app, Commands& commands);
 Json store_json(const v1::StoreInfo& store);
+void add_adopt_command(CLI::App& app, Commands& commands);
+void add_import_command(CLI::App& app, Commands& commands);
 void add_path_command(CLI::App& app, Commands& commands);
 void add_pki_commands(CLI::App& app, Commands& commands);
 void add_documentation_commands(CLI::App& app, Commands& commands);

@@ -48,6 +48,8 @@ void add_all_commands(CLI::App& app, GlobalOptions& globals, Commands& commands)
   add_store_commands(app, commands);
   add_mounts_commands(app, commands);
   add_relocation_commands(app, commands);
+  add_adopt_command(app, commands);
+  add_import_command(app, commands);
   add_path_command(app, commands);
   add_pki_commands(app, commands);
   add_documentation_commands(app, commands);
