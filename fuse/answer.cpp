@@ -64,6 +64,8 @@ fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, 
   fuse_entry_param entry = {};
   const NodeRef node = mount.nodes().enter(view, found.key, parent, name);
   node->told = found.told;
+  node->directory = S_ISDIR(found.attributes.st_mode);
+  if (node->known_names == nullptr) node->known_names = found.known_names;
   entry.ino = node->number;
   entry.attr = found.attributes;
   entry.entry_timeout = mount.cache_seconds(found);

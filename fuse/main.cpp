@@ -132,6 +132,7 @@ Task<Result<void>> run(UringLoop& loop, const Options& options, Background& back
   RootView root(raw, accounts);
   NodeTable nodes(root);
   nodes_for_views = &nodes;
+  raw.names().keep_for(static_cast<Nanos>(options.told_seconds * kSecond));
   MountOptions mount_options;
   mount_options.directory = options.directory;
   mount_options.source = options.url;

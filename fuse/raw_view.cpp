@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <climits>
 
 #include "daemon/base/limits.h"
 #include "daemon/tree/layout.h"
@@ -37,6 +38,8 @@ void fill_identity(const std::string& key, v1::TreeIdentity& out) {
 }
 
 namespace {
+
+constexpr size_t kRawPathBytesMax = 4000;  // docs/protocol/tree.md
 
 // The daemon tells what changes there; of what it keeps itself it does not.
 bool is_told(std::string_view path) { return describe_path(path).kind == TreePlaceKind::kOther; }
@@ -184,7 +187,13 @@ Task<Result<Found>> RawView::top(std::string name) {
 
 Task<Result<Found>> RawView::lookup(NodeRef directory, std::string name) {
   CANOPY_CO_ASSIGN(std::string path, path_in(*directory, name));
-  co_return co_await top(std::move(path));
+  // What the daemon does not tell of, and names that it refuses, it is asked for.
+  const bool told = name.size() <= NAME_MAX && path.size() <= kRawPathBytesMax && is_told(path);
+  if (told && names_.is_absent(*directory, name))
+    co_return refuse(ENOENT, std::move(path), "the directory has no such name");
+  auto found = co_await top(std::move(path));
+  if (told && !found && found.error().code() == Code::kNotFound) names_.missed(directory);
+  co_return found;
 }
 
 Task<Result<Found>> RawView::attributes(NodeRef node, OpenFileRef file) {
@@ -220,6 +229,9 @@ Task<Result<Page>> RawView::list(NodeRef directory, std::string from, Listed wha
     added.found = std::make_unique<Found>(found_of(entry.attributes(), told));
     added.name = std::move(*entry.mutable_name());
   }
+  // Whoever has read a name finds it, also one that nobody has told of.
+  if (directory->known_names != nullptr)
+    for (const Entry& entry : page.entries) names_.came(*directory, entry.name);
   page.next = std::to_string(listed->next_cookie());
   page.end = listed->end();
   co_return page;
@@ -321,6 +333,7 @@ Task<Result<OpenFileRef>> RawView::open(NodeRef node, int flags) {
 Task<Result<Created>> RawView::create(NodeRef directory, std::string name, mode_t mode, int flags,
                                       Caller caller) {
   CANOPY_CO_ASSIGN(const std::string path, path_in(*directory, name));
+  const auto coming = names_.comes(*directory, name);
   auto made = co_await open_at(path, true, true, mode, flags, caller);
   if (made || (flags & O_EXCL) != 0 || made.error().code() != Code::kAlreadyExists) co_return made;
   co_return co_await open_at(path, false, false, 0, flags, caller);
@@ -433,9 +446,13 @@ Task<Result<Found>> RawView::make_directory(NodeRef directory, std::string name,
   request.set_uid(caller.uid);
   request.set_gid(caller.gid);
   name_request(request);
+  const auto coming = names_.comes(*directory, name);
+  const auto begun = names_.now();
   auto made = co_await backend_.tree().make(request, backend_.options());
   if (!made) co_return fail(std::move(made).error());
-  co_return found_of(*made, is_told(request.path()));
+  Found found = found_of(*made, is_told(request.path()));
+  found.known_names = names_.made_since(begun);
+  co_return found;
 }
 
 Task<Result<Found>> RawView::make_symlink(NodeRef directory, std::string name, std::string target,
@@ -447,6 +464,7 @@ Task<Result<Found>> RawView::make_symlink(NodeRef directory, std::string name, s
   request.set_uid(caller.uid);
   request.set_gid(caller.gid);
   name_request(request);
+  const auto coming = names_.comes(*directory, name);
   auto made = co_await backend_.tree().make(request, backend_.options());
   if (!made) co_return fail(std::move(made).error());
   co_return found_of(*made, is_told(request.path()));
@@ -459,6 +477,7 @@ Task<Result<Found>> RawView::link(NodeRef node, NodeRef directory, std::string n
   CANOPY_CO_ASSIGN(*request.mutable_target(), path_of(*node));
   fill_identity(node->key, *request.mutable_expected());
   name_request(request);
+  const auto coming = names_.comes(*directory, name);
   auto made = co_await backend_.tree().make(request, backend_.options());
   if (!made) co_return fail(std::move(made).error());
   co_return found_of(*made, is_told(request.path()));
@@ -489,6 +508,8 @@ Task<Result<void>> RawView::rename(NodeRef from, std::string name, NodeRef to, s
     default: co_return refuse(EINVAL, request.from(), "a way of renaming that is not offered");
   }
   name_request(request);
+  const auto coming = names_.comes(*to, new_name);
+  const auto begun = names_.now();
   co_await expect(from, name, request.mutable_expected());
   request.set_held(is_open(to, new_name));
   if (flags == RENAME_EXCHANGE) co_await expect(to, new_name, request.mutable_expected_to());
@@ -498,6 +519,7 @@ Task<Result<void>> RawView::rename(NodeRef from, std::string name, NodeRef to, s
     nodes_->exchange_names(from, name, to, new_name);
   else
     nodes_->move_name(from, name, to, new_name);
+  names_.renamed_since(begun);
   co_return Result<void>();
 }
 

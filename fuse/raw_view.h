@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fuse/backend.h"
+#include "fuse/known_names.h"
 #include "fuse/node_table.h"
 #include "fuse/view.h"
 
@@ -13,7 +14,10 @@ void fill_identity(const std::string& key, v1::TreeIdentity& out);
 
 class RawView final : public View {
  public:
-  RawView(Backend& backend, NodeTable*& nodes) : backend_(backend), nodes_(nodes) {}
+  RawView(Backend& backend, NodeTable*& nodes)
+      : backend_(backend), nodes_(nodes), names_(backend.loop(), [this](NodeRef directory, std::string from) {
+          return list(std::move(directory), std::move(from), Listed::kNames, 0);
+        }) {}
 
   // The node for SharedDomains or Settings.
   Task<Result<Found>> top(std::string name);
@@ -50,6 +54,8 @@ class RawView final : public View {
   Task<Result<std::optional<FileLock>>> lock_in_the_way(NodeRef node, FileLock lock) override;
   bool holds_lock(const Node& node, const FileLock& of) const override;
 
+  KnownDirectories& names() { return names_; }
+
   // After a lost connection, with which the daemon has lost them.
   Task<void> reopen_all();
   Task<void> take_locks_again();
@@ -83,6 +89,7 @@ class RawView final : public View {
 
   Backend& backend_;
   NodeTable*& nodes_;
+  KnownDirectories names_;
   HeldLocks locks_;
   std::unordered_map<const OpenFile*, std::weak_ptr<OpenFile>> files_;  // that are open
 };

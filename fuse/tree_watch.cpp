@@ -28,6 +28,7 @@ Task<void> TreeWatch::run() {
     if (!answer) {
       if (live_) expire_all();
       live_ = false;
+      raw_.names().follow(false);
       co_await backend_.loop().sleep(answer.error().retryable() ? kAgain : kAgainRefused);
       continue;
     }
@@ -37,6 +38,7 @@ Task<void> TreeWatch::run() {
     }
     if (answer->lost()) expire_all();
     live_ = true;
+    raw_.names().follow(true);
     epoch_ = answer->epoch();
     cursor_ = answer->cursor();
     for (const v1::TreeChange& change : answer->changes()) apply(change);
@@ -71,12 +73,13 @@ void TreeWatch::apply(const v1::TreeChange& change) {
 
 void TreeWatch::name_changed(const std::string& path, const std::string& key_now) {
   NodeRef directory = directory_of(path);
-  if (directory == nullptr) return;
+  if (directory == nullptr) return raw_.names().stray();
   const std::string name(leaf_of(path));
+  raw_.names().came(*directory, name);
   const Node* known = nodes_.named(directory, name);
   if (known != nullptr && known->key != key_now) {
     notifier_.expire_node(known->number, false);
-    nodes_.forget_name(directory, name);
+    forget_name(directory, name);
   }
   notifier_.expire_name(directory->number, name);
   notifier_.expire_node(directory->number, true);
@@ -86,17 +89,20 @@ void TreeWatch::name_moved(const v1::TreeChange& change) {
   NodeRef from = directory_of(change.path()), to = directory_of(change.to());
   const std::string name(leaf_of(change.path())), new_name(leaf_of(change.to()));
   const Node* moved = from == nullptr ? nullptr : nodes_.named(from, name);
-  if (to != nullptr) {
+  if (to == nullptr) {
+    raw_.names().stray();
+  } else {
+    raw_.names().came(*to, new_name);
     const Node* replaced = nodes_.named(to, new_name);
     if (replaced != nullptr && replaced != moved) {
       notifier_.expire_node(replaced->number, false);
-      nodes_.forget_name(to, new_name);
+      forget_name(to, new_name);
     }
   }
   if (moved != nullptr && to != nullptr)
     nodes_.move_name(from, name, to, new_name);
   else if (moved != nullptr)
-    nodes_.forget_name(from, name);
+    forget_name(from, name);
   if (from != nullptr) {
     notifier_.expire_name(from->number, name);
     notifier_.expire_node(from->number, true);
@@ -107,7 +113,15 @@ void TreeWatch::name_moved(const v1::TreeChange& change) {
   }
 }
 
+// Of what lies below a directory without a name nothing is told any more.
+void TreeWatch::forget_name(const NodeRef& directory, const std::string& name) {
+  const Node* known = nodes_.named(directory, name);
+  if (known != nullptr && known->directory) raw_.names().forget_all();
+  nodes_.forget_name(directory, name);
+}
+
 void TreeWatch::expire_all() {
+  raw_.names().forget_all();
   log_event(LogLevel::kInfo, "caches-dropped", "tree", {{"nodes", nodes_.size()}});
   nodes_.for_each([this](const Node& node) {
     if (node.view != &raw_) return;

@@ -22,6 +22,7 @@ class TreeWatch {
   void apply(const v1::TreeChange& change);
   void name_changed(const std::string& path, const std::string& key_now);
   void name_moved(const v1::TreeChange& change);
+  void forget_name(const NodeRef& directory, const std::string& name);
   void expire_all();
   // The directory that holds the path's last element, when the kernel knows it.
   NodeRef directory_of(std::string_view path) const;

@@ -20,6 +20,7 @@ namespace canopy::mount {
 
 class View;
 struct Node;
+struct KnownNames;
 using NodeRef = std::shared_ptr<Node>;
 
 // Under which name a node is found. A file with several links has several.
@@ -37,6 +38,8 @@ struct Node {
   std::vector<uint64_t> open;   // the mount's handles of its open files
   bool told = false;            // as in Found
   Nanos listed = 0;             // when the kernel last began to keep the directory's names
+  bool directory = false;
+  std::shared_ptr<KnownNames> known_names;  // of a directory; null: nothing
 };
 
 // What a view found: the kernel's attributes, and which node it is.
@@ -46,6 +49,7 @@ struct Found {
   bool immutable = false;  // content that never changes: the kernel may keep it
   View* view = nullptr;    // whose it is; null: the view that was asked
   bool told = false;       // the daemon tells of changes by others: the kernel may keep it for longer
+  std::shared_ptr<KnownNames> known_names = nullptr;  // of a directory that was just made
 };
 
 struct Entry {
