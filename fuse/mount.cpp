@@ -12,11 +12,14 @@
 #include <cstdlib>
 
 #include "daemon/base/log.h"
+#include "fuse/answer.h"
 #include "fuse/connection.h"
 #include "fuse/operations.h"
 
 namespace canopy::mount {
 namespace {
+
+constexpr Nanos kSpaceWaitMax = kSecond;
 
 bool is_forget(const fuse_buf& request) {
   fuse_in_header header;
@@ -132,6 +135,18 @@ void Mount::let_keep_listing(Node& directory, fuse_file_info& info) const {
   const Nanos now = loop_.now();
   info.keep_cache = now - directory.listed < static_cast<Nanos>(options_.told_seconds * 1e9);
   if (!info.keep_cache) directory.listed = now;
+}
+
+Task<Result<v1::TreeSpace>> Mount::space() {
+  wire::CallOptions options = backend_.options();
+  options.deadline = std::min(options.deadline, loop_.now() + kSpaceWaitMax);
+  v1::TreePath whole;
+  auto answer = co_await backend_.tree().get_space(whole, options);
+  if (answer)
+    space_ = *answer;
+  else if (space_ && errno_of(answer.error()) == EIO)
+    co_return *space_;
+  co_return answer;
 }
 
 // What the kernel does not forget because somebody uses it comes again later.

@@ -51,6 +51,8 @@ class Mount {
   void let_keep_listing(Node& directory, fuse_file_info& info) const;
   Notifier& notifier() { return notifier_; }
   void follow(const TreeWatch& watch) { watch_ = &watch; }  // it must outlive this
+  // As the backend said last when it does not answer soon: umount(8) asks for it, and must not wait long.
+  Task<Result<v1::TreeSpace>> space();
   void shed_nodes();  // asks the kernel to forget some, when there are too many
   uint64_t keep(OpenFileRef file);
   uint64_t keep(std::shared_ptr<OpenDirectory> directory);
@@ -74,6 +76,7 @@ class Mount {
   std::unordered_map<uint64_t, std::shared_ptr<OpenDirectory>> directories_;
   uint64_t next_handle_ = 1;
   const TreeWatch* watch_ = nullptr;
+  std::optional<v1::TreeSpace> space_;
   fuse_buf buffer_ = {};  // of the request that is being read
   unsigned reads_ = 0;
   bool many_waited_ = false;

@@ -404,8 +404,7 @@ void on_fsyncdir(fuse_req_t request, fuse_ino_t number, int, fuse_file_info*) {
 void on_statfs(fuse_req_t request, fuse_ino_t number) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return [](Mount& on, fuse_req_t to, NodeRef of) -> Task<void> {
-      v1::TreePath whole;
-      auto space = co_await on.backend().tree().get_space(whole, on.backend().options());
+      auto space = co_await on.space();
       if (!space) {
         answer_error(to, space.error(), {*of});
         co_return;
