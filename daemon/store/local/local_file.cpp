@@ -15,6 +15,9 @@ namespace {
 
 constexpr size_t kReadBytesMax = 1u << 30;  // in one system call
 constexpr uint64_t kOffsetMax = INT64_MAX;
+// Into the page cache it takes less time than the switches to a thread of the ring and back, which io_uring
+// always makes where the file system (ext4) cannot promise not to wait.
+constexpr size_t kQuickWriteBytesMax = 16u << 10;
 
 // A write and the statx that follows it, linked: the kernel starts the second only when the first wrote
 // everything.
@@ -136,8 +139,12 @@ Task<Result<WriteOutcome>> LocalFile::write(uint64_t offset, std::span<const std
       wrote = write_answer;
       looked = look_answer == 0;
     } else {
-      wrote = co_await blocking_.by_ring(
-          [&](io_uring_sqe* sqe) { io_uring_prep_writev2(sqe, fd_.get(), start, count, at, flags); });
+      auto later = [&](io_uring_sqe* sqe) { io_uring_prep_writev2(sqe, fd_.get(), start, count, at, flags); };
+      auto now = [&] {
+        return static_cast<int>(pwritev(fd_.get(), start, static_cast<int>(count), static_cast<off_t>(at)));
+      };
+      const bool quick = durable == Durable::kNo && total <= kQuickWriteBytesMax;
+      wrote = quick ? co_await blocking_.quickly(now, later) : co_await blocking_.by_ring(later);
     }
     if (wrote == -EINTR || wrote == -EAGAIN) continue;
     if (wrote < 0) co_return fail_system(-wrote, path_, "write");
