@@ -151,6 +151,7 @@ TreeElement classify_element(std::string_view element, bool below_domain) {
 
 std::string_view account_of_element(std::string_view element) {
   std::string_view name = stem(element, kAccountSuffix);
+  if (name.empty()) return {};
   Result<std::string> prepared = prepare_account(name);
   return prepared && *prepared == name ? name : std::string_view();
 }

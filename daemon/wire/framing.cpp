@@ -8,6 +8,15 @@ namespace {
 // A read into less than this is not worth its system call while the buffer could be compacted instead.
 constexpr size_t kRoomBytesMin = 4096;
 
+// The buffer that a thread's readers, of which most are idle at any time, lend one another: to allocate and
+// free one for every small request makes the allocator put together all that it keeps at hand.
+thread_local std::unique_ptr<char[]> spare_buffer;  // of kFrameReadBytes, or null
+
+std::unique_ptr<char[]> buffer_of(size_t bytes) {
+  if (bytes == kFrameReadBytes && spare_buffer != nullptr) return std::move(spare_buffer);
+  return std::make_unique_for_overwrite<char[]>(bytes);
+}
+
 uint32_t get_be32(const char* at) {
   uint32_t value;
   std::memcpy(&value, at, sizeof value);
@@ -33,7 +42,7 @@ void FrameReader::make_room_for(size_t bytes) {
   if (bytes <= capacity_) {
     std::memmove(buffer_.get(), buffer_.get() + begin_, held);
   } else {
-    auto larger = std::make_unique_for_overwrite<char[]>(bytes);
+    auto larger = buffer_of(bytes);
     if (held > 0) std::memcpy(larger.get(), buffer_.get() + begin_, held);
     buffer_ = std::move(larger);
     capacity_ = bytes;
@@ -102,6 +111,7 @@ FrameReader::State FrameReader::next(Frame& frame) {
 
 void FrameReader::release() {
   CANOPY_CHECK(idle());
+  if (capacity_ == kFrameReadBytes && spare_buffer == nullptr) spare_buffer = std::move(buffer_);
   buffer_.reset();
   capacity_ = begin_ = end_ = 0;
 }

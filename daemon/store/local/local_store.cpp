@@ -73,7 +73,10 @@ Task<Result<LocalStore::Parent>> LocalStore::open_parent(std::string path) {
 }
 
 Task<Result<void>> LocalStore::settle(Parent& parent, std::string path, Durable durable) {
-  if (durable == Durable::kNo) co_return Result<void>();
+  if (durable == Durable::kNo) {
+    blocking_.close_later(std::move(parent.fd));
+    co_return Result<void>();
+  }
   co_return co_await directory_sync_.sync(parent.fd.get(), std::move(path));
 }
 
