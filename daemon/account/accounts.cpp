@@ -174,6 +174,7 @@ Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address, Fo
     // removed.
     guard.emplace(co_await held->gate.lock());
     auto settings_guard = co_await held->settings_gate.lock();
+    if (held->account && !held->account->usable()) forget_place(*held);  // that may have been why
     auto known = co_await load_settings(held, address);
     if (!known) co_return fail(std::move(known).error());
   }
@@ -189,6 +190,7 @@ Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address, Fo
   AccountOptions account_options = options_.account;
   CANOPY_CO_ASSIGN(account_options.capacity, co_await capacity_at(directory));
   auto opened = co_await Account::open(environment_, address.to_string(), directory, account_options);
+  if (!opened && opened.error().code() == Code::kTryAgain) forget_place(*held);
   if (!opened) co_return fail(std::move(opened).error());
   held->account = *opened;
   held->account->set_limits(held->settings ? held->settings->limits : limits);
@@ -201,6 +203,12 @@ Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address, Fo
   ++open_count_;
   count(*held);
   co_return held->account;
+}
+
+void Accounts::forget_place(Entry& held) {
+  held.place.reset();
+  held.settings = nullptr;
+  count(held);
 }
 
 Task<Result<StoreCapacity*>> Accounts::capacity_at(std::string path) {

@@ -152,6 +152,7 @@ class Accounts {
   }
   Result<std::shared_ptr<const Domain>> domain_of(const AccountAddress& address) const;
   // With one of the entry's gates held.
+  void forget_place(Entry& entry);  // where it lies, and what was read there: both are asked for anew
   Task<Result<AccountPlace>> place_of(EntryRef entry, AccountAddress address,
                                       std::shared_ptr<const Domain> domain);
   Task<Result<std::shared_ptr<const AccountSettings>>> load_settings(EntryRef entry, AccountAddress address);

@@ -157,8 +157,9 @@ class AccountLog {
   // see damages().
   static Task<Result<std::unique_ptr<AccountLog>>> open(LogEnvironment environment, std::string directory,
                                                         LogReplay& sink);
-  // Makes the directory (and what is missing above it), the first slice and `first` in it; durable when it
-  // answers. The frame is applied to `sink` (after reset). kAlreadyExists when the account is there.
+  // Makes the first slice in the directory, and `first` in it; durable when it answers. The frame is applied
+  // to `sink` (after reset). kAlreadyExists when the account is there; kNotFound when the directory is not:
+  // who looks for it at a place that it has left must not leave an empty account there.
   static Task<Result<std::unique_ptr<AccountLog>>> create(LogEnvironment environment, std::string directory,
                                                           LogReplay& sink, Frame first);
   ~AccountLog();

@@ -254,11 +254,6 @@ Task<Result<std::unique_ptr<AccountLog>>> AccountLog::create(LogEnvironment envi
                                                              std::string directory, LogReplay& sink,
                                                              Frame first) {
   auto state = std::make_shared<State>(std::move(environment), std::move(directory), sink);
-  Store& store = state->store();
-  // Asked for only where it is missing: late, after the account was renamed, it would make an empty one.
-  auto there = co_await store.attributes(state->directory);
-  if (!there && there.error().code() != Code::kNotFound) co_return fail(std::move(there).error());
-  if (!there) CANOPY_CO_TRY(co_await make_directories(store, state->directory, 0700, Durable::kYes));
   CANOPY_CO_ASSIGN(auto found, co_await state->list());
   auto chosen = co_await state->choose_manifest(found, SliceId{});
   if (chosen) co_return fail(Code::kAlreadyExists, state->directory, "the account log exists");

@@ -70,6 +70,7 @@ struct Backend {
   void run_void(Task<void> task) { EXPECT_TRUE(world.run_until_done(loop, std::move(task))); }
 
   Result<void> open() {
+    CANOPY_TRY(run(make_directories(inner, std::string(kDirectory), 0700, Durable::kYes)));
     CANOPY_ASSIGN(account, run(Account::open(environment(), kName, kDirectory, options)));
     return {};
   }

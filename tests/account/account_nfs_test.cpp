@@ -39,6 +39,7 @@ class Process {
     environment.epoch = epoch_;
     environment.options.slice_bytes_max = 64u << 10;
     environment.options.copy_chunk_bytes = 16u << 10;
+    CANOPY_CHECK(run(make_directories(*store_, kDirectory, 0700, Durable::kYes)));
     auto opened = run(Account::open(environment, kName, kDirectory, options_));
     CANOPY_CHECK(opened.has_value());
     account_ = std::move(*opened);

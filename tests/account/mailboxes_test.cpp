@@ -10,12 +10,23 @@ using testing::ElementsAre;
 
 class MailboxesTest : public AccountTest {};
 
-TEST_F(MailboxesTest, AnAccountThatWasNeverWrittenIsEmptyAndNothingLiesOnTheDisk) {
+TEST_F(MailboxesTest, AnAccountThatWasNeverWrittenIsEmptyAndNothingLiesInItsDirectory) {
   EXPECT_TRUE(backend.account->state().mailboxes().empty());
-  EXPECT_EQ(code_of(disk.attributes(kDirectory)), Code::kNotFound);
+  auto list = disk.list(kDirectory, 0);
+  ASSERT_TRUE(list);
+  EXPECT_TRUE(list->entries.empty());
   ASSERT_TRUE(backend.append("first"));
   EXPECT_NE(backend.box("INBOX"), nullptr);
   EXPECT_TRUE(backend.account->state().subscriptions().contains("INBOX"));
+}
+
+TEST_F(MailboxesTest, AnAccountWhoseDirectoryHasGoneIsNotMadeAnew) {
+  ASSERT_TRUE(disk.remove_directory(kDirectory, Durable::kYes));
+  EXPECT_EQ(code_of(backend.append("first")), Code::kTryAgain);
+  EXPECT_FALSE(backend.account->usable());
+  EXPECT_EQ(code_of(disk.attributes(kDirectory)), Code::kNotFound);
+  auto opened = backend.run(Account::open(backend.environment(), kName, kDirectory, backend.options));
+  EXPECT_EQ(code_of(opened), Code::kTryAgain);
 }
 
 TEST_F(MailboxesTest, CreatingALevelCreatesThoseAboveIt) {

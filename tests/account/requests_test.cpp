@@ -184,7 +184,9 @@ TEST_F(RequestsTest, AnAccountThatIsClosedChangesNothingMore) {
   fresh.close();
   fresh.account = held;
   EXPECT_EQ(code_of(fresh.append("late")), Code::kTryAgain);
-  EXPECT_EQ(code_of(disk.attributes(kDirectory)), Code::kNotFound);
+  auto list = disk.list(kDirectory, 0);
+  ASSERT_TRUE(list);
+  EXPECT_TRUE(list->entries.empty());
   fresh.account.reset();
 }
 

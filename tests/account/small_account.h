@@ -41,6 +41,7 @@ class AccountProcess {
     environment.files = &files_;
     environment.epoch = epoch_;
     environment.options.copy_chunk_bytes = 16u << 10;
+    CANOPY_TRY(run(make_directories(store_, std::string(kSmallAccount), 0700, Durable::kYes)));
     CANOPY_ASSIGN(account, run(Account::open(environment, "jsmith@company.com", kSmallAccount, options)));
     return {};
   }

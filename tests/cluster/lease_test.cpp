@@ -37,6 +37,8 @@ struct Node {
     LogEnvironment environment = backend.environment();
     environment.lease_held = [this] { return held(); };
     std::shared_ptr<Account> account;
+    while (!co_await make_directories(*environment.store, std::string(kDirectory), 0700, Durable::kYes)) {
+    }
     for (uint32_t number = 1; !stopped; ++number) {
       co_await backend.loop.sleep(50 * kMillisecond);
       if (account && !account->usable()) {

@@ -39,6 +39,11 @@ Task<void> work(Process& process, Acknowledged& told, uint32_t first_uid) {
 // Takes the account over, works, writes a checkpoint, works, compacts while it works, works.
 Task<void> life(Process& process, Acknowledged& told, bool& finished, bool create) {
   ModelAccount& account = process.account;
+  if (create) {
+    auto made =
+        co_await make_directories(*process.environment().store, std::string(kAccount), 0700, Durable::kYes);
+    if (!made) co_return;
+  }
   auto log = create ? co_await AccountLog::create(process.environment(), kAccount, account, first_frame())
                     : co_await AccountLog::open(process.environment(), kAccount, account);
   if (!log) co_return;

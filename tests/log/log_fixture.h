@@ -268,6 +268,7 @@ struct Process {
     return {};
   }
   Result<void> create() {
+    CANOPY_TRY(run(make_directories(*environment().store, std::string(kAccount), 0700, Durable::kYes)));
     CANOPY_ASSIGN(log, run(AccountLog::create(environment(), kAccount, account, first_frame())));
     return {};
   }

@@ -102,6 +102,7 @@ Task<Result<void>> Backend::start() {
   server_->serve(std::move(*listener));
   loop_.spawn(beat_on(*this));
   loop_.spawn(sweep_on(*this));
+  loop_.spawn(relocations_->run(never_over_));
   loop_.spawn(empty_trash(*node_->shards().front()->store, std::move(trash)));
   co_return Result<void>();
 }
@@ -121,7 +122,10 @@ void Backend::build_node() {
   mailboxes_ = std::make_unique<wire::MailboxesService>(*node_);
   info_ = std::make_unique<wire::InfoService>(*node_);
   status_ = std::make_unique<wire::StatusService>(*node_);
+  relocations_ = std::make_unique<wire::Relocations>(*node_);
+  relocation_ = std::make_unique<wire::RelocationService>(*node_, *relocations_);
   session_->add_to(table_);
+  relocation_->add_to(table_);
   info_->add_to(table_);
   status_->add_to(table_);
   mailboxes_->add_to(site_.bug == Bug::kRequestForgotten ? remembering_ : table_);

@@ -3,6 +3,7 @@
 // into the facts.
 #pragma once
 
+#include "daemon/tree/layout.h"
 #include "daemon/wire/client/stubs.h"
 #include "tests/sim/backend.h"
 #include "tests/sim/facts.h"
@@ -33,6 +34,9 @@ class SimClient {
   bool ended() const { return ended_; }
   SimLoop& loop() { return loop_; }
   const std::string& name() const { return loop_.name(); }
+
+  // Has everything moved to the newest layout, and waits until it is there. Empty when that did not work out.
+  Task<std::optional<TreeLayout>> settle_layout();
 
   // Reads all of an account from a process that owns it, whole; empty when that did not work out.
   Task<std::optional<Seen>> look(size_t account);
@@ -72,6 +76,10 @@ class SimClient {
   Task<void> compact(size_t account);
   Task<void> close(size_t account);
   Task<void> check(size_t account);
+
+  // client_layout.cpp
+  Task<void> change_layout();
+  Task<void> set_layout();
 
   Task<Result<void>> see_mailboxes(v1::AccountRef account, Seen& seen);
   Task<Result<void>> see_contents(v1::AccountRef account, SeenMailbox& box);

@@ -59,6 +59,7 @@ Plan Plan::draw(uint64_t seed) {
   plan.pauses = plan.shared ? static_cast<uint32_t>(random.below(4)) : 0;
   plan.cuts = static_cast<uint32_t>(random.below(2));
   plan.abandon_one_in = random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(5, 50));
+  plan.relayouts = random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(3, 30));
   return plan;
 }
 
@@ -66,9 +67,9 @@ std::string Plan::to_string() const {
   return fmt::format(
       "{} store, {} clients of {} operations on {} accounts; faults: error {:.4f} lost {:.4f} late {:.4f} "
       "torn {:.4f} "
-      "delay {:.2f}; weights: kill {} power {} takeover {} pause {} cut {}",
+      "delay {:.2f}; weights: kill {} power {} takeover {} pause {} cut {}; relayouts {}",
       shared ? "shared" : "local", clients, operations, shared_accounts, faults.error, faults.lost_answer,
-      faults.late, faults.torn_write, faults.delay, kills, power_cuts, takeovers, pauses, cuts);
+      faults.late, faults.torn_write, faults.delay, kills, power_cuts, takeovers, pauses, cuts, relayouts);
 }
 
 }  // namespace canopy::sim

@@ -27,6 +27,8 @@ struct Plan {
   // What the processes meet. Chances are weights.
   Nanos calm_max = 2 * kSecond;  // between two events
   uint32_t kills = 3, power_cuts = 1, takeovers = 3, pauses = 1, cuts = 1;
+  uint32_t relayouts =
+      0;  // operations of the first client in a hundred that change how accounts are laid out
   uint32_t abandon_one_in = 30;  // failed attempts after which a client never asks again; 0: none
 
   static Plan draw(uint64_t seed);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tests/sim/places.h"
+
 namespace canopy::sim {
 namespace {
 
@@ -211,6 +213,8 @@ void Simulation::calm() {
   }
   // What was given up may still be on its way.
   run_until([] { return false; }, world_.now() + plan_.faults.late_max + 30 * kSecond);
+  settle_layout();
+  if (!trace_.violation().empty()) return;
   Everything first, second;
   read_all(first);
   if (!trace_.violation().empty()) return;
@@ -229,12 +233,28 @@ Task<void> look_into(SimClient& client, size_t account, std::map<size_t, Seen>& 
   if (seen) into[account] = std::move(*seen);
   ended = true;
 }
+Task<void> settle(SimClient& client, std::optional<TreeLayout>& into, bool& ended) {
+  into = co_await client.settle_layout();
+  ended = true;
+}
 Task<void> look_into_own(SimClient& client, size_t index, std::map<size_t, SeenAccounts>& into, bool& ended) {
   auto seen = co_await client.look_at_own();
   if (seen) into[index] = std::move(*seen);
   ended = true;
 }
 }  // namespace
+
+void Simulation::settle_layout() {
+  std::optional<TreeLayout> layout;
+  bool ended = false;
+  admin_->loop().spawn(settle(*admin_, layout, ended));
+  run_until([&] { return ended; }, world_.now() + kCalmMax);
+  if (!trace_.violation().empty()) return;
+  if (layout)
+    check_places(disk_, *layout, kSimDomain, trace_);
+  else
+    trace_.violation("accounts still move although nothing fails any more");
+}
 
 void Simulation::read_all(Everything& seen) {
   for (size_t i = 0; i < accounts_.size(); ++i) {

@@ -47,6 +47,7 @@ class Simulation {
     std::map<size_t, Seen> accounts;     // that all clients share
     std::map<size_t, SeenAccounts> own;  // by client
   };
+  void settle_layout();
   void read_all(Everything& seen);
   void verify(const Everything& seen);
   void compare(const Everything& before, const Everything& after);
