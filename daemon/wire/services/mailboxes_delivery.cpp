@@ -1,6 +1,8 @@
 // Delivery, appending and uploads.
 #include "daemon/account/mailbox_name.h"
+#include "daemon/base/log.h"
 #include "daemon/wire/framing_status.h"
+#include "daemon/wire/services/delivery.h"
 #include "daemon/wire/services/directory_service.h"
 #include "daemon/wire/services/mailboxes_service.h"
 #include "daemon/wire/services/uploads.h"
@@ -141,9 +143,10 @@ Task<Result<v1::UploadResponse>> MailboxesService::upload(CallContext& call,
   co_return out;
 }
 
-// Ends on the account's loop.
+// Ends on the account's loop. `given_up`: nobody waits for it any more.
 Task<Result<RequestResult>> MailboxesService::deliver_to(const v1::DeliverRequest& request, int index,
                                                          std::string_view prefix, UploadTarget* uploaded,
+                                                         const std::atomic<bool>* given_up,
                                                          v1::DeliverResult* out) {
   const v1::Recipient& recipient = request.recipients(index);
   NewMessage message;
@@ -179,12 +182,15 @@ Task<Result<RequestResult>> MailboxesService::deliver_to(const v1::DeliverReques
     message.content = request.content();
   }
   out->set_account(account->name());
+  if (given_up != nullptr && *given_up)
+    co_return fail(Code::kCancelled, account->name(), "the delivery was answered without it");
   co_return co_await account->append(std::move(message));
 }
 
 Task<void> MailboxesService::deliver_one(Loop& home, const v1::DeliverRequest& request, int index,
-                                         std::string prefix, UploadTarget* uploaded, v1::DeliverResult* out) {
-  auto done = co_await deliver_to(request, index, prefix, uploaded, out);
+                                         std::string prefix, UploadTarget* uploaded,
+                                         const std::atomic<bool>* given_up, v1::DeliverResult* out) {
+  auto done = co_await deliver_to(request, index, prefix, uploaded, given_up, out);
   co_await home.switch_to();
   if (!done) {
     fill_error(done.error(), *out->mutable_error());
@@ -193,6 +199,16 @@ Task<void> MailboxesService::deliver_one(Loop& home, const v1::DeliverRequest& r
   node_.counters().deliveries.fetch_add(1, std::memory_order_relaxed);
   if (!done->uids.empty()) out->set_uid(done->uids.front().first);
   out->set_uid_validity(done->uidvalidity);
+}
+
+Task<void> MailboxesService::deliver_among(std::shared_ptr<Delivery> delivery, Loop& home, size_t index) {
+  v1::DeliverResult& result = delivery->results[index];
+  co_await deliver_one(home, delivery->request, static_cast<int>(index), delivery->prefix,
+                       delivery->target(index), &delivery->over, &result);
+  // Its sender was told that this is not certain, and may send it again.
+  if (delivery->over && !result.has_error())
+    log_event(LogLevel::kInfo, "delivered-late", result.account(), {{"uid", result.uid()}});
+  delivery->done(index);
 }
 
 Task<Result<v1::DeliverResponse>> MailboxesService::deliver(CallContext& call,
@@ -213,16 +229,15 @@ Task<Result<v1::DeliverResponse>> MailboxesService::deliver(CallContext& call,
     }
   }
   v1::DeliverResponse out;
-  for (int i = 0; i < request.recipients_size(); ++i) out.add_results();
-  auto target = [&](int i) { return upload ? upload->targets[static_cast<size_t>(i)].get() : nullptr; };
   if (request.recipients_size() == 1) {
-    co_await deliver_one(call.loop(), request, 0, std::move(prefix), target(0), out.mutable_results(0));
+    UploadTarget* target = upload ? upload->targets.front().get() : nullptr;
+    co_await deliver_one(call.loop(), request, 0, std::move(prefix), target, nullptr, out.add_results());
   } else {
-    TaskGroup group(call.loop());
-    for (int i = 0; i < request.recipients_size(); ++i) {
-      group.spawn(deliver_one(call.loop(), request, i, prefix, target(i), out.mutable_results(i)));
-    }
-    co_await group.join();
+    auto delivery = std::make_shared<Delivery>(call.loop(), request, std::move(prefix), upload);
+    for (size_t i = 0; i < delivery->results.size(); ++i)
+      call.loop().spawn(deliver_among(delivery, call.loop(), i));
+    co_await delivery->wait();
+    out = delivery->answer();
   }
   // The upload stays for a resend of this request until all of it has arrived.
   bool all_done = true;

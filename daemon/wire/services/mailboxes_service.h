@@ -39,10 +39,12 @@ class MailboxesService {
   Task<Result<v1::Empty>> unlock_maildrop(CallContext& call, const v1::UnlockMaildropRequest& request);
 
   Task<void> deliver_one(Loop& home, const v1::DeliverRequest& request, int index, std::string prefix,
-                         struct UploadTarget* uploaded, v1::DeliverResult* out);
+                         struct UploadTarget* uploaded, const std::atomic<bool>* given_up,
+                         v1::DeliverResult* out);
+  Task<void> deliver_among(std::shared_ptr<class Delivery> delivery, Loop& home, size_t index);
   Task<Result<RequestResult>> deliver_to(const v1::DeliverRequest& request, int index,
                                          std::string_view prefix, struct UploadTarget* uploaded,
-                                         v1::DeliverResult* out);
+                                         const std::atomic<bool>* given_up, v1::DeliverResult* out);
 
   Node& node_;
 };
