@@ -1,5 +1,6 @@
 """Six NFS servers and a fast store under LMTP and POP3 load: every account's files lie where they are said to, and nowhere
-else, as the servers' own directories show. CANOPY_NFS_ACCOUNTS=10000 CANOPY_NFS_SECONDS=60: at length."""
+else, as the servers' own directories show. CANOPY_NFS_ACCOUNTS=10000 CANOPY_NFS_SECONDS=60: at length. CANOPY_NFS_VERSION=4:
+the servers are spoken to in that version."""
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from ganesha import why_unavailable  # pylint: disable=wrong-import-position
 
 ACCOUNTS = int(os.environ.get("CANOPY_NFS_ACCOUNTS", "120"))
 SECONDS = float(os.environ.get("CANOPY_NFS_SECONDS", "5"))
+VERSION = os.environ.get("CANOPY_NFS_VERSION", "3")
 SERVERS = 6
 PASSWORD = "secret"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -38,7 +40,7 @@ def accounts_below(top):
 class SixServers(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = Stack(script="tools/cluster.py", options=["--nfs", str(SERVERS), "--fast"])
+        cls.stack = Stack(script="tools/cluster.py", options=["--nfs", str(SERVERS), "--fast", "--version", VERSION])
         cls.addClassCleanup(cls.stack.__exit__)
         cls.stack.start()
         cls.domain = cls.stack.facts["domain"]

@@ -1,6 +1,7 @@
 """NFS servers that are killed, frozen, cut off, slow and full in turns, under LMTP and POP3 load on all of them. The accounts of
 the one are answered with temporary errors and come back with it, all others notice nothing, and every acknowledged message is
-there once. CANOPY_NFS_ROUNDS=30: at length, with figures, and with recovery held against the clock."""
+there once. CANOPY_NFS_ROUNDS=30: at length, with figures, and with recovery held against the clock. CANOPY_NFS_VERSION=4: the
+servers are spoken to in that version."""
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from ganesha import Ganesha, why_unavailable  # pylint: disable=wrong-import-pos
 
 LONG = "CANOPY_NFS_ROUNDS" in os.environ
 ROUNDS = int(os.environ.get("CANOPY_NFS_ROUNDS", "0"))
+VERSION = int(os.environ.get("CANOPY_NFS_VERSION", "3"))
 ACCOUNTS_EACH = 20 if LONG else 6
 QUIET_SECONDS = 10 if LONG else 1
 HOLD_SECONDS = 10 if LONG else 2
@@ -90,10 +92,10 @@ class Rounds(unittest.TestCase):
             self.servers[name] = Ganesha(os.path.join(self.directory, name), *where)
             self.addCleanup(self.servers[name].kill)
             self.servers[name].start()
-            self.addresses[name] = self.servers[name].address()
+            self.addresses[name] = self.servers[name].address(VERSION)
         self.path = SlowPath(self.servers["nfs4"].nfs_port)
         self.addCleanup(self.path.end)
-        self.addresses["nfs4"] = self.servers["nfs4"].address(nfsport=self.path.port)
+        self.addresses["nfs4"] = self.servers["nfs4"].address(VERSION, nfsport=self.path.port)
         self.stack = Stack()
         self.addCleanup(self.stack.__exit__)
         self.stack.start()
