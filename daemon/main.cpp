@@ -467,7 +467,8 @@ int run(const Options& options) {
     if (!loop) return usage_error(loop.error().to_string());
     running.loops.push_back(std::move(*loop));
   }
-  running.file_workers = std::make_unique<WorkerPool>("canopy-files", 4, 4096);
+  // A local disk that does not answer keeps a thread of each loop for its rounds (ReplaceGroups).
+  running.file_workers = std::make_unique<WorkerPool>("canopy-files", 4 + 2 * loops, 4096);
   running.hash_workers = std::make_unique<WorkerPool>("canopy-hash", options.hash_threads, 1024);
   for (uint32_t i = 1; i < loops; ++i) {
     running.threads.emplace_back([loop = running.loops[i].get()] { loop->run(); });

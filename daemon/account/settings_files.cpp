@@ -49,10 +49,12 @@ Task<Error> SettingsFiles::fenced_if_gone(std::string staged, Error error) {
 }
 
 Task<Result<std::string>> SettingsFiles::stage_path(uint32_t slot, std::string target) {
-  CANOPY_CO_ASSIGN(const StoreSite site, co_await store_.site_of(std::move(target)));
+  CANOPY_CO_ASSIGN(const StoreSite site, co_await store_.site_of(target));
   const std::string stage = site.at(stage_of(epoch_));
   CANOPY_CO_TRY(co_await begin_stage(site, stage));
-  const std::string directory = fmt::format("{}/{}", stage, slot);
+  // Slots have directories of their own where they are handed from process to process. Elsewhere all share
+  // one: each more that is changed is a block more for the file system's journal.
+  const std::string directory = fmt::format("{}/{}", stage, store_.shared_at(target) ? slot : 0);
   std::string staged = fmt::format("{}/{}.{}", directory, writer_, next_++);
   if (slot_stages_.contains(directory)) co_return staged;
   auto made = co_await store_.make_directory(directory, 0700, Durable::kNo);
@@ -111,13 +113,13 @@ Task<Result<dict::VersionedDict>> SettingsFiles::replace(uint32_t slot, std::str
   CANOPY_CO_ASSIGN(file.version, file.version.next(epoch_));
   file.remember(request.key(), request.unix_seconds);
   CANOPY_CO_ASSIGN(std::string text, dict::print_versioned(file, path));
-  auto staged = co_await stage_file(slot, path, std::move(text));
+  auto staged = co_await stage_path(slot, path);
   if (!staged) co_return fail(std::move(staged).error());
   undecided_[path] = *staged;
-  auto renamed = co_await store_.rename(*staged, path, RenameMode::kReplace, Durable::kYes);
-  if (!renamed) {
+  auto replaced = co_await store_.replace({*staged, path, std::move(text)});
+  if (!replaced) {
     (void)co_await settle(path);  // again before the next use when it fails
-    co_return fail(co_await fenced_if_gone(*staged, std::move(renamed).error()));
+    co_return fail(co_await fenced_if_gone(*staged, std::move(replaced).error()));
   }
   undecided_.erase(path);
   if (lease_held_ && !lease_held_()) {

@@ -124,6 +124,13 @@ struct StoreSite {
   }
 };
 
+// A file that takes the place of another as a whole.
+struct Replacement {
+  std::string staged;  // a name on the same store that nobody has used; its directory is there
+  std::string path;    // the name that the file gets; its directory is there
+  std::string text;
+};
+
 inline constexpr size_t kStoreWritePiecesMax = 1024;
 inline constexpr size_t kStoreDirectoryPageEntries = 4096;
 inline constexpr size_t kStoreXattrNameBytesMax = 255;
@@ -153,6 +160,10 @@ class Store {
   virtual Task<Result<void>> remove_directory(std::string path, Durable durable) = 0;
   virtual Task<Result<void>> remove(std::string path, Durable durable) = 0;  // a file or link
   virtual Task<Result<void>> rename(std::string from, std::string to, RenameMode mode, Durable durable) = 0;
+  // Makes a new file `staged` that holds the text, and renames it over `path`. Both are durable when it
+  // answers, and at no moment is the new name durable without the text; many that are under way at once may
+  // share their syncs. After an error either file is there, or the new one under the staged name, or a part.
+  virtual Task<Result<void>> replace(Replacement what);
   virtual Task<Result<void>> link(std::string from, std::string to, Durable durable) = 0;
   virtual Task<Result<void>> make_symlink(std::string target, std::string path, Durable durable) = 0;
   virtual Task<Result<std::string>> read_symlink(std::string path) = 0;
@@ -165,6 +176,9 @@ class Store {
   virtual Task<Result<DirectoryPage>> list_few(std::string path, uint64_t cookie, size_t most);
   // Makes the names in this directory durable.
   virtual Task<Result<void>> sync_directory(std::string path) = 0;
+  // Makes everything durable that was done on the store before, by anybody. kUnsupported: it has no such
+  // call, or none that says whether it failed.
+  virtual Task<Result<void>> sync_all();
   virtual Task<Result<StoreSpace>> space() = 0;
   // What is remembered of who has which name is asked anew: for whoever learns that others have changed some.
   virtual void forget_names() {}

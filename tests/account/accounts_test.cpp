@@ -73,7 +73,7 @@ TEST_F(AccountsTest, WhoseStageIsGoneIsFencedAndNotToldThatAnAccountIsNotThere) 
   add_domain("company.com");
   const AccountAddress address = *parse_address("jsmith@company.com");
   ASSERT_TRUE(create("jsmith@company.com"));
-  const std::string stage = fmt::format("{}/{:016x}/{}", kStageRoot, kEpoch, slot_of(address));
+  const std::string stage = fmt::format("{}/{:016x}/0", kStageRoot, kEpoch);
   ASSERT_TRUE(disk.remove_directory(stage, Durable::kYes));
   EXPECT_EQ(code_of(backend.run(accounts->remove(address))), Code::kFenced);
   EXPECT_TRUE(exists(table->domains.at("company.com")->layout.account_directory(address)));
@@ -125,9 +125,8 @@ TEST_F(AccountsTest, SettingsAreReplacedWholeUnderRisingVersionsFromAStage) {
   EXPECT_TRUE(change("a@company.com", "Color", "green", 2));
   EXPECT_EQ(code_of(change("a@company.com", ".epoch", "x")), Code::kInvalidArgument);
   EXPECT_EQ(code_of(change("a@company.com", "State", "asleep")), Code::kInvalidArgument);
-  // The stage holds nothing that was renamed away, and is this slot's and epoch's.
-  std::string stage =
-      fmt::format(".canopy/stage/{:016x}/{}", kEpoch, slot_of(*parse_address("a@company.com")));
+  // The stage holds nothing that was renamed away, and is this epoch's.
+  std::string stage = fmt::format(".canopy/stage/{:016x}/0", kEpoch);
   ASSERT_TRUE(exists(stage));
   EXPECT_TRUE(disk.list(stage, 0)->entries.empty());
   start({});

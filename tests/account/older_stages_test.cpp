@@ -10,7 +10,7 @@ class OlderStagesTest : public testing::TestWithParam<bool> {
   // A process with this epoch stages a replacement and dies before the rename. Answers the staged path.
   std::string stage(uint64_t epoch, uint32_t slot) {
     Backend process(world, disk, epoch, GetParam());
-    SettingsFiles files(process.store, epoch, 0);
+    SettingsFiles files(process.store, epoch, slot);  // each is a process of its own
     auto path = process.run(files.stage_file(slot, "", "{Old=1;}"));
     EXPECT_TRUE(path) << path.error().to_string();
     return *path;

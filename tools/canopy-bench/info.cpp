@@ -8,6 +8,7 @@
 #include "daemon/runtime/sync.h"
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/wire/client/stubs.h"
+#include "tools/canopy-bench/bare_replace.h"
 #include "tools/canopy-bench/latencies.h"
 #include "tools/canopy-bench/mail.h"
 #include "tools/canopy-bench/patterns.h"
@@ -20,7 +21,7 @@ namespace {
 constexpr uint64_t kCheckedMax = 1000;
 
 struct Options {
-  std::string server, pattern = "user%07d@bench.example.com", dir;
+  std::string server, pattern = "user%07d@bench.example.com", dir, bare_dir;
   uint32_t count = 100'000, connections = 2, parallel = 256, bytes = 300;
   double seconds = 10;
   bool fill = false, no_rewrite = false, read = false;
@@ -205,6 +206,13 @@ Result<Report> run_info(const Options& options) {
   Result<void> done = loop->run_until_done(all_steps(run));
   for (auto& client : run.clients) loop->run_until_done(client->close());
   CANOPY_TRY(std::move(done));
+  if (!options.bare_dir.empty()) {
+    const BareReplace bare{.directory = options.bare_dir,
+                           .parallel = options.parallel,
+                           .bytes = options.bytes,
+                           .seconds = options.seconds};
+    CANOPY_TRY(measure_bare_replace(bare, run.report));
+  }
   if (!options.dir.empty()) CANOPY_TRY(add_space(run.report, options.dir));
   return std::move(run.report);
 }
@@ -229,6 +237,11 @@ void add_info(CLI::App& app, Chosen& chosen) {
   command->add_flag("--no-rewrite", options->no_rewrite, "leave the rewriting out");
   command->add_flag("--read", options->read, "then read the settings and info of all accounts");
   command->add_option("--dir", options->dir, "where the store's files are: then say how much room they take")
+      ->check(CLI::ExistingDirectory);
+  command
+      ->add_option("--bare-dir", options->bare_dir,
+                   "then replace files in this directory without a server, as many at once, for as long: "
+                   "the limit of its file system")
       ->check(CLI::ExistingDirectory);
   command->add_option("--pid", options->pids, "processes of the server whose CPU time is wanted")
       ->delimiter(',');

@@ -2,19 +2,20 @@
 
 #include "daemon/store/faulty/faulty_file.h"
 #include "daemon/store/faulty/faulty_world.h"
+#include "daemon/store/replace_groups.h"
 
 namespace canopy {
 
 namespace {
 constexpr std::string_view kOperationNames[] = {
-    "open",      "read",           "write", "attributes",     "set-attributes",
-    "sync",      "allocate",       "seek",  "make-directory", "remove-directory",
-    "remove",    "rename",         "link",  "make-symlink",   "read-symlink",
-    "list",      "sync-directory", "space", "xattr",          "list-xattrs",
-    "set-xattr", "remove-xattr"};
+    "open",      "read",           "write",   "attributes",     "set-attributes",
+    "sync",      "allocate",       "seek",    "make-directory", "remove-directory",
+    "remove",    "rename",         "link",    "make-symlink",   "read-symlink",
+    "list",      "sync-directory", "space",   "xattr",          "list-xattrs",
+    "set-xattr", "remove-xattr",   "sync-all"};
 static_assert(std::size(kOperationNames) == static_cast<size_t>(StoreOperation::kCount));
 
-Task<Result<void>> left_out_directory_sync() { co_return Result<void>(); }
+Task<Result<void>> left_out_sync() { co_return Result<void>(); }
 }  // namespace
 
 std::string_view store_operation_name(StoreOperation operation) {
@@ -140,9 +141,29 @@ Task<Result<DirectoryPage>> FaultyStore::list_few(std::string path, uint64_t coo
 Task<Result<void>> FaultyStore::sync_directory(std::string path) {
   FaultyCall<void> call{StoreOperation::kSyncDirectory, path, Durable::kYes};
   call.execute = [&inner = world_->inner, path](FaultyExecution how) {
-    return how.skip_sync ? left_out_directory_sync() : inner.sync_directory(path);
+    return how.skip_sync ? left_out_sync() : inner.sync_directory(path);
   };
   return FaultyWorld::perform(world_, std::move(call));
+}
+
+Task<Result<void>> FaultyStore::sync_all() {
+  FaultyCall<void> call{StoreOperation::kSyncAll, std::string(name()), Durable::kYes};
+  call.execute = [&inner = world_->inner](FaultyExecution how) {
+    return how.skip_sync ? left_out_sync() : inner.sync_all();
+  };
+  return FaultyWorld::perform(world_, std::move(call));
+}
+
+Task<Result<void>> FaultyStore::replace(Replacement what) {
+  const uint32_t from = world_->plan.replace_groups_from;
+  if (from == 0 || shared()) return Store::replace(std::move(what));
+  if (!groups_) {
+    auto round = [this](ReplaceGroups::Group renames, ReplaceGroups::Group writes) {
+      return replace_round_over(*this, std::move(renames), std::move(writes));
+    };
+    groups_ = std::make_unique<ReplaceGroups>(world_->callers, *this, from, round);
+  }
+  return groups_->replace(std::move(what));
 }
 
 Task<Result<StoreSpace>> FaultyStore::space() {

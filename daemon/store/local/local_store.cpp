@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "daemon/store/local/local_file.h"
+#include "daemon/store/local/replace_round.h"
 #include "daemon/store/store_path.h"
 
 namespace canopy {
@@ -23,9 +24,22 @@ LocalStore::LocalStore(UringLoop& loop, Fd root, LocalStoreOptions options)
       root_(std::move(root)),
       options_(std::move(options)),
       blocking_(loop, options_.workers, options_.shared),
-      directory_sync_(blocking_) {}
+      directory_sync_(blocking_),
+      root_of_rounds_(openat(root_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
+      replace_groups_(loop, *this, replaces_in_groups() ? kReplaceGroupsFrom : UINT32_MAX,
+                      [this](ReplaceGroups::Group renames, ReplaceGroups::Group writes) {
+                        return local::replace_round(blocking_, root_of_rounds_.get(), std::move(renames),
+                                                    std::move(writes));
+                      }) {}
 
 LocalStore::~LocalStore() = default;
+
+// Where nothing else but this machine writes, a worker does the work, and syncfs(2) makes everything durable
+// and says when that has failed.
+bool LocalStore::replaces_in_groups() const {
+  return !options_.shared && options_.workers != nullptr && root_of_rounds_ &&
+         local::syncs_as_a_whole(root_of_rounds_.get());
+}
 
 Result<std::unique_ptr<LocalStore>> LocalStore::open_root(UringLoop& loop, const std::string& root,
                                                           LocalStoreOptions options) {
@@ -228,6 +242,17 @@ Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMo
   CANOPY_CO_TRY(co_await settle(target, to, durable));
   if (!within) CANOPY_CO_TRY(co_await settle(source, from, durable));
   co_return Result<void>();
+}
+
+Task<Result<void>> LocalStore::replace(Replacement what) {
+  CANOPY_CO_TRY(check_store_name(what.staged));
+  CANOPY_CO_TRY(check_store_name(what.path));
+  co_return co_await replace_groups_.replace(std::move(what));
+}
+
+Task<Result<void>> LocalStore::sync_all() {
+  if (!local::syncs_as_a_whole(root_.get())) co_return co_await Store::sync_all();
+  co_return co_await sync_whole_file_system(options_.name);
 }
 
 Task<Result<void>> LocalStore::link(std::string from, std::string to, Durable durable) {

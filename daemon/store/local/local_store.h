@@ -14,6 +14,7 @@
 #include "daemon/store/local/blocking.h"
 #include "daemon/store/local/directory_sync.h"
 #include "daemon/store/local/system.h"
+#include "daemon/store/replace_groups.h"
 #include "daemon/store/store.h"
 
 namespace canopy {
@@ -44,6 +45,7 @@ class LocalStore final : public Store {
   Task<Result<void>> remove_directory(std::string path, Durable durable) override;
   Task<Result<void>> remove(std::string path, Durable durable) override;
   Task<Result<void>> rename(std::string from, std::string to, RenameMode mode, Durable durable) override;
+  Task<Result<void>> replace(Replacement what) override;
   Task<Result<void>> link(std::string from, std::string to, Durable durable) override;
   Task<Result<void>> make_symlink(std::string target, std::string path, Durable durable) override;
   Task<Result<std::string>> read_symlink(std::string path) override;
@@ -51,6 +53,7 @@ class LocalStore final : public Store {
                                    Listing listing = Listing::kNames) override;
   Task<Result<DirectoryPage>> list_few(std::string path, uint64_t cookie, size_t most) override;
   Task<Result<void>> sync_directory(std::string path) override;
+  Task<Result<void>> sync_all() override;
   Task<Result<StoreSpace>> space() override;
   Task<Result<std::string>> xattr(std::string path, std::string name) override;
   Task<Result<std::vector<std::string>>> list_xattrs(std::string path) override;
@@ -59,6 +62,7 @@ class LocalStore final : public Store {
   Task<Result<void>> remove_xattr(std::string path, std::string name, Durable durable) override;
 
   const local::DirectorySync& directory_sync() const { return directory_sync_; }
+  const ReplaceGroups& replace_groups() const { return replace_groups_; }
 
  private:
   LocalStore(UringLoop& loop, local::Fd root, LocalStoreOptions options);
@@ -76,12 +80,15 @@ class LocalStore final : public Store {
   Task<Result<void>> unlink(std::string path, int flags, Durable durable);
   Task<Result<void>> settle_xattrs(std::string path, Durable durable);
   Task<Result<void>> sync_whole_file_system(std::string path);
+  bool replaces_in_groups() const;
 
   UringLoop& loop_;
   local::Fd root_;
   LocalStoreOptions options_;
   local::Blocking blocking_;
   local::DirectorySync directory_sync_;
+  local::Fd root_of_rounds_;  // for nobody else: syncfs tells each description of a failure once
+  ReplaceGroups replace_groups_;
 };
 
 }  // namespace canopy

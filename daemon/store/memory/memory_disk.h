@@ -63,6 +63,7 @@ class MemoryDisk {
   Result<std::string> read_symlink(std::string_view path);
   Result<DirectoryPage> list(std::string_view path, uint64_t cookie, Listing listing = Listing::kNames);
   Result<void> sync_directory(std::string_view path);
+  void sync_all();
   StoreSpace space() const;
   Result<std::string> xattr(std::string_view path, const std::string& name);
   Result<std::vector<std::string>> list_xattrs(std::string_view path);

@@ -121,6 +121,11 @@ Result<void> MemoryDisk::sync_directory(std::string_view path) {
   return {};
 }
 
+void MemoryDisk::sync_all() {
+  for (auto& [id, inode] : inodes_) sync_content(*inode);
+  make_durable([](const NameChange&) { return true; });
+}
+
 uint64_t MemoryDisk::unsynced_changes() const {
   uint64_t count = unsynced_names_.size();
   for (const auto& [id, inode] : inodes_) count += inode->unsynced.size();

@@ -198,6 +198,13 @@ Task<Result<void>> MemoryStore::sync_directory(std::string path) {
   co_return answer;
 }
 
+Task<Result<void>> MemoryStore::sync_all() {
+  co_await wander();
+  disk_->sync_all();
+  co_await wander();
+  co_return Result<void>();
+}
+
 Task<Result<StoreSpace>> MemoryStore::space() {
   co_await wander();
   co_return disk_->space();

@@ -44,6 +44,7 @@ class MemoryStore final : public Store {
   Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie,
                                    Listing listing = Listing::kNames) override;
   Task<Result<void>> sync_directory(std::string path) override;
+  Task<Result<void>> sync_all() override;
   Task<Result<StoreSpace>> space() override;
   Task<Result<std::string>> xattr(std::string path, std::string name) override;
   Task<Result<std::vector<std::string>>> list_xattrs(std::string path) override;

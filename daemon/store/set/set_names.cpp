@@ -179,6 +179,30 @@ Task<Result<void>> StoreSet::rename_among(std::string from, std::string to, Rena
   co_return renamed;
 }
 
+Task<Result<void>> StoreSet::replace(Replacement what) {
+  if (alone()) return root_->replace(std::move(what));
+  return replace_among(std::move(what));
+}
+Task<Result<void>> StoreSet::replace_among(Replacement what) {
+  CANOPY_CO_TRY(check_store_name(what.staged));
+  CANOPY_CO_TRY(check_store_name(what.path));
+  CANOPY_CO_ASSIGN(Place source, co_await resolve(what.staged));
+  CANOPY_CO_ASSIGN(Place target, co_await target_of(source, what.staged, what.path, RenameMode::kReplace));
+  auto replaced = co_await SetMember::ask<void>(target.member, [&](Store& store) {
+    return store.replace({source.path, target.path, std::move(what.text)});
+  });
+  if (!replaced && replaced.error().code() == Code::kNotFound) {
+    // What was staged is durable already when only the directories above the target were missing.
+    CANOPY_CO_ASSIGN(const bool made, co_await make_parents(target, what.path));
+    if (made)
+      replaced = co_await SetMember::ask<void>(target.member, [&](Store& store) {
+        return store.rename(source.path, target.path, RenameMode::kReplace, Durable::kYes);
+      });
+  }
+  forget_place(what.path);
+  co_return replaced;
+}
+
 Task<Result<void>> StoreSet::link(std::string from, std::string to, Durable durable) {
   if (alone()) return root_->link(std::move(from), std::move(to), durable);
   return link_among(std::move(from), std::move(to), durable);

@@ -102,6 +102,7 @@ class StoreSet final : public Store {
   Task<Result<void>> remove_directory(std::string path, Durable durable) override;
   Task<Result<void>> remove(std::string path, Durable durable) override;
   Task<Result<void>> rename(std::string from, std::string to, RenameMode mode, Durable durable) override;
+  Task<Result<void>> replace(Replacement what) override;
   Task<Result<void>> link(std::string from, std::string to, Durable durable) override;
   Task<Result<void>> make_symlink(std::string target, std::string path, Durable durable) override;
   Task<Result<std::string>> read_symlink(std::string path) override;
@@ -204,6 +205,7 @@ class StoreSet final : public Store {
   Task<Result<std::unique_ptr<File>>> open_among(std::string path, OpenOptions options);
   Task<Result<void>> remove_among(std::string path, Durable durable);
   Task<Result<void>> rename_among(std::string from, std::string to, RenameMode mode, Durable durable);
+  Task<Result<void>> replace_among(Replacement what);
   Task<Result<void>> link_among(std::string from, std::string to, Durable durable);
   Task<Result<void>> make_symlink_among(std::string target, std::string path, Durable durable);
   Task<Result<DirectoryPage>> list_among(std::string path, uint64_t cookie, Listing listing, size_t most);
