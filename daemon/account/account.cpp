@@ -308,6 +308,16 @@ Task<Result<CompactionReport>> Account::compact_with(CompactionRequest request) 
   co_return report;
 }
 
+Task<Result<void>> Account::hold() {
+  Operation operation(*this);
+  if (log_ == nullptr) co_return Result<void>();
+  {
+    auto hold = co_await enter_alone();
+    if (!hold) co_return fail(std::move(hold).error());
+  }
+  co_return co_await log_->hold();
+}
+
 Task<Result<void>> Account::compact() {
   Operation operation(*this);
   if (log_ == nullptr) co_return Result<void>();

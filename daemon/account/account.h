@@ -124,6 +124,10 @@ class Account : public std::enable_shared_from_this<Account> {
   // `bytes` at most, from `offset` of the message; verified. kNotFound: no such uid.
   Task<Result<std::string>> fetch(uint32_t mailbox_id, uint32_t uid, uint64_t offset, uint64_t bytes);
 
+  // Makes sure that no process before this one can still change the account: as a change of its own would.
+  Task<Result<void>> hold();
+  bool begun() const { return log_ != nullptr; }  // there is a log
+
   Task<Result<void>> compact();
   Task<Result<CheckReport>> check();
   // After check() has found damage: writes what is sound anew, sets damaged slices apart in `damaged/` of the

@@ -2,6 +2,7 @@
 
 #include "daemon/base/limits.h"
 #include "daemon/dict/versioned.h"
+#include "daemon/store/departure.h"
 
 namespace canopy {
 namespace {
@@ -12,12 +13,18 @@ std::vector<const TreeLayout*> layouts_of(const Domain& domain) {
   return layouts;
 }
 
-// The first path that is there, the first one looked at once more in the end; nullopt: none.
-Task<Result<std::optional<size_t>>> first_there(Store& store, std::vector<std::string> paths) {
+// The first path that is there, the first one looked at once more in the end; nullopt: none. A directory that
+// was left is none.
+Task<Result<std::optional<size_t>>> first_there(Store& store, std::vector<std::string> paths,
+                                                bool directories) {
   const size_t looks = paths.size() == 1 ? 1 : paths.size() + 1;
   for (size_t i = 0; i < looks; ++i) {
     const size_t index = i % paths.size();
     auto found = co_await store.attributes(paths[index]);
+    if (found && directories && is_on_several_stores(store, paths[index])) {
+      CANOPY_CO_ASSIGN(const bool departed, co_await has_departed(store, paths[index]));
+      if (departed) continue;
+    }
     if (found) co_return index;
     if (found.error().code() != Code::kNotFound) co_return fail(std::move(found).error());
   }
@@ -30,11 +37,21 @@ Task<Result<dict::Version>> version_at(Store& store, std::string path) {
   co_return file.version;
 }
 
-// Of settings or info files. A copy that was left behind by a move from store to store has a lower version
-// than what has been written since; it is added to `left`.
-Task<Result<std::optional<size_t>>> newest_there(Store& store, std::vector<std::string> paths,
-                                                 std::vector<std::string>& left) {
-  CANOPY_CO_ASSIGN(std::optional<size_t> newest, co_await first_there(store, paths));
+// Of settings or info files, by layout. A copy that was left behind by a move from store to store has a lower
+// version than what has been written since; it is added to `left`. `apart`: those that do not lie in the
+// account's directory, which may each lie on several stores.
+Task<Result<std::optional<size_t>>> newest_there(Store& store, std::vector<std::string> files,
+                                                 std::vector<bool> apart, std::vector<std::string>& left) {
+  std::vector<std::string> paths;
+  std::vector<size_t> layout_of;
+  for (size_t i = 0; i < files.size(); ++i) {
+    const auto parts = apart[i] ? store.parts_of(files[i]) : std::vector<StoreSite>();
+    if (parts.size() <= 1) paths.push_back(files[i]);
+    for (const StoreSite& part : parts)
+      if (parts.size() > 1) paths.push_back(part.path);
+    layout_of.resize(paths.size(), i);
+  }
+  CANOPY_CO_ASSIGN(std::optional<size_t> newest, co_await first_there(store, paths, false));
   if (!newest) co_return newest;
   std::optional<dict::Version> version;  // of `newest`, once there was another
   for (size_t i = *newest + 1; i < paths.size(); ++i) {
@@ -52,7 +69,7 @@ Task<Result<std::optional<size_t>>> newest_there(Store& store, std::vector<std::
     newest = i;
     version = other;
   }
-  co_return newest;
+  co_return layout_of[*newest];
 }
 
 // Where the file would lie under this layout, given where the directory is.
@@ -66,6 +83,19 @@ AccountPlace place_under(const TreeLayout& layout, const AccountAddress& address
   return {layout.account_directory(address), layout.settings_file(address), layout.info_file(address)};
 }
 
+bool is_on_several_stores(Store& store, const std::string& path) {
+  const auto parts = store.parts_of(path);
+  return parts.size() > 1 || parts.front().path != path;
+}
+
+bool may_lie_elsewhere(Store& store, const Domain& domain, const AccountAddress& address) {
+  if (!domain.older.empty()) return true;
+  const AccountPlace place = place_under(domain.layout, address);
+  if (store.parts_of(place.directory).size() > 1) return true;
+  return domain.layout.fast_index() != 0 &&
+         (store.parts_of(place.settings_file).size() > 1 || store.parts_of(place.info_file).size() > 1);
+}
+
 Task<Result<FoundPlace>> find_place(Store& store, std::shared_ptr<const Domain> domain,
                                     AccountAddress address) {
   FoundPlace found;
@@ -73,17 +103,20 @@ Task<Result<FoundPlace>> find_place(Store& store, std::shared_ptr<const Domain> 
   const auto layouts = layouts_of(*domain);
   std::vector<std::string> directories, settings, infos;
   for (const TreeLayout* layout : layouts) directories.push_back(layout->account_directory(address));
-  CANOPY_CO_ASSIGN(const std::optional<size_t> at, co_await first_there(store, directories));
+  CANOPY_CO_ASSIGN(const std::optional<size_t> at, co_await first_there(store, directories, true));
   if (!at) co_return found;
   found.exists = true;
   const std::string& directory = directories[*at];
+  std::vector<bool> apart;
   for (const TreeLayout* layout : layouts) {
+    apart.push_back(layout->fast_index() != 0);
     settings.push_back(file_under(*layout, layout->settings_file(address), directory));
     infos.push_back(file_under(*layout, layout->info_file(address), directory));
   }
   CANOPY_CO_ASSIGN(const std::optional<size_t> settings_at,
-                   co_await newest_there(store, settings, found.left));
-  CANOPY_CO_ASSIGN(const std::optional<size_t> info_at, co_await newest_there(store, infos, found.left));
+                   co_await newest_there(store, settings, apart, found.left));
+  CANOPY_CO_ASSIGN(const std::optional<size_t> info_at,
+                   co_await newest_there(store, infos, apart, found.left));
   found.place.directory = directory;
   found.place.settings_file = settings[settings_at.value_or(*at)];
   found.place.info_file = infos[info_at.value_or(settings_at.value_or(*at))];

@@ -1,5 +1,6 @@
 // AccountPlace: where the three objects of an account lie, while accounts of its domain move from superseded
-// layouts to the newest (docs/architecture/relocation.md). For one loop's thread, with that loop's store.
+// layouts or rows of the mount table to the newest (docs/architecture/relocation.md). For one loop's thread,
+// with that loop's store.
 #pragma once
 
 #include <string>
@@ -17,6 +18,11 @@ struct AccountPlace {
 };
 
 AccountPlace place_under(const TreeLayout& layout, const AccountAddress& address);
+
+// Whether there is an older layout or row of the mount table that the account may still lie under.
+bool may_lie_elsewhere(Store& store, const Domain& domain, const AccountAddress& address);
+// Whether `path` is one of a tree that several stores serve.
+bool is_on_several_stores(Store& store, const std::string& path);
 
 // Where they are: each is looked for under every layout of the domain, newest first, and again under the
 // newest, as it may have moved there meanwhile. What is nowhere has its place beside the directory, or under

@@ -104,16 +104,22 @@ Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::settings(AccountA
 
 Task<Result<AccountPlace>> Accounts::place_of(EntryRef held, AccountAddress address,
                                               std::shared_ptr<const Domain> domain) {
-  if (domain->older.empty()) co_return place_under(domain->layout, address);
+  if (!may_lie_elsewhere(store(), *domain, address)) co_return place_under(domain->layout, address);
   if (held->place) co_return *held->place;
-  CANOPY_CO_ASSIGN(FoundPlace found, co_await find_place(store(), std::move(domain), std::move(address)));
-  if (found.exists) held->place = found.place;
+  CANOPY_CO_ASSIGN(FoundPlace found, co_await find_place(store(), domain, address));
+  if (!found.exists) co_return std::move(found.place);
+  if (is_on_several_stores(store(), found.place.directory)) {
+    CANOPY_CO_TRY(co_await settle_departure(slot_of(address), found.place.directory));
+    // Older copies on other stores, which the newest table may not put behind those that count.
+    for (const std::string& path : found.left) CANOPY_CO_TRY(co_await store().remove(path, Durable::kYes));
+  }
+  held->place = found.place;
   co_return std::move(found.place);
 }
 
 Task<Result<AccountPlace>> Accounts::place(AccountAddress address) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
-  if (domain->older.empty()) co_return place_under(domain->layout, address);
+  if (!may_lie_elsewhere(store(), *domain, address)) co_return place_under(domain->layout, address);
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
   CANOPY_CO_ASSIGN(domain, domain_of(address));

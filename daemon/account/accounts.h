@@ -77,12 +77,18 @@ class Accounts {
   Task<Result<void>> read_again(AccountAddress address);
   // Where the account is, while nothing moves it, or would be when there is none.
   Task<Result<AccountPlace>> place(AccountAddress address);
-  // Moves what of the account lies under a superseded layout of its domain to where the newest has it;
-  // `seen_at` is the directory that somebody has seen. Who opens the account meanwhile waits and finds it at
-  // its new place; when somebody goes on using it, it stays where it is (kInUse). kUnsupported: it would have
-  // to go to another store.
+  // Moves what of the account lies under a superseded layout of its domain, or on a store that the mount
+  // table no longer names for it, to where the newest has it; `seen_at` is the directory that somebody has
+  // seen. Who opens the account meanwhile waits and finds it at its new place; when somebody goes on using
+  // it, it stays where it is (kInUse). From store to store it is used while it is copied. kSuspended: other
+  // hands may have its files, so that it stays on its store; kStoreFull.
   enum class Relocated : uint8_t { kNothing, kMoved, kInUse };
-  Task<Result<Relocated>> relocate(AccountAddress address, std::string seen_at);
+  struct MoveFigures {
+    uint64_t bytes_copied = 0;  // from store to store
+    Nanos held_for = 0;         // so long nobody could use the account
+  };
+  Task<Result<Relocated>> relocate(AccountAddress address, std::string seen_at,
+                                   MoveFigures* figures = nullptr);
   // Waits until no account is being made or renamed by what the table of domains was before this one.
   Task<void> settle_places();
 
@@ -140,6 +146,7 @@ class Accounts {
     uint64_t maildrop_lock = 0;
     Nanos maildrop_until = 0;
     uint32_t watchers = 0;
+    bool leaving = false;  // it is being copied to another store
   };
   using EntryRef = std::shared_ptr<Entry>;
 
@@ -161,7 +168,40 @@ class Accounts {
   ChangeRequest change_request(RequestId id) const { return {id, loop().wall_clock_ns() / kSecond}; }
   Task<Result<void>> check_absent(std::shared_ptr<const Domain> domain, AccountAddress address);
   Task<Result<void>> copy_apart(AccountPlace from, const Domain& to_domain, const AccountAddress& to);
-  Task<Result<bool>> move_to(AccountAddress address, AccountPlace now, AccountPlace next);
+  // accounts_relocation.cpp. What is to be moved, and between which fixed places.
+  struct Way {
+    AccountPlace now, next;
+    StoreSite from, to;  // of the directory
+    bool several_stores = false;
+    bool crosses() const { return from.root != to.root; }
+    bool operator==(const Way& other) const {
+      return now == other.now && next == other.next && from.path == other.from.path &&
+             to.path == other.to.path;
+    }
+  };
+  // With both gates held. None: nothing has to move, or there is no such account.
+  Task<Result<std::optional<Way>>> plan_move(EntryRef entry, AccountAddress address, std::string seen_at);
+  Task<Result<Relocated>> relocate_entry(EntryRef entry, AccountAddress address, std::string seen_at,
+                                         MoveFigures* figures);
+  Task<Result<bool>> move_files(AccountAddress address, const Way& way);
+  Task<Result<bool>> move_within(AccountAddress address, Way way);
+  // accounts_store_moves.cpp
+  struct Copying;
+  Task<Result<Relocated>> relocate_across(EntryRef entry, AccountAddress address, MoveFigures* figures);
+  Task<Result<std::shared_ptr<Copying>>> begin_copy(EntryRef entry, AccountAddress address);
+  Task<Result<Relocated>> end_copy(EntryRef entry, AccountAddress address, std::shared_ptr<Copying> copying);
+  Task<Result<void>> depart(AccountAddress address, const Way& way, std::string staged);
+  // Decides by looking what became of a departure that nobody saw the end of. With one of the gates held.
+  Task<Result<void>> settle_departure(uint32_t slot, std::string directory);
+  // Removes what the account has left at other places than `stays`; all of them must answer.
+  Task<Result<void>> clear_departed(std::shared_ptr<const Domain> domain, AccountAddress address,
+                                    std::string stays);
+  // The same before an account goes or is renamed: what it has left counts for nobody as long as it is there.
+  Task<Result<void>> clear_other_places(std::shared_ptr<const Domain> domain, AccountAddress address,
+                                        std::string directory);
+  Task<Result<void>> discard(uint32_t slot, std::string staged);  // a copy that is not wanted
+  Task<Result<void>> dispose(uint32_t slot, std::string directory);
+  Task<Result<void>> settle_disposal(std::string directory);
   // An account gets its place by a table of domains that may be another one when it has it.
   struct Placing {
     explicit Placing(Accounts& in) : accounts(in), table(in.table_number_) {
@@ -174,8 +214,8 @@ class Accounts {
   };
   Task<Result<StoreCapacity*>> capacity_at(std::string path);  // of the store that holds it
   Task<void> close_entry(EntryRef entry);
-  // Closes it, with the gate held, once nobody uses it; false: somebody goes on.
-  Task<bool> close_unused(EntryRef entry);
+  // Closes it, with the gate held, once nobody uses it but `others`; false: somebody goes on after `awaited`.
+  Task<bool> close_unused(EntryRef entry, Nanos awaited, long others = 0);
   static Task<void> empty_trash(Accounts& accounts, std::string path);
 
   LogEnvironment environment_;
@@ -187,6 +227,7 @@ class Accounts {
   std::multiset<uint64_t> placing_;  // the tables by which accounts get their places now
   NamesObserver names_changed_ = [](const AccountAddress&, std::optional<bool>) {};
   MoveObserver moved_ = [](const AccountAddress&) {};
+  std::map<std::string, std::string> disposals_;  // of directories, not answered: where they were put
   std::unordered_map<std::string, EntryRef> entries_;
   std::list<EntryRef> order_;  // most recently used first
   TaskGroup background_;

@@ -67,6 +67,7 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
     if (!left && left.error().code() != Code::kNotFound) co_return left;
   }
 
+  CANOPY_CO_TRY(co_await settle_disposal(store().parts_of(directory).front().path));
   // Everything is made ready in the stage; the rename of the directory is the creation.
   auto staged = co_await files_.stage_path(slot, directory);
   if (!staged) co_return fail(std::move(staged).error());
@@ -124,6 +125,7 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
   CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
   const std::string& directory = place.directory;
   const uint32_t slot = slot_of(address);
+  CANOPY_CO_TRY(co_await clear_other_places(domain, address, directory));
   auto staged = co_await files_.stage_path(slot, directory);
   if (!staged) co_return fail(std::move(staged).error());
   // Into the stage, where a successor removes it: a late rename must not take an account that came since.
@@ -196,6 +198,8 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   CANOPY_CO_ASSIGN(const AccountPlace source, co_await place_of(held, from, from_domain));
   const std::string target = to_domain->layout.account_directory(to);
   CANOPY_CO_TRY(co_await check_absent(to_domain, to));
+  CANOPY_CO_TRY(co_await clear_other_places(from_domain, from, source.directory));
+  CANOPY_CO_TRY(co_await settle_disposal(store().parts_of(target).front().path));
   const bool from_apart =
       !source.settings_file.starts_with(source.directory) || !source.info_file.starts_with(source.directory);
   if (from_apart || to_domain->layout.fast_index() != 0) {

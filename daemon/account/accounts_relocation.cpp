@@ -1,4 +1,6 @@
 // Moving an account to where the newest layout of its domain has it (docs/architecture/relocation.md).
+#include <algorithm>
+
 #include "daemon/account/accounts.h"
 #include "daemon/store/store_path.h"
 
@@ -45,12 +47,17 @@ Task<Result<void>> copy_to(SettingsFiles& files, uint32_t slot, std::string from
 }  // namespace
 
 // The files go first: wherever this ends, each of the three is at one place, and is found there.
-Task<Result<bool>> Accounts::move_to(AccountAddress address, AccountPlace now, AccountPlace next) {
-  const bool with_directory = next.settings_file.starts_with(next.directory);
+Task<Result<bool>> Accounts::move_files(AccountAddress address, const Way& way) {
+  const bool with_directory = way.next.settings_file.starts_with(way.next.directory);
   bool moved = false;
-  for (auto [from, to] :
-       {std::pair(now.settings_file, next.settings_file), std::pair(now.info_file, next.info_file)}) {
-    if (with_directory) to = inside(now.directory, to);
+  for (auto [from, to] : {std::pair(way.now.settings_file, way.next.settings_file),
+                          std::pair(way.now.info_file, way.next.info_file)}) {
+    if (with_directory) to = inside(way.now.directory, to);
+    if (way.several_stores) {
+      CANOPY_CO_ASSIGN(const StoreSite is, co_await store().site_of(from));
+      to = with_directory ? inside(way.from.path, to) : store().parts_of(to).front().path;
+      from = is.path;
+    }
     if (from == to) continue;
     // What is written there next is durable only with the folder's own name.
     if (!with_directory)
@@ -63,58 +70,93 @@ Task<Result<bool>> Accounts::move_to(AccountAddress address, AccountPlace now, A
     if (!done) co_return fail(std::move(done).error());
     moved = true;
   }
-  if (now.directory == next.directory) co_return moved;
-  auto done =
-      co_await move_into(store(), now.directory, next.directory, RenameMode::kNoReplace, Durable::kNo);
-  if (!done && done.error().code() == Code::kCrossStore)
-    co_return fail(
-        Code::kUnsupported, address.to_string(),
-        fmt::format("{} would have to go to another store, which this version does not do", next.directory));
+  co_return moved;
+}
+
+Task<Result<bool>> Accounts::move_within(AccountAddress address, Way way) {
+  auto moved = co_await move_files(std::move(address), way);
+  if (!moved || way.from.path == way.to.path) co_return moved;
+  auto done = co_await move_into(store(), way.from.path, way.to.path, RenameMode::kNoReplace, Durable::kNo);
   if (!done) co_return fail(std::move(done).error());
   co_return true;
 }
 
-Task<bool> Accounts::close_unused(EntryRef held) {
+Task<bool> Accounts::close_unused(EntryRef held, Nanos awaited, long others) {
   std::shared_ptr<Account> account =
       std::exchange(held->account, nullptr);  // so that nobody gets it any more
   if (!account) co_return true;
-  const Nanos until = loop().now() + kUseAwaited;
-  while (account.use_count() > 1 && loop().now() < until) co_await loop().sleep(kUseLookedAtAfter);
+  const Nanos until = loop().now() + awaited;
+  while (account.use_count() > 1 + others && loop().now() < until) co_await loop().sleep(kUseLookedAtAfter);
   held->account = std::move(account);
-  if (held->account.use_count() > 1) co_return false;
+  if (held->account.use_count() > 1 + others) co_return false;
   co_await close_entry(held);
   co_return true;
 }
 
-Task<Result<Accounts::Relocated>> Accounts::relocate(AccountAddress address, std::string seen_at) {
+Task<Result<std::optional<Accounts::Way>>> Accounts::plan_move(EntryRef held, AccountAddress address,
+                                                               std::string seen_at) {
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  if (!may_lie_elsewhere(store(), *domain, address)) co_return std::nullopt;
+  Way way;
+  way.next = place_under(domain->layout, address);
+  way.to = store().parts_of(way.next.directory).front();
+  way.several_stores = is_on_several_stores(store(), way.next.directory);
+  if (may_lie_apart(*domain) || way.several_stores) {
+    CANOPY_CO_ASSIGN(FoundPlace found, co_await find_place(store(), domain, address));
+    if (!found.exists) co_return std::nullopt;  // removed meanwhile
+    for (const std::string& path : found.left) CANOPY_CO_TRY(co_await store().remove(path, Durable::kYes));
+    way.now = std::move(found.place);
+  } else {
+    way.now.directory = held->place ? held->place->directory : std::move(seen_at);
+    way.now.settings_file = inside(way.now.directory, way.next.settings_file);
+    way.now.info_file = inside(way.now.directory, way.next.info_file);
+  }
+  CANOPY_CO_ASSIGN(way.from, co_await store().site_of(way.now.directory));
+  if (!way.several_stores) {
+    if (way.now == way.next) co_return std::nullopt;
+    co_return way;
+  }
+  CANOPY_CO_TRY(co_await settle_departure(slot_of(address), way.from.path));
+  CANOPY_CO_TRY(co_await clear_departed(domain, address, way.from.path));
+  bool moves = !(way.now == way.next) || way.from.path != way.to.path;
+  for (const std::string& file : {way.now.settings_file, way.now.info_file}) {
+    if (moves || file.starts_with(way.now.directory)) continue;
+    CANOPY_CO_ASSIGN(const StoreSite is, co_await store().site_of(file));
+    moves = is.path != store().parts_of(file).front().path;
+  }
+  if (!moves) co_return std::nullopt;
+  co_return way;
+}
+
+Task<Result<Accounts::Relocated>> Accounts::relocate_entry(EntryRef held, AccountAddress address,
+                                                           std::string seen_at, MoveFigures* figures) {
+  if (held->leaving) co_return Relocated::kInUse;
+  {
+    auto gate = co_await held->gate.lock();
+    auto guard = co_await held->settings_gate.lock();
+    CANOPY_CO_ASSIGN(auto way, co_await plan_move(held, address, std::move(seen_at)));
+    if (!way) co_return Relocated::kNothing;
+    if (!way->crosses()) {
+      if (!co_await close_unused(held, kUseAwaited)) co_return Relocated::kInUse;
+      held->place.reset();
+      auto moved = co_await move_within(address, std::move(*way));
+      moved_(address);
+      if (moved) co_return *moved ? Relocated::kMoved : Relocated::kNothing;
+      if (moved.error().code() == Code::kNotFound) co_return Relocated::kNothing;  // removed meanwhile
+      co_return fail(std::move(moved).error());
+    }
+  }
+  co_return co_await relocate_across(held, std::move(address), figures);
+}
+
+Task<Result<Accounts::Relocated>> Accounts::relocate(AccountAddress address, std::string seen_at,
+                                                     MoveFigures* figures) {
   const bool known = entries_.contains(address.to_string());
   EntryRef held = entry_unused(address);
-  auto gate = co_await held->gate.lock();
-  auto guard = co_await held->settings_gate.lock();
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
-  if (domain->older.empty()) co_return Relocated::kNothing;
-  const AccountPlace next = place_under(domain->layout, address);
-  AccountPlace now;
-  if (may_lie_apart(*domain)) {
-    CANOPY_CO_ASSIGN(FoundPlace found, co_await find_place(store(), domain, address));
-    if (!found.exists) co_return Relocated::kNothing;  // removed meanwhile
-    for (const std::string& path : found.left) CANOPY_CO_TRY(co_await store().remove(path, Durable::kYes));
-    now = std::move(found.place);
-  } else {
-    now.directory = held->place ? held->place->directory : std::move(seen_at);
-    now.settings_file = inside(now.directory, next.settings_file);
-    now.info_file = inside(now.directory, next.info_file);
-  }
-  if (now == next) co_return Relocated::kNothing;
-  if (!co_await close_unused(held)) co_return Relocated::kInUse;
-  held->place.reset();
-  auto moved = co_await move_to(address, std::move(now), next);
-  moved_(address);
-  if (!known && held.use_count() <= 3 && held->watchers == 0)
+  auto done = co_await relocate_entry(held, std::move(address), std::move(seen_at), figures);
+  if (!known && held.use_count() <= 3 && held->watchers == 0 && !held->account)
     erase(held);  // the map, the order and this function hold it
-  if (moved) co_return *moved ? Relocated::kMoved : Relocated::kNothing;
-  if (moved.error().code() == Code::kNotFound) co_return Relocated::kNothing;  // removed meanwhile
-  co_return fail(std::move(moved).error());
+  co_return done;
 }
 
 Task<void> Accounts::settle_places() {

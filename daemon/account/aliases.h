@@ -32,6 +32,10 @@ class Aliases {
   };
   Task<Result<Page>> list(std::shared_ptr<const Domain> domain, std::string after, std::string prefix,
                           size_t limit);
+  // One of the domain's files, when the mount table has it elsewhere now (SettingsFiles).
+  Task<Result<void>> move_to_newest_store(uint32_t slot, std::string path) {
+    return files_.move_to_newest_store(slot, std::move(path));
+  }
   void forget_domain(const std::string& directory) { files_.forget_below(directory); }
 
  private:

@@ -41,6 +41,12 @@ Task<Result<void>> CachedDicts::replace(Held& held, uint32_t slot, dict::Dict ch
   co_return Result<void>();
 }
 
+Task<Result<void>> CachedDicts::move_to_newest_store(uint32_t slot, std::string path) {
+  auto held = co_await hold(path);
+  if (!held) co_return fail(std::move(held).error());
+  co_return co_await files_.move_to_newest_store(slot, std::move(path));
+}
+
 void CachedDicts::forget_below(const std::string& directory) {
   std::erase_if(entries_, [&](const auto& held) { return held.first.starts_with(directory + "/"); });
 }

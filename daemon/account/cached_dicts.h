@@ -38,6 +38,8 @@ class CachedDicts {
   Task<Result<Held>> hold(std::string path);
   // Makes its directory when that is not there.
   Task<Result<void>> replace(Held& held, uint32_t slot, dict::Dict changed, ChangeRequest request = {});
+  // As SettingsFiles says, with its gate held.
+  Task<Result<void>> move_to_newest_store(uint32_t slot, std::string path);
   void forget_below(const std::string& directory);
 
   Loop& loop() const { return loop_; }

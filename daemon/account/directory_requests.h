@@ -37,6 +37,10 @@ class DirectoryRequests {
   Task<Result<bool>> has_gone(Place place, std::string mark);
   // Before the thing with that mark goes from the name. Durable.
   Task<Result<void>> add(Place place, RequestId id, std::string mark);
+  // One of the domain's files, when the mount table has it elsewhere now (SettingsFiles).
+  Task<Result<void>> move_to_newest_store(uint32_t slot, std::string path) {
+    return files_.move_to_newest_store(slot, std::move(path));
+  }
   void forget_domain(const std::string& directory) { files_.forget_below(directory); }
 
  private:

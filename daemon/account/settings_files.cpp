@@ -6,6 +6,7 @@
 #include "daemon/base/limits.h"
 #include "daemon/dict/dict.h"
 #include "daemon/store/store_path.h"
+#include "daemon/tree/mounts.h"
 
 namespace canopy {
 
@@ -15,9 +16,57 @@ static std::string stage_of(uint64_t epoch) { return fmt::format("{}/{}", kStage
 
 Task<Result<dict::VersionedDict>> SettingsFiles::read(std::string path) {
   CANOPY_CO_TRY(co_await settle(path));
+  CANOPY_CO_TRY(co_await keep_newest(path));
   auto text = co_await read_file(store_, path, kDictBytesMax);
   if (!text) co_return fail(std::move(text).error());
   co_return dict::parse_versioned(*text, path);
+}
+
+// A file that is on its way from store to store is at both for a moment. What a crash has left at the wrong
+// one goes, as a later table may put that first.
+Task<Result<void>> SettingsFiles::keep_newest(std::string path) {
+  const std::vector<StoreSite> parts = store_.parts_of(path);
+  if (parts.size() == 1 || object_of(path) != path) co_return Result<void>();
+  std::optional<dict::Version> newest;
+  std::string kept;
+  for (const StoreSite& part : parts) {
+    auto text = co_await read_file(store_, part.path, kDictBytesMax);
+    if (!text) continue;  // absent, or its store is away: then what the others hold is served
+    auto file = dict::parse_versioned(*text, part.path);
+    if (!file) continue;  // named when it is read
+    if (!newest) {
+      newest = file->version;
+      kept = part.path;
+      continue;
+    }
+    const bool later = *newest < file->version;
+    CANOPY_CO_TRY(co_await store_.remove(later ? kept : part.path, Durable::kYes));
+    if (!later) continue;
+    newest = file->version;
+    kept = part.path;
+  }
+  co_return Result<void>();
+}
+
+Task<Result<void>> SettingsFiles::move_to_newest_store(uint32_t slot, std::string path) {
+  auto held = co_await read(path);  // of two the later one stays
+  if (!held && held.error().code() == Code::kNotFound) co_return Result<void>();
+  if (!held) co_return fail(std::move(held).error());
+  CANOPY_CO_ASSIGN(const StoreSite now, co_await store_.site_of(path));
+  const std::string next = store_.parts_of(path).front().path;
+  if (now.path == next) co_return Result<void>();
+  CANOPY_CO_ASSIGN(std::string text, co_await read_file(store_, now.path, kDictBytesMax));
+  CANOPY_CO_TRY(co_await make_directories(store_, std::string(store_parent_of(next)), 0700, Durable::kYes));
+  auto staged = co_await stage_file(slot, next, std::move(text));
+  if (!staged) co_return fail(std::move(staged).error());
+  undecided_[path] = *staged;
+  auto moved = co_await store_.rename(*staged, next, RenameMode::kReplace, Durable::kYes);
+  if (!moved) {
+    (void)co_await settle(path);
+    co_return fail(co_await fenced_if_gone(*staged, std::move(moved).error()));
+  }
+  undecided_.erase(path);
+  co_return co_await store_.remove(now.path, Durable::kYes);
 }
 
 // Create, then list: a successor makes its stage before it removes the older ones, so either it finds ours,

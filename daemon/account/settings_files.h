@@ -44,6 +44,9 @@ class SettingsFiles {
 
   // kNotFound when it is absent, kDamaged when it does not parse.
   Task<Result<dict::VersionedDict>> read(std::string path);
+  // Where the file lies elsewhere than the newest row of the mount table says: brings it there, while nobody
+  // replaces it. What has a higher version counts, should a crash leave it at both places.
+  Task<Result<void>> move_to_newest_store(uint32_t slot, std::string path);
   // Replaces (or makes) the file by `file` under the next version after the one in it, remembering the
   // request; durable. Answers the file as it is now. The directory must exist. kFenced: a process with a
   // higher epoch has removed our stage. After another error either file may be there; before it is read or
@@ -67,6 +70,7 @@ class SettingsFiles {
   const std::function<bool()> lease_held_;
   Task<Result<void>> begin_stage(StoreSite site, std::string stage);
   Task<Result<void>> settle(std::string path);
+  Task<Result<void>> keep_newest(std::string path);
 
   uint64_t next_ = 1;
   std::set<std::string> begun_;  // stages of ours that were made; never again, as a successor removes them

@@ -162,6 +162,9 @@ class AccountLog {
   // who looks for it at a place that it has left must not leave an empty account there.
   static Task<Result<std::unique_ptr<AccountLog>>> create(LogEnvironment environment, std::string directory,
                                                           LogReplay& sink, Frame first);
+  // For a directory whose log was never begun: from now on no process with a lower epoch begins one, as it is
+  // told of ours. kConflict: there is a log after all. Leaves an empty slice, which counts for nobody.
+  static Task<Result<void>> fence_unbegun(LogEnvironment environment, std::string directory);
   ~AccountLog();
 
   // Waits for what is under way (appends are answered, a compaction stops at its next step), lets go of

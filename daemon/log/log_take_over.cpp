@@ -250,6 +250,21 @@ Task<Result<void>> AccountLog::State::roll() {
   co_return Result<void>();
 }
 
+Task<Result<void>> AccountLog::fence_unbegun(LogEnvironment environment, std::string directory) {
+  NoSink nobody;
+  auto state = std::make_shared<State>(std::move(environment), std::move(directory), nobody);
+  CANOPY_CO_ASSIGN(const State::Directory found, co_await state->list());
+  uint32_t highest = 0;
+  for (SliceId id : found.slices) highest = std::max(highest, id.number);
+  CANOPY_CO_ASSIGN(State::Created created, co_await state->create_slice(highest));
+  state->environment.files->forget(state->store(), state->slice_path(created.id));
+  CANOPY_CO_TRY(co_await state->seal_others(created.found, created.id));
+  auto begun = co_await state->choose_manifest(created.found, created.id);
+  if (begun) co_return fail(Code::kConflict, state->directory, "the account log was begun meanwhile");
+  if (begun.error().code() != Code::kNotFound) co_return fail(std::move(begun).error());
+  co_return Result<void>();
+}
+
 Task<Result<std::unique_ptr<AccountLog>>> AccountLog::create(LogEnvironment environment,
                                                              std::string directory, LogReplay& sink,
                                                              Frame first) {

@@ -4,6 +4,7 @@
 #include "daemon/store/set/asking.h"
 #include "daemon/store/set/store_set.h"
 #include "daemon/store/store_path.h"
+#include "daemon/tree/layout.h"
 
 namespace canopy {
 
@@ -68,7 +69,7 @@ Task<Result<Attributes>> StoreSet::attributes_among(std::string path) {
   CANOPY_CO_TRY(check_store_path(path));
   Places places = places_of(path);
   if (places.single()) co_return co_await attributes_at(std::move(places.all.front()));
-  if (object_of(path) != path) {
+  if (object_of(path) != path || path.ends_with(kAccountSuffix)) {
     auto located = co_await locate(std::move(places), path);
     if (!located) co_return fail(std::move(located).error());
     co_return co_await attributes_at(std::move(located->place));
@@ -205,7 +206,7 @@ Task<Result<void>> StoreSet::sync_directory(std::string path) {
 Task<Result<void>> StoreSet::sync_directory_among(std::string path) {
   CANOPY_CO_TRY(check_store_path(path));
   Places places = places_of(path);
-  if (places.single() || object_of(path) != path) {
+  if (places.single() || object_of(path) != path || path.ends_with(kAccountSuffix)) {
     auto ask = [](Store& store, std::string where) { return store.sync_directory(std::move(where)); };
     co_return co_await ask_resolved<void>(std::move(path), ask);
   }

@@ -119,9 +119,7 @@ Task<Result<std::shared_ptr<const StoresConfig>>> load_stores(Store& root) {
   CANOPY_CO_ASSIGN(const dict::Dict stores, co_await read_settings(root, std::string(kStoresSettingsFile)));
   CANOPY_CO_ASSIGN(config->stores, parse_stores(stores));
   CANOPY_CO_ASSIGN(const dict::Dict rows, co_await read_settings(root, std::string(kMountsSettingsFile)));
-  auto mounts = parse_mounts(rows);
-  if (!mounts) co_return fail(std::move(mounts).error());
-  config->mounts = std::make_shared<const Mounts>(std::move(*mounts));
+  CANOPY_CO_TRY(parse_mounts(rows, *config));
   CANOPY_CO_TRY(config->check());
   co_return std::shared_ptr<const StoresConfig>(std::move(config));
 }

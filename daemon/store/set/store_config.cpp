@@ -7,7 +7,8 @@
 namespace canopy {
 namespace {
 
-constexpr std::string_view kRowsKey = "Rows", kSupersededKey = "Superseded";
+constexpr std::string_view kRowsKey = "Rows", kSupersededKey = "Superseded", kBeforeKey = "RowsBefore",
+                           kMovingKey = "Relocation";
 
 std::unexpected<Error> damaged(std::string_view file, std::string_view key, std::string why) {
   return fail(Code::kDamaged, fmt::format("{}: {}", file, key), std::move(why));
@@ -112,19 +113,26 @@ Result<std::map<std::string, StoreConfig>> parse_stores(const dict::Dict& dict) 
   return stores;
 }
 
-dict::Dict print_mounts(const Mounts& mounts) {
-  dict::Dict out{{kRowsKey, print_rows(mounts.table().rows())}};
-  if (!mounts.superseded().empty()) out.set(kSupersededKey, print_rows(mounts.superseded()));
+dict::Dict print_mounts(const StoresConfig& config) {
+  dict::Dict out{{kRowsKey, print_rows(config.mounts->table().rows())}};
+  if (!config.relocation.empty()) out.set(kMovingKey, config.relocation);
+  if (config.mounts->superseded().empty()) return out;
+  out.set(kSupersededKey, print_rows(config.mounts->superseded()));
+  if (!config.rows_before.empty()) out.set(kBeforeKey, print_rows(config.rows_before));
   return out;
 }
 
-Result<Mounts> parse_mounts(const dict::Dict& dict) {
+Result<void> parse_mounts(const dict::Dict& dict, StoresConfig& into) {
   CANOPY_ASSIGN(auto rows, parse_rows(dict, kRowsKey));
   CANOPY_ASSIGN(auto superseded, parse_rows(dict, kSupersededKey));
+  CANOPY_ASSIGN(into.rows_before, parse_rows(dict, kBeforeKey));
+  if (const dict::Value* how = dict.find(kMovingKey); how != nullptr && how->dict() != nullptr)
+    into.relocation = *how->dict();
   if (rows.empty()) rows.push_back({"/", std::string(kRootStoreName), ""});
   auto made = Mounts::make(std::move(rows), std::move(superseded));
   if (!made) return damaged(kMountsSettingsFile, kRowsKey, made.error().to_string());
-  return made;
+  into.mounts = std::make_shared<const Mounts>(std::move(*made));
+  return {};
 }
 
 uint64_t file_id_salt(std::string_view marker_id) {

@@ -39,6 +39,9 @@ Result<void> check_store_config(const StoreConfig& config);
 struct StoresConfig {
   std::map<std::string, StoreConfig> stores;  // without the root store
   std::shared_ptr<const Mounts> mounts;
+  std::vector<MountRow> rows_before =
+      {};                      // of the table before this one, while what it put elsewhere is moved
+  dict::Dict relocation = {};  // how that is moved (relocate/relocation_settings.h)
 
   static StoresConfig root_only();
   // That all rows name stores which are there, and no two stores have one id.
@@ -48,8 +51,8 @@ struct StoresConfig {
 // The dictionaries of the two files and back. kDamaged names the file and the key.
 dict::Dict print_stores(const std::map<std::string, StoreConfig>& stores);
 Result<std::map<std::string, StoreConfig>> parse_stores(const dict::Dict& dict);
-dict::Dict print_mounts(const Mounts& mounts);
-Result<Mounts> parse_mounts(const dict::Dict& dict);
+dict::Dict print_mounts(const StoresConfig& config);
+Result<void> parse_mounts(const dict::Dict& dict, StoresConfig& into);
 
 // What tells a store's file ids from other stores': bits 40 to 62 of all ids of it are mixed with these,
 // drawn from its marker's id. Ids below 2^40 are unique over stores whose salts differ. (Bit 63 is the

@@ -1,5 +1,6 @@
 #include "daemon/store/set/asking.h"
 
+#include "daemon/store/departure.h"
 #include "daemon/store/store_path.h"
 #include "daemon/tree/layout.h"
 
@@ -157,6 +158,12 @@ Task<Result<StoreSet::Located>> StoreSet::locate(Places places, std::string path
   for (size_t i : order) {
     Place at = place_at(*places.all[i].row, object);
     auto there = co_await attributes_at(at);
+    if (there && object.ends_with(kAccountSuffix)) {
+      auto departed = co_await has_departed(*this, pseudo_path(at));
+      if (departed && *departed) continue;
+      if (!departed && departed.error().code() == Code::kNotDirectory) departed = false;  // no account's
+      if (!departed) there = fail(std::move(departed).error());
+    }
     if (there) {
       if (found_.size() >= kFoundPlacesMax) found_.clear();
       if (places.mounts == mounts_) found_[object] = at.member->name();

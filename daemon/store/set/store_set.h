@@ -7,7 +7,8 @@
 // - While everything lies on the root store, it is asked directly.
 // - An account's directory, or a file outside of one, lies on one store: that of the newest row, or one that
 //   the row superseded, where it stays until it is moved. It is looked for in that order, at the first again
-//   after the last; it is absent when all have answered so.
+//   after the last; it is absent when all have answered so. A
+//   directory that the account has left for another store (departure.h) is passed over.
 // - A directory above accounts may lie on several stores, which are shown as one. Names that the table leads
 //   elsewhere are not shown. What is missing of a directory's parents is made on the store where something
 //   is created.
