@@ -394,8 +394,9 @@ Task<int> serve(Running& running, const Options& options) {
   wire::EventsService events(node);
   wire::StatusService status(node);
   wire::StoresService stores(node);
-  wire::Relocations relocations(node);
-  wire::RelocationService relocation(node, relocations);
+  wire::Relocations relocations(
+      node, [&stores](std::shared_ptr<const Mounts> of) { return stores.drop_superseded(std::move(of)); });
+  wire::RelocationService relocation(node, relocations, stores);
   wire::TreeService tree(node);
   session.add_to(table);
   login.add_to(table);

@@ -186,7 +186,8 @@ class Commands(unittest.TestCase):
         self.refused(1, "photo", "store", "add", "x", "dir:" + full, "--allow-same-device", "--new")
         self.refused(1, "no marker", "store", "add", "x", "dir:" + full, "--allow-same-device")
         self.refused(1, "names a store that is not there", "mounts", "set", "-", stdin="/ root\nSharedDomains/a nowhere\n")
-        self.refused(1, "relocation", "store", "drain", "disk1")
+        self.refused(1, "cannot be drained", "store", "drain", "root")
+        self.refused(3, "no such store", "store", "drain", "nowhere")
 
     def test_stores_come_and_go_while_mail_flows(self):
         self.stack.ctl("domain", "create", "many.example", "--account-foldering", "1")
@@ -199,6 +200,8 @@ class Commands(unittest.TestCase):
         self.assertEqual([verdict for verdict in found
                           if not verdict["good"] and verdict["requirement"] != "millions of small files"], [])
         self.assertEqual(len(self.json("store", "bench", "disk1")["rows"]), 8)
+        hour = (time.gmtime().tm_hour + 12) % 24  # nothing moves for now
+        self.json("relocation", "set", "/", "--window", f"{hour:02}:00-{(hour + 1) % 24:02}:00")
         self.mounts("/ root", "SharedDomains/many.example/[a-d].sub disk1")
         for name in ("abby", "bert", "emil"):
             self.stack.ctl("account", "create", "--no-password", "--exist-ok", name + "@many.example")

@@ -12,6 +12,7 @@ struct RelocationArguments {
   bool wait = false;
 };
 
+constexpr std::string_view kMountTable = "/";  // in the place of a domain
 constexpr auto kLookedAtEvery = std::chrono::milliseconds(500);
 }  // namespace
 
@@ -22,21 +23,28 @@ static Json layout_json(const v1::Layout& layout) {
 static Json relocation_json(const v1::RelocationInfo& of) {
   Json from = Json::array();
   for (const v1::Layout& layout : of.from()) from.push_back(layout_json(layout));
-  return {{"domain", of.domain()},
-          {"state", of.state()},
-          {"to", layout_json(of.to())},
-          {"from", from},
-          {"accounts", of.accounts()},
-          {"seen", of.seen()},
-          {"moved", of.moved()},
-          {"failed", of.failed()},
-          {"last_error", of.last_error()},
-          {"seconds", of.seconds()},
-          {"moved_per_second", of.moved_per_second()},
-          {"seconds_left", of.seconds_left()},
-          {"rate", of.rate()},
-          {"concurrency", of.concurrency()},
-          {"window", of.window()}};
+  Json out = {{"domain", of.domain()},
+              {"state", of.state()},
+              {"accounts", of.accounts()},
+              {"seen", of.seen()},
+              {"moved", of.moved()},
+              {"failed", of.failed()},
+              {"last_error", of.last_error()},
+              {"seconds", of.seconds()},
+              {"moved_per_second", of.moved_per_second()},
+              {"seconds_left", of.seconds_left()},
+              {"rate", of.rate()},
+              {"concurrency", of.concurrency()},
+              {"window", of.window()},
+              {"bytes_copied", of.bytes_copied()},
+              {"held_ms_max", of.held_ms_max()}};
+  if (of.domain() == kMountTable) {
+    out["superseded_rows"] = of.superseded_rows();
+  } else {
+    out["to"] = layout_json(of.to());
+    out["from"] = from;
+  }
+  return out;
 }
 
 static std::string layout_text(const v1::Layout& layout) {
@@ -54,7 +62,13 @@ static std::string relocation_line(const v1::RelocationInfo& of) {
 
 static std::string relocation_text(const v1::RelocationInfo& of) {
   std::string text = relocation_line(of);
-  text += fmt::format("  to           {}\n", layout_text(of.to()));
+  if (of.domain() == kMountTable)
+    text += fmt::format("  superseded   {} rows of the mount table\n", of.superseded_rows());
+  else
+    text += fmt::format("  to           {}\n", layout_text(of.to()));
+  if (of.bytes_copied() != 0)
+    text += fmt::format("  copied       {} bytes, an account was held for up to {} ms\n", of.bytes_copied(),
+                        of.held_ms_max());
   for (const v1::Layout& layout : of.from()) text += fmt::format("  from         {}\n", layout_text(layout));
   text +=
       of.rate() == 0 ? "  rate         no limit\n" : fmt::format("  rate         {}/s at most\n", of.rate());
@@ -150,13 +164,16 @@ static Result<void> set(Context& context, const RelocationArguments& arguments) 
 }
 
 static void add_domain(const Command<RelocationArguments>& command) {
-  command.app->add_option("domain", command.arguments->domain, "whose accounts move")
+  command.app
+      ->add_option("domain", command.arguments->domain,
+                   "whose accounts move; /: what a change of the mount table moves")
       ->required()
       ->type_name("DOMAIN");
 }
 
 void add_relocation_commands(CLI::App& app, Commands& commands) {
-  CLI::App& group = *add_group(app, "relocation", "accounts on their way to another layout of their domain");
+  CLI::App& group = *add_group(app, "relocation",
+                               "accounts on their way to another layout of their domain or another store");
 
   commands.add(group, "list", "relocations under way, and those that have ended since the daemon's start",
                list);
@@ -168,10 +185,11 @@ void add_relocation_commands(CLI::App& app, Commands& commands) {
 
   add_domain(commands.add(group, "pause", "move no more accounts until `resume`", pause));
   add_domain(commands.add(group, "resume", "go on", resume));
-  add_domain(commands.add(group, "cancel",
-                          "make the layout before the newest the newest again; what has moved goes back. To "
-                          "leave every account where it is, use `pause`",
-                          cancel));
+  add_domain(commands.add(
+      group, "cancel",
+      "make the layout (or mount table) before the newest the newest again; what has moved goes back. To "
+      "leave every account where it is, use `pause`",
+      cancel));
 
   const auto set_command = commands.add(group, "set", "change how a relocation goes on", set);
   add_domain(set_command);

@@ -4,6 +4,7 @@
 #include "daemon/account/account_listing.h"
 #include "daemon/account/suspended_marks.h"
 #include "daemon/dict/dict.h"
+#include "daemon/store/set/store_set.h"
 #include "daemon/store/store_path.h"
 #include "daemon/wire/services/access.h"
 
@@ -224,6 +225,10 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
             Code::kBusy, before,
             fmt::format("its accounts are on the way to another layout: canopyctl relocation show {}",
                         before));
+      // What an account has left on another store is known by where it went.
+      if (on.stores != nullptr && !on.stores->config()->mounts->superseded().empty())
+        co_return fail(Code::kBusy, before,
+                       "accounts are on the way to other stores: canopyctl relocation show /");
       CANOPY_CO_ASSIGN(out, make_domain(into.tree, after, domain->settings));
       // Nobody may hold an open account of the old name while its directory moves.
       for (const auto& shard_held : node.shards()) {

@@ -14,11 +14,27 @@ void put_settings(const RelocationSettings& settings, v1::RelocationInfo& out) {
   out.set_window(settings.window ? settings.window->to_string() : "");
 }
 
+RelocationSettings settings_in(const dict::Dict& dictionary) {
+  auto parsed = RelocationSettings::parse(dictionary);
+  return parsed ? *parsed : RelocationSettings();  // a broken one is replaced by the next change
+}
+
 RelocationSettings settings_of(const dict::Dict& of_domain) {
   const dict::Value* value = of_domain.find(kRelocationKey);
   if (value == nullptr || value->dict() == nullptr) return {};
-  auto parsed = RelocationSettings::parse(*value->dict());
-  return parsed ? *parsed : RelocationSettings();  // a broken one is replaced by the next change
+  return settings_in(*value->dict());
+}
+
+Result<void> change_settings(RelocationSettings& now, const v1::SetRelocationRequest& request) {
+  if ((request.which() & 1) != 0) now.paused = request.paused();
+  if ((request.which() & 2) != 0) now.rate = request.rate();
+  if ((request.which() & 4) != 0) now.concurrency = request.concurrency();
+  if ((request.which() & 8) != 0) now.window.reset();
+  if ((request.which() & 8) != 0 && !request.window().empty()) {
+    CANOPY_ASSIGN(now.window, DayWindow::parse(request.window()));
+  }
+  CANOPY_TRY(RelocationSettings::parse(now.to_dict()));
+  return {};
 }
 
 void keep_settings(const RelocationSettings& settings, dict::Dict& of_domain) {
@@ -33,9 +49,15 @@ v1::RelocationInfo describe(const Relocations::Run& run, Nanos now) {
   v1::RelocationInfo out;
   out.set_domain(run.domain);
   out.set_state(std::string(relocation_state_name(run.state)));
-  put_layout(run.to, out.mutable_to());
-  for (const TreeLayout& layout : run.from) put_layout(layout, out.add_from());
+  if (run.mounts != nullptr) {
+    out.set_superseded_rows(static_cast<uint32_t>(run.mounts->superseded().size()));
+  } else {
+    put_layout(run.to, out.mutable_to());
+    for (const TreeLayout& layout : run.from) put_layout(layout, out.add_from());
+  }
   put_settings(run.settings, out);
+  out.set_bytes_copied(run.bytes_copied);
+  out.set_held_ms_max(static_cast<uint64_t>(run.held_max / kMillisecond));
   out.set_accounts(run.accounts);
   out.set_seen(run.seen);
   out.set_moved(run.moved);
@@ -104,7 +126,30 @@ Task<Result<v1::RelocationInfo>> RelocationService::info_of(CallContext& call, s
   co_return out;
 }
 
+Task<Result<v1::RelocationInfo>> RelocationService::mounts_info(CallContext& call) {
+  Shard& first = *node_.shards().front();
+  co_await first.loop.switch_to();
+  v1::RelocationInfo out;
+  out.set_domain(kMountsRun);
+  out.set_state("none");
+  if (first.stores != nullptr) {
+    const auto config = first.stores->config();
+    const Relocations::RunRef run = relocations_.find(kMountsRun);
+    const bool under_way = !config->mounts->superseded().empty();
+    if (run && (!under_way || *run->mounts == *config->mounts)) {
+      out = describe(*run, first.loop.now());
+    } else if (under_way) {
+      out.set_state(std::string(relocation_state_name(Relocations::State::kWaiting)));
+      out.set_superseded_rows(static_cast<uint32_t>(config->mounts->superseded().size()));
+    }
+    put_settings(settings_in(config->relocation), out);
+  }
+  co_await call.loop().switch_to();
+  co_return out;
+}
+
 Task<Result<v1::RelocationInfo>> RelocationService::get(CallContext& call, const v1::DomainRequest& request) {
+  if (request.name() == kMountsRun) co_return co_await mounts_info(call);
   CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.name()));
   co_return co_await info_of(call, std::move(domain));
 }
@@ -133,20 +178,21 @@ Task<Result<void>> RelocationService::change_domain(std::string domain, bool bef
 
 Task<Result<v1::RelocationInfo>> RelocationService::set(CallContext& call,
                                                         const v1::SetRelocationRequest& request) {
-  CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.domain()));
-  std::optional<DayWindow> window;
-  if ((request.which() & 8) != 0 && !request.window().empty()) {
-    CANOPY_CO_ASSIGN(window, DayWindow::parse(request.window()));
+  if (request.domain() == kMountsRun) {
+    const bool early = (request.which() & 1) == 0;
+    CANOPY_CO_TRY(co_await stores_.change_relocation(call, early, [&](dict::Dict& how) -> Result<void> {
+      RelocationSettings now = settings_in(how);
+      CANOPY_TRY(change_settings(now, request));
+      how = now.to_dict();
+      return {};
+    }));
+    co_return co_await mounts_info(call);
   }
+  CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.domain()));
   CANOPY_CO_TRY(co_await change_domain(domain, (request.which() & 1) == 0,
                                        [&](const Domain&, dict::Dict& settings) -> Result<void> {
                                          RelocationSettings now = settings_of(settings);
-                                         if ((request.which() & 1) != 0) now.paused = request.paused();
-                                         if ((request.which() & 2) != 0) now.rate = request.rate();
-                                         if ((request.which() & 4) != 0)
-                                           now.concurrency = request.concurrency();
-                                         if ((request.which() & 8) != 0) now.window = window;
-                                         CANOPY_TRY(RelocationSettings::parse(now.to_dict()));
+                                         CANOPY_TRY(change_settings(now, request));
                                          keep_settings(now, settings);
                                          return {};
                                        }));
@@ -156,6 +202,10 @@ Task<Result<v1::RelocationInfo>> RelocationService::set(CallContext& call,
 // Back to the layout that was the newest before this one; what has moved already goes back.
 Task<Result<v1::RelocationInfo>> RelocationService::cancel(CallContext& call,
                                                            const v1::DomainRequest& request) {
+  if (request.name() == kMountsRun) {
+    CANOPY_CO_TRY(co_await stores_.put_back_mounts(call));
+    co_return co_await mounts_info(call);
+  }
   CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.name()));
   CANOPY_CO_TRY(
       co_await change_domain(domain, false, [](const Domain& now, dict::Dict& settings) -> Result<void> {

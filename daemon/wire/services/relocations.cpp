@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/relocate/folders.h"
+#include "daemon/store/set/store_set.h"
 
 namespace canopy::wire {
 namespace {
@@ -52,21 +53,55 @@ Task<void> Relocations::run(const std::atomic<bool>& over) {
   co_await runs_on_.join();
 }
 
-// What the settings say now of how to move.
-void Relocations::follow(Run& run, const Domain& domain) {
-  const dict::Value* value = domain.settings.dict.find(kRelocationKey);
-  auto parsed =
-      RelocationSettings::parse(value == nullptr || value->dict() == nullptr ? dict::Dict() : *value->dict());
+// What the settings say now of how to move, and whether it is time to.
+void Relocations::advance(RunRef run, std::shared_ptr<const Domain> domain, const dict::Dict* how,
+                          const std::atomic<bool>& over) {
+  Loop& loop = node_.shards().front()->loop;
+  auto parsed = RelocationSettings::parse(how == nullptr ? dict::Dict() : *how);
   if (parsed)
-    run.settings = *parsed;
+    run->settings = *parsed;
   else
-    run.last_error = parsed.error().to_string();
-  run.rate = run.settings.rate;
+    run->last_error = parsed.error().to_string();
+  run->rate = run->settings.rate;
+  const auto& window = run->settings.window;
+  const bool open = !window || window->contains(loop.wall_clock_ns() / kSecond);
+  if (!run->settings.paused && open) {
+    if (run->active || over) return;
+    run->active = true;
+    run->stop = false;
+    runs_on_.spawn(move_all(run, std::move(domain)));
+    return;
+  }
+  run->stop = true;
+  run->state = run->settings.paused ? State::kPaused : State::kWaiting;
+}
+
+void Relocations::look_at_mounts(const std::atomic<bool>& over) {
+  Shard& first = *node_.shards().front();
+  if (first.stores == nullptr) return;
+  const auto config = first.stores->config();
+  if (config->mounts->superseded().empty()) return;
+  RunRef& run = runs_[kMountsRun];
+  if (run && !(*run->mounts == *config->mounts)) {
+    run->stop = true;
+    if (run->active) return;
+    run = nullptr;
+  }
+  if (!run) {
+    run = std::make_shared<Run>();
+    run->domain = kMountsRun;
+    run->mounts = config->mounts;
+    run->started = first.loop.now();
+    log_event(LogLevel::kInfo, "relocation-begun", kMountsRun,
+              {{"superseded_rows", config->mounts->superseded().size()}});
+  }
+  advance(run, nullptr, &config->relocation, over);
 }
 
 void Relocations::look(const std::atomic<bool>& over) {
-  Loop& loop = node_.shards().front()->loop;
-  const auto table = node_.shards().front()->accounts.domain_table();
+  Shard& first = *node_.shards().front();
+  const auto table = first.accounts.domain_table();
+  look_at_mounts(over);
   for (const auto& [name, domain] : table->domains) {
     if (domain->older.empty()) continue;
     RunRef& run = runs_[name];
@@ -80,28 +115,20 @@ void Relocations::look(const std::atomic<bool>& over) {
       run->domain = name;
       run->from = domain->older;
       run->to = domain->layout;
-      run->started = loop.now();
+      run->started = first.loop.now();
       log_event(LogLevel::kInfo, "relocation-begun", name,
                 {{"foldering", domain->layout.account_foldering().to_string()},
                  {"fast_index", domain->layout.fast_index()}});
     }
-    follow(*run, *domain);
-    const auto& window = run->settings.window;
-    const bool open = !window || window->contains(loop.wall_clock_ns() / kSecond);
-    if (!run->settings.paused && open) {
-      if (run->active || over) continue;
-      run->active = true;
-      run->stop = false;
-      runs_on_.spawn(move_domain(run, domain));
-      continue;
-    }
-    run->stop = true;
-    run->state = run->settings.paused ? State::kPaused : State::kWaiting;
+    const dict::Value* how = domain->settings.dict.find(kRelocationKey);
+    advance(run, domain, how == nullptr ? nullptr : how->dict(), over);
   }
+  const bool rows = first.stores != nullptr && !first.stores->config()->mounts->superseded().empty();
   std::erase_if(runs_, [&](const auto& of) {
     const auto& [name, run] = of;
     const Domain* domain = table->find(name);
-    if (run->active || (domain != nullptr && !domain->older.empty())) return false;
+    if (run->active || (domain != nullptr && !domain->older.empty()) || (name == kMountsRun && rows))
+      return false;
     if (run->state == State::kFinished) finished_.push_back(run);
     return true;
   });
@@ -109,21 +136,22 @@ void Relocations::look(const std::atomic<bool>& over) {
     finished_.erase(finished_.begin(), finished_.end() - kRelocationsFinishedKept);
 }
 
-Task<void> Relocations::move_domain(RunRef run, std::shared_ptr<const Domain> domain) {
+Task<void> Relocations::move_all(RunRef run, std::shared_ptr<const Domain> domain) {
   Loop& loop = node_.shards().front()->loop;
   run->moving_since = loop.now();
   while (!run->stop) {
     run->state = State::kMoving;
-    auto done = co_await try_once(run, domain);
+    auto done = domain ? co_await try_once(run, domain) : co_await try_mounts(run);
     if (done && *done) {
       run->state = State::kFinished;
-      log_event(LogLevel::kInfo, "relocation-finished", domain->name, {{"moved", run->moved.load()}});
+      log_event(LogLevel::kInfo, "relocation-finished", run->domain,
+                {{"moved", run->moved.load()}, {"bytes_copied", run->bytes_copied.load()}});
       break;
     }
     if (done && run->stop) break;
     if (!done) {
       run->last_error = done.error().to_string();
-      log_event(LogLevel::kWarning, "relocation-held-up", domain->name, {{"error", run->last_error}});
+      log_event(LogLevel::kWarning, "relocation-held-up", run->domain, {{"error", run->last_error}});
     }
     run->state = State::kRetrying;
     const Nanos until = loop.now() + kRetryAfter;
@@ -135,14 +163,18 @@ Task<void> Relocations::move_domain(RunRef run, std::shared_ptr<const Domain> do
   if (run->state == State::kMoving || run->state == State::kRetrying) run->state = State::kWaiting;
 }
 
-Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domain> domain) {
-  Shard& first = *node_.shards().front();
-  // Nobody may still put an account where the newest layout does not have it.
+// Nobody may still put an account where the newest layout and table do not have it.
+Task<void> Relocations::settle_places() {
   for (const auto& shard : node_.shards()) {
     co_await shard->loop.switch_to();
     co_await shard->accounts.settle_places();
   }
-  co_await first.loop.switch_to();
+  co_await node_.shards().front()->loop.switch_to();
+}
+
+Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domain> domain) {
+  Shard& first = *node_.shards().front();
+  co_await settle_places();
   if (run->accounts == 0) {
     uint64_t count = 0;
     RelocationPass counting(*first.store, domain, [&count, run](std::vector<SeenAccount> page) -> Task<bool> {
@@ -176,7 +208,7 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
   std::vector<std::vector<SeenAccount>> shares(shards.size());
   run->seen += page.size();
   for (SeenAccount& seen : page) {
-    if (may_have_to_move(*domain, seen))
+    if (!domain || may_have_to_move(*domain, seen))
       shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
   }
   TaskGroup moving(shards.front()->loop);
@@ -219,7 +251,10 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
       if (at > now) co_await shard.loop.sleep(at - now);
     }
     const Nanos began = shard.loop.now();
-    auto moved = co_await shard.accounts.relocate(seen.address, std::move(seen.directory));
+    Accounts::MoveFigures figures;
+    auto moved = co_await shard.accounts.relocate(seen.address, std::move(seen.directory), &figures);
+    run->bytes_copied += figures.bytes_copied;
+    if (figures.held_for > run->held_max) run->held_max = figures.held_for;
     if (moved && *moved == Accounts::Relocated::kMoved) ++run->moved;
     if (moved && *moved == Accounts::Relocated::kInUse) ++run->in_use;
     if (!moved) {

@@ -11,18 +11,21 @@
 
 #include "daemon/relocate/relocation_pass.h"
 #include "daemon/relocate/relocation_settings.h"
+#include "daemon/tree/mounts.h"
 #include "daemon/wire/services/node.h"
 
 namespace canopy::wire {
 
 inline constexpr size_t kRelocationsFinishedKept = 64;  // that are shown after they have ended
+inline constexpr char kMountsRun[] = "/";               // the run of what the mount table puts elsewhere
 
 class Relocations {
  public:
   enum class State : uint8_t { kMoving, kPaused, kWaiting, kRetrying, kFinished };
 
   struct Run {
-    std::string domain;
+    std::string domain;                    // or kMountsRun
+    std::shared_ptr<const Mounts> mounts;  // of that: the table that accounts move to
     std::vector<TreeLayout> from;
     TreeLayout to;
     RelocationSettings settings;
@@ -32,9 +35,11 @@ class Relocations {
     Nanos started = 0, moving_for = 0, moving_since = 0;
     // Of the walk at hand; added to by all loops.
     std::atomic<uint64_t> seen{0}, failed{0}, in_use{0};
-    std::atomic<uint64_t> moved{0};    // since the start of this process
-    std::atomic<uint32_t> rate{0};     // as in `settings`
-    std::atomic<Nanos> next_start{0};  // with a rate: when the next account may be moved
+    std::atomic<uint64_t> moved{0};         // since the start of this process
+    std::atomic<uint64_t> bytes_copied{0};  // likewise, from store to store
+    std::atomic<Nanos> held_max{0};         // the longest that nobody could use an account meanwhile
+    std::atomic<uint32_t> rate{0};          // as in `settings`
+    std::atomic<Nanos> next_start{0};       // with a rate: when the next account may be moved
     std::atomic<bool> stop{false};
     bool active = false;
 
@@ -42,7 +47,11 @@ class Relocations {
   };
   using RunRef = std::shared_ptr<Run>;
 
-  explicit Relocations(Node& node) : node_(node), runs_on_(node.shards().front()->loop) {}
+  // Forgets the rows of this table that are superseded, as nothing lies there any more; false: it has
+  // changed.
+  using DropSuperseded = std::function<Task<Result<bool>>(std::shared_ptr<const Mounts> of)>;
+  Relocations(Node& node, DropSuperseded drop)
+      : node_(node), drop_superseded_(std::move(drop)), runs_on_(node.shards().front()->loop) {}
 
   // Looks at the table of domains every second until `over`.
   Task<void> run(const std::atomic<bool>& over);
@@ -54,8 +63,14 @@ class Relocations {
  private:
   struct Shares;  // of one page, by shard
   void look(const std::atomic<bool>& over);
-  void follow(Run& run, const Domain& domain);
-  Task<void> move_domain(RunRef run, std::shared_ptr<const Domain> domain);
+  void look_at_mounts(const std::atomic<bool>& over);
+  void advance(RunRef run, std::shared_ptr<const Domain> domain, const dict::Dict* how,
+               const std::atomic<bool>& over);
+  // `domain`: none for the run of the mount table.
+  Task<void> move_all(RunRef run, std::shared_ptr<const Domain> domain);
+  Task<void> settle_places();
+  Task<Result<bool>> try_mounts(RunRef run);
+  Task<Result<void>> move_file(std::string path, std::string domain);
   // True when the domain is done with, false when it is to be tried again.
   Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
@@ -64,6 +79,7 @@ class Relocations {
   Task<Result<bool>> finish(std::shared_ptr<const Domain> domain);
 
   Node& node_;
+  const DropSuperseded drop_superseded_;
   TaskGroup runs_on_;
   std::map<std::string, RunRef> runs_;
   std::vector<RunRef> finished_;  // newest last

@@ -75,6 +75,15 @@ void put_rows(std::span<const MountRow> rows, google::protobuf::RepeatedPtrField
   }
 }
 
+// With these rows in the place of the present ones.
+Result<StoresConfig> with_rows(StoresConfig next, std::vector<MountRow> rows) {
+  const auto before = next.mounts->table().rows();
+  next.rows_before.assign(before.begin(), before.end());
+  CANOPY_ASSIGN(Mounts changed, next.mounts->changed(std::move(rows)));
+  next.mounts = std::make_shared<const Mounts>(std::move(changed));
+  return next;
+}
+
 v1::MountsResponse describe(const Mounts& mounts, uint64_t version) {
   v1::MountsResponse out;
   put_rows(mounts.table().rows(), out.mutable_rows());
@@ -115,9 +124,8 @@ Task<Result<void>> StoresService::switch_to(StoresConfig next) {
   if (next.stores != now.stores)
     CANOPY_CO_TRY(
         co_await write_settings(first, std::string(kStoresSettingsFile), print_stores(next.stores)));
-  if (!(*next.mounts == *now.mounts))
-    CANOPY_CO_TRY(
-        co_await write_settings(first, std::string(kMountsSettingsFile), print_mounts(*next.mounts)));
+  if (print_mounts(next) != print_mounts(now))
+    CANOPY_CO_TRY(co_await write_settings(first, std::string(kMountsSettingsFile), print_mounts(next)));
   auto config = std::make_shared<const StoresConfig>(std::move(next));
   const Nanos deadline = first.loop.now() + kSettledWithin;
   for (const auto& shard : node_.shards()) {
@@ -263,7 +271,7 @@ static Task<Result<StoresConfig>> without_store(StoreSet& set, std::string name)
     if (*any)
       co_return fail(Code::kConflict, name,
                      "accounts or files of them still lie on it (canopyctl mounts show --moves names them): "
-                     "moving them is a relocation, which this version lacks");
+                     "they are on their way (canopyctl relocation show /)");
     drained.push_back(row);
   }
   next.mounts = std::make_shared<const Mounts>(next.mounts->without(drained));
@@ -314,10 +322,7 @@ Task<Result<v1::MountsResponse>> StoresService::set_mounts(CallContext& call,
     if (expected != 0 && expected != *version)
       co_return fail(Code::kConflict, std::string(kMountsSettingsFile),
                      fmt::format("its version is {}, not {}: read it again", *version, expected));
-    StoresConfig next = *on.stores->config();
-    auto changed = next.mounts->changed(std::move(wanted));
-    if (!changed) co_return fail(std::move(changed).error());
-    next.mounts = std::make_shared<const Mounts>(std::move(*changed));
+    CANOPY_CO_ASSIGN(StoresConfig next, with_rows(*on.stores->config(), std::move(wanted)));
     CANOPY_CO_TRY(next.check());
     const auto mounts = next.mounts;
     if (!dry) {
@@ -336,6 +341,58 @@ Task<Result<v1::MountsResponse>> StoresService::set_mounts(CallContext& call,
   }
   co_await call.loop().switch_to();
   co_return out;
+}
+
+Task<Result<bool>> StoresService::drop_superseded(std::shared_ptr<const Mounts> of) {
+  Shard& first = *node_.shards().front();
+  auto guard = co_await gate_.lock();
+  StoresConfig next = *first.stores->config();
+  if (!(*next.mounts == *of)) co_return false;
+  const auto superseded = of->superseded();
+  next.mounts = std::make_shared<const Mounts>(of->without({superseded.begin(), superseded.end()}));
+  next.rows_before.clear();
+  CANOPY_CO_TRY(co_await switch_to(std::move(next)));
+  co_return true;
+}
+
+Task<Result<void>> StoresService::change_relocation(CallContext& call, bool beforehand, ChangeHow change) {
+  Shard& first = *node_.shards().front();
+  CANOPY_CO_TRY(set_of(first));
+  co_await first.loop.switch_to();
+  Result<void> done;
+  {
+    auto guard = co_await gate_.lock();
+    StoresConfig next = *first.stores->config();
+    if (!beforehand && next.mounts->superseded().empty())
+      done = fail(Code::kNotFound, "/", "nothing has to move: canopyctl mounts set FILE begins a relocation");
+    if (done) done = change(next.relocation);
+    if (done) done = co_await switch_to(std::move(next));
+  }
+  co_await call.loop().switch_to();
+  co_return done;
+}
+
+Task<Result<void>> StoresService::put_back_mounts(CallContext& call) {
+  Shard& first = *node_.shards().front();
+  CANOPY_CO_TRY(set_of(first));
+  co_await first.loop.switch_to();
+  Result<void> done;
+  {
+    auto guard = co_await gate_.lock();
+    const StoresConfig now = *first.stores->config();
+    auto next = with_rows(now, now.rows_before);
+    if (now.mounts->superseded().empty() || now.rows_before.empty())
+      done = fail(Code::kNotFound, "/", "nothing is on its way to another store");
+    else if (!next)
+      done = fail(std::move(next).error());
+    if (done) {
+      next->relocation.erase("Paused");
+      done = co_await switch_to(std::move(*next));
+    }
+    if (done) co_await node_.read_domains_again();
+  }
+  co_await call.loop().switch_to();
+  co_return done;
 }
 
 Task<Result<std::shared_ptr<Store>>> StoresService::store_named(std::string name) {

@@ -14,6 +14,14 @@ class StoresService {
   explicit StoresService(Node& node) : node_(node), gate_(node.shards().front()->loop) {}
   void add_to(MethodTable& table);  // this must outlive the server
 
+  // What the run of the mount table needs (relocations.h). The first on the first loop, the others begin and
+  // end on the caller's. `beforehand`: also while no row is superseded, otherwise kNotFound.
+  Task<Result<bool>> drop_superseded(std::shared_ptr<const Mounts> of);
+  using ChangeHow = std::function<Result<void>(dict::Dict& relocation)>;
+  Task<Result<void>> change_relocation(CallContext& call, bool beforehand, ChangeHow change);
+  // The table before the newest becomes the newest again.
+  Task<Result<void>> put_back_mounts(CallContext& call);
+
  private:
   Task<Result<v1::StoreInfo>> add(CallContext& call, const v1::AddStoreRequest& request);
   Task<Result<v1::StoreInfo>> set(CallContext& call, const v1::SetStoreRequest& request);
