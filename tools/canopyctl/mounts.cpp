@@ -5,6 +5,7 @@
 #include "daemon/tree/mount_table.h"
 #include "tools/canopyctl/command.h"
 #include "tools/canopyctl/mounts_plan.h"
+#include "tools/canopyctl/rebalance.h"
 
 namespace canopy::ctl {
 
@@ -47,8 +48,8 @@ static std::string mounts_text(const v1::MountsResponse& mounts) {
 }
 
 // What is elsewhere than the table says, and how many accounts there are where.
-static Result<AccountCounts> count_accounts(Context& context,
-                                            const std::function<void(const v1::AccountMove&)>& on_move) {
+Result<AccountCounts> count_accounts(Context& context,
+                                     const std::function<void(const v1::AccountMove&)>& on_move) {
   AccountCounts counts;
   v1::ListMovesRequest request;
   for (bool end = false; !end;) {
@@ -120,30 +121,39 @@ static Result<void> set(Context& context, const MountsArguments& arguments) {
   return {};
 }
 
-static Result<void> plan(Context& context, const MountsArguments& arguments) {
-  CANOPY_ASSIGN(const v1::MountsResponse now, context.call(&wire::StoresStub::get_mounts, v1::Empty()));
-  CANOPY_ASSIGN(const v1::ListStoresResponse stores, context.call(&wire::StoresStub::list, v1::Empty()));
+Result<MountPlan> plan_domain(Context& context, const PlanBasis& basis, const std::string& name,
+                              const std::vector<std::string>& only) {
   v1::DomainRequest of;
-  of.set_name(arguments.domain);
+  of.set_name(name);
   CANOPY_ASSIGN(const v1::Domain domain, context.call(&wire::DirectoryStub::get_domain, of));
-  uint64_t moves = 0;
-  CANOPY_ASSIGN(const AccountCounts counts,
-                count_accounts(context, [&](const v1::AccountMove&) { ++moves; }));
   PlanRequest request;
   request.domain_directory = domain.directory();
   request.foldering = domain.account_foldering();
-  for (const v1::MountRow& row : now.rows())
-    request.rows.push_back({row.pattern(), row.store(), row.prefix()});
-  for (const v1::StoreInfo& store : stores.stores()) {
-    const bool named = std::ranges::find(arguments.stores, store.name()) != arguments.stores.end();
-    if (arguments.stores.empty() ? store.fast() || store.name() == "root" || !store.reason().empty() : !named)
-      continue;
+  request.rows = basis.rows;
+  for (const v1::StoreInfo& store : basis.stores.stores()) {
+    const bool named = std::ranges::find(only, store.name()) != only.end();
+    if (only.empty() ? store.fast() || store.name() == "root" || !store.reason().empty() : !named) continue;
     request.stores.push_back({store.name(), store.bytes_total()});
   }
-  for (const std::string& name : arguments.stores)
-    if (std::ranges::none_of(request.stores, [&](const auto& store) { return store.name == name; }))
-      return fail(Code::kNotFound, name, "there is no such store");
-  CANOPY_ASSIGN(const MountPlan planned, plan_mounts(request, counts));
+  for (const std::string& each : only)
+    if (std::ranges::none_of(request.stores, [&](const auto& store) { return store.name == each; }))
+      return fail(Code::kNotFound, each, "there is no such store");
+  return plan_mounts(request, basis.counts);
+}
+
+Result<PlanBasis> plan_basis(Context& context) {
+  PlanBasis basis;
+  CANOPY_ASSIGN(const v1::MountsResponse now, context.call(&wire::StoresStub::get_mounts, v1::Empty()));
+  CANOPY_ASSIGN(basis.stores, context.call(&wire::StoresStub::list, v1::Empty()));
+  CANOPY_ASSIGN(basis.counts, count_accounts(context, [](const v1::AccountMove&) {}));
+  basis.version = now.version();
+  for (const v1::MountRow& row : now.rows()) basis.rows.push_back({row.pattern(), row.store(), row.prefix()});
+  return basis;
+}
+
+static Result<void> plan(Context& context, const MountsArguments& arguments) {
+  CANOPY_ASSIGN(const PlanBasis basis, plan_basis(context));
+  CANOPY_ASSIGN(const MountPlan planned, plan_domain(context, basis, arguments.domain, arguments.stores));
   std::string text;
   Json out_rows = Json::array(), added = Json::array(), removed = Json::array(), shares = Json::array();
   for (const MountRow& row : planned.rows) out_rows.push_back(to_line(row));
@@ -166,6 +176,7 @@ static Result<void> plan(Context& context, const MountsArguments& arguments) {
 
 void add_mounts_commands(CLI::App& app, Commands& commands) {
   CLI::App& group = *add_group(app, "mounts", "the mount table: which store serves which part of the tree");
+  add_rebalance_command(app, commands);
   const auto show_command = commands.add(group, "show", "the table, as `mounts set` takes it", show);
   show_command.app->add_flag("--moves", show_command.arguments->moves,
                              "also accounts that lie elsewhere than it says, and how many each store holds");

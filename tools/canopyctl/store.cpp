@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "tools/canopyctl/command.h"
+#include "tools/canopyctl/store_drain.h"
 
 namespace canopy::ctl {
 
@@ -158,12 +159,6 @@ static Result<void> bench(Context& context, const StoreArguments& arguments) {
   return {};
 }
 
-static Result<void> drain(Context&, const StoreArguments& arguments) {
-  return fail(Code::kUnsupported, arguments.name,
-              "moving accounts off a store is a relocation, which this version lacks; give its rows of the "
-              "mount table to other stores (canopyctl mounts set), so that nothing new comes to it");
-}
-
 static Result<void> remove(Context& context, const StoreArguments& arguments) {
   v1::StoreRequest request;
   request.set_name(arguments.name);
@@ -221,7 +216,7 @@ void add_store_commands(CLI::App& app, Commands& commands) {
   bench_command.app->add_option("--seconds", bench_command.arguments->seconds, "for each of the eight rows")
       ->type_name("N")
       ->check(CLI::Range(1, 3).description(""));
-  add_name(commands.add(group, "drain", "move everything off a store (not in this version)", drain));
+  add_drain_command(group, commands);
   add_name(commands.add(group, "remove", "forget a store that holds nothing", remove));
 }
 

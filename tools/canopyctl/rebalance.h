@@ -1,0 +1,23 @@
+// canopyctl rebalance, and what it shares with `mounts plan`.
+#pragma once
+
+#include "tools/canopyctl/command.h"
+#include "tools/canopyctl/mounts_plan.h"
+
+namespace canopy::ctl {
+
+// What plans are made from.
+struct PlanBasis {
+  uint64_t version = 0;  // of the mount table
+  std::vector<MountRow> rows;
+  v1::ListStoresResponse stores;
+  AccountCounts counts;
+};
+Result<PlanBasis> plan_basis(Context& context);
+// Rows that spread the domain over these stores, or over all that answer but root and fast ones.
+Result<MountPlan> plan_domain(Context& context, const PlanBasis& basis, const std::string& name,
+                              const std::vector<std::string>& only);
+
+void add_rebalance_command(CLI::App& app, Commands& commands);
+
+}  // namespace canopy::ctl
