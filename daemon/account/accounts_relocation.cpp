@@ -74,6 +74,9 @@ Task<Result<bool>> Accounts::move_files(AccountAddress address, const Way& way) 
 }
 
 Task<Result<bool>> Accounts::move_within(AccountAddress address, Way way) {
+  // One that was frozen and does not know it yet must not send a rename now.
+  if (environment_.lease_held && !environment_.lease_held())
+    co_return fail(Code::kTryAgain, address.to_string(), "this backend does not hold its lease now");
   auto moved = co_await move_files(std::move(address), way);
   if (!moved || way.from.path == way.to.path) co_return moved;
   auto done = co_await move_into(store(), way.from.path, way.to.path, RenameMode::kNoReplace, Durable::kNo);

@@ -162,7 +162,8 @@ Task<Result<bool>> MountWalk::clear(MountRow row, std::string directory, uint32_
     if (!next) co_return fail(std::move(next).error());
     page = std::move(*next);
     for (const DirectoryEntry& entry : page.entries) {
-      if (entry.type == FileType::kDirectory && !entry.name.ends_with(kAccountSuffix) && depth < kWalkDepthMax)
+      if (entry.type == FileType::kDirectory && !entry.name.ends_with(kAccountSuffix) &&
+          depth < kWalkDepthMax)
         folders.push_back(directory + "/" + entry.name);
       else
         empty = false;

@@ -123,8 +123,11 @@ void Backend::build_node() {
   mailboxes_ = std::make_unique<wire::MailboxesService>(*node_);
   info_ = std::make_unique<wire::InfoService>(*node_);
   status_ = std::make_unique<wire::StatusService>(*node_);
-  relocations_ = std::make_unique<wire::Relocations>(*node_);
-  relocation_ = std::make_unique<wire::RelocationService>(*node_, *relocations_);
+  stores_ = std::make_unique<wire::StoresService>(*node_);
+  relocations_ = std::make_unique<wire::Relocations>(
+      *node_, [](std::shared_ptr<const Mounts>) -> Task<Result<bool>> { co_return true; },
+      site_.plan.faults.late_max + kSecond);
+  relocation_ = std::make_unique<wire::RelocationService>(*node_, *relocations_, *stores_);
   session_->add_to(table_);
   relocation_->add_to(table_);
   info_->add_to(table_);

@@ -15,6 +15,7 @@
 #include "daemon/wire/services/mailboxes_service.h"
 #include "daemon/wire/services/relocation_service.h"
 #include "daemon/wire/services/status_service.h"
+#include "daemon/wire/services/stores_service.h"
 #include "tests/sim/bugs.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/trace.h"
@@ -86,6 +87,7 @@ class Backend {
   std::unique_ptr<wire::MailboxesService> mailboxes_;
   std::unique_ptr<wire::InfoService> info_;
   std::unique_ptr<wire::StatusService> status_;
+  std::unique_ptr<wire::StoresService> stores_;
   std::unique_ptr<wire::Relocations> relocations_;
   std::unique_ptr<wire::RelocationService> relocation_;
   const std::atomic<bool> never_over_{false};  // a process here does not end in order

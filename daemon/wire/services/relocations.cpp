@@ -21,6 +21,7 @@ constexpr Nanos kTurn = 200 * kMicrosecond;
 std::string_view relocation_state_name(Relocations::State state) {
   switch (state) {
     case Relocations::State::kMoving: return "moving";
+    case Relocations::State::kSettling: return "settling";
     case Relocations::State::kPaused: return "paused";
     case Relocations::State::kWaiting: return "waiting";
     case Relocations::State::kRetrying: return "retrying";
@@ -160,7 +161,8 @@ Task<void> Relocations::move_all(RunRef run, std::shared_ptr<const Domain> domai
   run->moving_for = run->moving_until(loop.now());
   run->moving_since = 0;
   run->active = false;
-  if (run->state == State::kMoving || run->state == State::kRetrying) run->state = State::kWaiting;
+  if (run->state == State::kMoving || run->state == State::kSettling || run->state == State::kRetrying)
+    run->state = State::kWaiting;
 }
 
 // Nobody may still put an account where the newest layout and table do not have it.
@@ -186,6 +188,7 @@ Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domai
     if (!*counted) co_return false;
     run->accounts = count;
   }
+  bool awaited = !first.store->shared();
   for (;;) {
     run->seen = run->failed = run->in_use = 0;
     const uint64_t before = run->moved;
@@ -195,10 +198,16 @@ Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domai
     auto whole = co_await pass.run();
     if (!whole) co_return fail(std::move(whole).error());
     if (!*whole || run->failed != 0) co_return false;
-    if (run->in_use != 0)
+    if (run->in_use != 0) {
       co_await first.loop.sleep(kInUseAgainAfter);
-    else if (run->moved == before)
+    } else if (run->moved != before) {
+      awaited = !first.store->shared();
+    } else if (awaited) {
       co_return co_await finish(domain);
+    } else {
+      co_await await_late_renames(run);
+      awaited = true;
+    }
   }
 }
 
@@ -273,6 +282,14 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
     }
     turn_ends = shard.loop.now() + kTurn;
   }
+}
+
+Task<void> Relocations::await_late_renames(RunRef run) {
+  Loop& loop = node_.shards().front()->loop;
+  run->state = State::kSettling;
+  const Nanos until = loop.now() + late_renames_awaited_;
+  while (!run->stop && loop.now() < until) co_await loop.sleep(kStopLookedAtAfter);
+  if (run->state == State::kSettling) run->state = State::kMoving;
 }
 
 // The older layouts are needed by nobody any more once that all lie under the newest is durable.

@@ -17,11 +17,14 @@
 namespace canopy::wire {
 
 inline constexpr size_t kRelocationsFinishedKept = 64;  // that are shown after they have ended
-inline constexpr char kMountsRun[] = "/";               // the run of what the mount table puts elsewhere
+// On a store that others may write to, superseded layouts are still looked at for so long after the last
+// move: a rename of a process that has gone, or is not answered, may arrive late, and takes an account back.
+inline constexpr Nanos kLateRenamesAwaited = 120 * kSecond;
+inline constexpr char kMountsRun[] = "/";  // the run of what the mount table puts elsewhere
 
 class Relocations {
  public:
-  enum class State : uint8_t { kMoving, kPaused, kWaiting, kRetrying, kFinished };
+  enum class State : uint8_t { kMoving, kSettling, kPaused, kWaiting, kRetrying, kFinished };
 
   struct Run {
     std::string domain;                    // or kMountsRun
@@ -50,8 +53,11 @@ class Relocations {
   // Forgets the rows of this table that are superseded, as nothing lies there any more; false: it has
   // changed.
   using DropSuperseded = std::function<Task<Result<bool>>(std::shared_ptr<const Mounts> of)>;
-  Relocations(Node& node, DropSuperseded drop)
-      : node_(node), drop_superseded_(std::move(drop)), runs_on_(node.shards().front()->loop) {}
+  Relocations(Node& node, DropSuperseded drop, Nanos late_renames_awaited = kLateRenamesAwaited)
+      : node_(node),
+        drop_superseded_(std::move(drop)),
+        late_renames_awaited_(late_renames_awaited),
+        runs_on_(node.shards().front()->loop) {}
 
   // Looks at the table of domains every second until `over`.
   Task<void> run(const std::atomic<bool>& over);
@@ -76,10 +82,12 @@ class Relocations {
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
   Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);
   Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares);
+  Task<void> await_late_renames(RunRef run);
   Task<Result<bool>> finish(std::shared_ptr<const Domain> domain);
 
   Node& node_;
   const DropSuperseded drop_superseded_;
+  const Nanos late_renames_awaited_;
   TaskGroup runs_on_;
   std::map<std::string, RunRef> runs_;
   std::vector<RunRef> finished_;  // newest last
