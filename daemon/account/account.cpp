@@ -36,17 +36,9 @@ Task<Result<std::shared_ptr<Account>>> Account::open(LogEnvironment environment,
   } else if (log.error().code() != Code::kNotFound) {
     co_return fail(std::move(log).error());
   } else {
-    // Either nothing was ever done in it, or it is not here any more.
-    auto there = co_await account->environment_.store->attributes(account->directory_);
-    if (!there && there.error().code() == Code::kNotFound) co_return account->has_gone();
-    if (!there) co_return fail(std::move(there).error());
-    account->state_.reset();
+    account->state_.reset();  // nothing was ever done in it
   }
   co_return account;
-}
-
-std::unexpected<Error> Account::has_gone() const {
-  return fail(Code::kTryAgain, name_, fmt::format("its directory is not at {} any more", directory_));
 }
 
 Task<void> Account::close() {
@@ -154,7 +146,8 @@ Task<Result<void>> Account::make_log() {
   auto made = co_await AccountLog::create(environment_, directory_, state_, std::move(first));
   if (!made) {
     failed_ = true;  // whether it is there is found out by opening again
-    if (made.error().code() == Code::kNotFound) co_return has_gone();
+    if (made.error().code() == Code::kNotFound)
+      co_return fail(Code::kTryAgain, name_, fmt::format("its directory is not at {} any more", directory_));
     co_return fail(std::move(made).error());
   }
   log_ = std::move(*made);

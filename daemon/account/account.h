@@ -155,7 +155,6 @@ class Account : public std::enable_shared_from_this<Account> {
   Task<Result<void>> make_writable();       // with the lane held alone
   Result<void> check_lease() const;
   Task<Result<void>> make_log();
-  std::unexpected<Error> has_gone() const;  // kTryAgain: to be looked for anew
   using Apply = std::move_only_function<void(const Appended&)>;
   // Hands the frame to the log; once durable applies it and remembers the result.
   enum class Frees : bool { kNo, kYes };  // whether content may have become garbage

@@ -180,7 +180,6 @@ Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address, Fo
     // removed.
     guard.emplace(co_await held->gate.lock());
     auto settings_guard = co_await held->settings_gate.lock();
-    if (held->account && !held->account->usable()) forget_place(*held);  // that may have been why
     auto known = co_await load_settings(held, address);
     if (!known) co_return fail(std::move(known).error());
   }

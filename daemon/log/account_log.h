@@ -151,10 +151,10 @@ class AccountLog {
 
   // Opens the account in `directory` (a path of the store: "…/jsmith.macnt") for reading: creates and changes
   // nothing. `sink` is reset, then loaded from the newest usable checkpoint and the frames behind it; it
-  // outlives the log. Errors: kNotFound when there is no directory, or no slice with an acknowledged byte in
-  // it (a creation that was never finished: create() may be called); kDamaged when no manifest can be trusted
-  // although there is data (check() says more); the store's own. Damage inside slices does not fail an open:
-  // see damages().
+  // outlives the log. Errors: kTryAgain when there is no such directory: the account lies elsewhere now, or
+  // has gone; kNotFound when no slice in it has an acknowledged byte (a creation that was never finished:
+  // create() may be called); kDamaged when no manifest can be trusted although there is data (check() says
+  // more); the store's own. Damage inside slices does not fail an open: see damages().
   static Task<Result<std::unique_ptr<AccountLog>>> open(LogEnvironment environment, std::string directory,
                                                         LogReplay& sink);
   // Makes the first slice in the directory, and `first` in it; durable when it answers. The frame is applied

@@ -143,9 +143,12 @@ Task<Result<void>> AccountLog::State::load(Directory found, Chosen chosen) {
 Task<Result<std::unique_ptr<AccountLog>>> AccountLog::open(LogEnvironment environment, std::string directory,
                                                            LogReplay& sink) {
   auto state = std::make_shared<State>(std::move(environment), std::move(directory), sink);
-  CANOPY_CO_ASSIGN(auto found, co_await state->list());
-  CANOPY_CO_ASSIGN(auto chosen, co_await state->choose_manifest(found, SliceId{}));
-  auto loaded = co_await state->load(std::move(found), std::move(chosen));
+  auto found = co_await state->list();
+  if (!found && found.error().code() == Code::kNotFound)
+    co_return fail(Code::kTryAgain, state->directory, "the account's directory is not here any more");
+  if (!found) co_return fail(std::move(found).error());
+  CANOPY_CO_ASSIGN(auto chosen, co_await state->choose_manifest(*found, SliceId{}));
+  auto loaded = co_await state->load(std::move(*found), std::move(chosen));
   if (!loaded) co_return fail(slice_vanished(std::move(loaded).error()));
   co_return std::unique_ptr<AccountLog>(new AccountLog(std::move(state)));
 }

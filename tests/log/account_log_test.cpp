@@ -40,6 +40,8 @@ TEST_F(AccountLogTest, OpeningForReadingChangesNothing) {
 
 TEST_F(AccountLogTest, AnAccountThatWasNeverCreatedIsNotFoundAndOneThatIsThereIsNotCreatedAgain) {
   Process process(world, disk, kEpoch);
+  EXPECT_EQ(code_of(process.open()), Code::kTryAgain);
+  ASSERT_TRUE(process.run(make_directories(process.store, std::string(kAccount), 0700, Durable::kYes)));
   EXPECT_EQ(code_of(process.open()), Code::kNotFound);
   ASSERT_TRUE(process.create());
   process.close();

@@ -90,7 +90,9 @@ TEST(LayoutVotes, SettingsUnderFastAreOfTheirLayoutAndWhatHasNoneFollowsTheOther
   LayoutVotes votes;
   votes.add(claim("anna", "1", 2));
   votes.add(claim("bert", "1", 2));
+  votes.add(claim("bill", "1", 2));
   votes.add(claim("carl", "1", 0));
+  votes.add(claim("cora", "1", 0));
   votes.add(claim("dora", "1", std::nullopt));
   votes.add(claim("emil", "2-2", std::nullopt));
   EXPECT_EQ(texts_of(votes.choose(Foldering(), {})), (std::vector<std::string>{"1/2", "1/0", "2-2/2"}));
