@@ -159,6 +159,7 @@ class Accounts {
   }
   Result<std::shared_ptr<const Domain>> domain_of(const AccountAddress& address) const;
   // With one of the entry's gates held.
+  Task<Result<void>> begin_slice_anew(AccountAddress address, std::string directory);
   void forget_place(Entry& entry);  // where it lies, and what was read there: both are asked for anew
   Task<Result<AccountPlace>> place_of(EntryRef entry, AccountAddress address,
                                       std::shared_ptr<const Domain> domain);

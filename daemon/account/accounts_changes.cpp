@@ -185,6 +185,14 @@ Task<Result<void>> Accounts::copy_apart(AccountPlace from, const Domain& to_doma
   co_return Result<void>();
 }
 
+Task<Result<void>> Accounts::begin_slice_anew(AccountAddress address, std::string directory) {
+  CANOPY_CO_ASSIGN(auto account, co_await Account::open(environment_, address.to_string(),
+                                                        std::move(directory), options_.account));
+  auto done = co_await account->hold();
+  co_await account->close();
+  co_return done;
+}
+
 Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   EntryRef held = entry(from);
   auto gate = co_await held->gate.lock();
@@ -196,6 +204,9 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   if (!known) co_return fail(std::move(known).error());
   co_await close_entry(held);
   CANOPY_CO_ASSIGN(const AccountPlace source, co_await place_of(held, from, from_domain));
+  // A write that failed may still arrive; that is remembered under this name, by this loop.
+  if (environment_.files->has_ends(store(), source.directory))
+    CANOPY_CO_TRY(co_await begin_slice_anew(from, source.directory));
   const std::string target = to_domain->layout.account_directory(to);
   CANOPY_CO_TRY(co_await check_absent(to_domain, to));
   CANOPY_CO_TRY(co_await clear_other_places(from_domain, from, source.directory));

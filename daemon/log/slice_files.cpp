@@ -1,6 +1,8 @@
 #include "daemon/log/slice_files.h"
 
 #include "daemon/base/check.h"
+#include "daemon/store/set/store_set.h"
+#include "daemon/tree/layout.h"
 
 namespace canopy {
 
@@ -48,21 +50,44 @@ void SliceFiles::forget(Store& store, const std::string& path) {
   by_key_.erase(found);
 }
 
+// Without the folders, and without the store where the path names one.
+std::string SliceFiles::end_key_of(Store& store, std::string_view path) {
+  std::string key = std::string(store.name()) + '\0';
+  bool of_store = false;
+  while (!path.empty()) {
+    const std::string_view element = path.substr(0, path.find('/'));
+    path.remove_prefix(std::min(path.size(), element.size() + 1));
+    if (std::exchange(of_store, element == kStoresElement)) continue;
+    if (of_store || element.ends_with(kFolderSuffix)) continue;
+    key.append(element).append("/");
+  }
+  return key;
+}
+
 void SliceFiles::end_slice(Store& store, const std::string& path, uint64_t length) {
-  auto [at, added] = ended_.emplace(key_of(store, path), length);
+  auto [at, added] = ended_.emplace(end_key_of(store, path), length);
   CANOPY_CHECK(added || at->second == length);
 }
 
 std::optional<uint64_t> SliceFiles::ended_at(Store& store, const std::string& path) const {
-  auto found = ended_.find(key_of(store, path));
+  if (ended_.empty()) return std::nullopt;
+  auto found = ended_.find(end_key_of(store, path));
   if (found == ended_.end()) return std::nullopt;
   return found->second;
 }
 
 void SliceFiles::forget_ends(Store& store, const std::string& directory) {
-  const std::string below = key_of(store, directory + "/");
+  if (ended_.empty()) return;
+  const std::string below = end_key_of(store, directory);
   auto at = ended_.lower_bound(below);
   while (at != ended_.end() && at->first.starts_with(below)) at = ended_.erase(at);
+}
+
+bool SliceFiles::has_ends(Store& store, const std::string& directory) const {
+  if (ended_.empty()) return false;
+  const std::string below = end_key_of(store, directory);
+  auto at = ended_.lower_bound(below);
+  return at != ended_.end() && at->first.starts_with(below);
 }
 
 }  // namespace canopy

@@ -31,10 +31,13 @@ class SliceFiles {
   size_t open_files() const { return entries_.size(); }
 
   // A slice of this process whose last write failed: bytes from `length` on may still arrive and must never
-  // count, and nothing may be appended to it. Remembered until a manifest that says the length is durable.
+  // count, and nothing may be appended to it. Remembered until a manifest that says the length is durable, by
+  // domain and account: whatever folders, and store, the account's directory moves to meanwhile.
   void end_slice(Store& store, const std::string& path, uint64_t length);
   std::optional<uint64_t> ended_at(Store& store, const std::string& path) const;
   void forget_ends(Store& store, const std::string& directory);
+  // Then the account must not get another name, nor another loop.
+  bool has_ends(Store& store, const std::string& directory) const;
 
  private:
   struct Entry {
@@ -43,6 +46,7 @@ class SliceFiles {
     std::shared_ptr<File> file;
   };
   static std::string key_of(Store& store, const std::string& path);
+  static std::string end_key_of(Store& store, std::string_view path);
   void evict();
 
   size_t files_max_;

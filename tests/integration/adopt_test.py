@@ -181,7 +181,9 @@ class Adopted(MailCase):
         shutil.rmtree(os.path.join(self.tree, self.double))  # as its finding says, somebody has to choose
         for domain in ("big.example", "real.example", "small.example"):
             self.ctl("domain", "set", domain, "Foldering=1-1", "FastIndex=#0")
-            self.ctl("relocation", "resume", domain)
+            # One that was not mixed is not paused, and may have ended by now.
+            resumed = self.stack.ctl("relocation", "resume", domain, check=False)
+            self.assertIn(resumed.returncode, (0, NOT_FOUND) if domain == "small.example" else (0,), resumed.stderr)
             shown = json.loads(self.stack.ctl("--json", "relocation", "show", domain, "--wait").stdout)
             self.assertEqual(shown["state"], "finished", shown)
         self.check_served()

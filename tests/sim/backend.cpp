@@ -14,7 +14,6 @@ FaultPlan faults_of(const Site& site) {
   if (site.calm) {
     faults = FaultPlan{};
     faults.check_unclosed = false;
-    faults.replace_groups_from = site.plan.faults.replace_groups_from;
   }
   return faults;
 }

@@ -58,10 +58,9 @@ Plan Plan::draw(uint64_t seed) {
   plan.takeovers = plan.shared ? static_cast<uint32_t>(random.below(5)) : 0;
   plan.pauses = plan.shared ? static_cast<uint32_t>(random.below(4)) : 0;
   plan.cuts = static_cast<uint32_t>(random.below(2));
-  // As a local store that makes many replacements durable together does, also where only one is under way.
-  if (!plan.shared && seed % 2 == 0) plan.faults.replace_groups_from = 1;
   plan.abandon_one_in = random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(5, 50));
   plan.relayouts = random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(3, 30));
+  if (plan.relayouts != 0) plan.faults.late = 0;  // see docs/status.md
   return plan;
 }
 

@@ -221,7 +221,8 @@ class LocalGroups : public testing::Test {
       std::filesystem::create_directory(directory_.path() + "/" + name);
   }
   std::unique_ptr<LocalStore> open(UringLoop& loop, WorkerPool& workers) {
-    return *LocalStore::open_root(loop, directory_.path(), {.workers = &workers});
+    return *LocalStore::open_root(loop, directory_.path(),
+                                  {.workers = &workers, .replace_groups_from = kReplaceGroupsFrom});
   }
   std::string content(const std::string& path) {
     std::ifstream file(directory_.path() + "/" + path);
@@ -276,7 +277,8 @@ TEST_F(LocalGroups, EachOfAGroupHasItsOwnOutcome) {
 [[noreturn]] void replace_until_killed(const std::string& root, int tell) {
   auto loop = *UringLoop::create();
   WorkerPool workers("files", 2, 100);
-  auto store = *LocalStore::open_root(*loop, root, {.workers = &workers});
+  auto store =
+      *LocalStore::open_root(*loop, root, {.workers = &workers, .replace_groups_from = kReplaceGroupsFrom});
   auto one = [](Store& into, uint32_t file, int to) -> Task<void> {
     for (uint64_t version = 1;; ++version) {
       auto replaced = co_await into.replace(

@@ -15,7 +15,7 @@ constexpr std::string_view kOperationNames[] = {
     "set-xattr", "remove-xattr",   "sync-all"};
 static_assert(std::size(kOperationNames) == static_cast<size_t>(StoreOperation::kCount));
 
-Task<Result<void>> left_out_sync() { co_return Result<void>(); }
+Task<Result<void>> no_sync_at_all() { co_return Result<void>(); }
 }  // namespace
 
 std::string_view store_operation_name(StoreOperation operation) {
@@ -141,7 +141,7 @@ Task<Result<DirectoryPage>> FaultyStore::list_few(std::string path, uint64_t coo
 Task<Result<void>> FaultyStore::sync_directory(std::string path) {
   FaultyCall<void> call{StoreOperation::kSyncDirectory, path, Durable::kYes};
   call.execute = [&inner = world_->inner, path](FaultyExecution how) {
-    return how.skip_sync ? left_out_sync() : inner.sync_directory(path);
+    return how.skip_sync ? no_sync_at_all() : inner.sync_directory(path);
   };
   return FaultyWorld::perform(world_, std::move(call));
 }
@@ -149,7 +149,7 @@ Task<Result<void>> FaultyStore::sync_directory(std::string path) {
 Task<Result<void>> FaultyStore::sync_all() {
   FaultyCall<void> call{StoreOperation::kSyncAll, std::string(name()), Durable::kYes};
   call.execute = [&inner = world_->inner](FaultyExecution how) {
-    return how.skip_sync ? left_out_sync() : inner.sync_all();
+    return how.skip_sync ? no_sync_at_all() : inner.sync_all();
   };
   return FaultyWorld::perform(world_, std::move(call));
 }

@@ -26,7 +26,7 @@ LocalStore::LocalStore(UringLoop& loop, Fd root, LocalStoreOptions options)
       blocking_(loop, options_.workers, options_.shared),
       directory_sync_(blocking_),
       root_of_rounds_(openat(root_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
-      replace_groups_(loop, *this, replaces_in_groups() ? kReplaceGroupsFrom : UINT32_MAX,
+      replace_groups_(loop, *this, replaces_in_groups() ? options_.replace_groups_from : UINT32_MAX,
                       [this](ReplaceGroups::Group renames, ReplaceGroups::Group writes) {
                         return local::replace_round(blocking_, root_of_rounds_.get(), std::move(renames),
                                                     std::move(writes));

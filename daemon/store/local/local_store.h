@@ -25,6 +25,9 @@ struct LocalStoreOptions {
   // For what may wait for the disk and is no io_uring operation (listing, truncating); null: the loop itself.
   // It must outlive the store.
   WorkerPool* workers = nullptr;
+  // Replacements under way at once from which they share their syncs; as it is: never
+  // (docs/decisions/info-groups.md).
+  uint32_t replace_groups_from = UINT32_MAX;
 };
 
 class LocalStore final : public Store {
