@@ -1,5 +1,6 @@
 """A test case with a system of its own, mounted once for all its tests."""
 import os
+import time
 import unittest
 
 from mounted import Mounted
@@ -32,3 +33,28 @@ class MountCase(unittest.TestCase):
         with self.assertRaises(OSError) as refused:
             attempt()
         self.assertEqual(refused.exception.errno, error_number)
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+class TwoMountsCase(unittest.TestCase):
+    """A system of its own, mounted twice, with a directory for each test."""
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack()
+        cls.stack.start()
+        cls.addClassCleanup(cls.stack.__exit__)
+        cls.one = Mounted(cls.stack, "-o", "told_ms=600000")  # what shows, shows because it was told
+        cls.addClassCleanup(cls.one.__exit__)
+        cls.two = Mounted(cls.stack, "-o", "told_ms=600000")
+        cls.addClassCleanup(cls.two.__exit__)
+
+    def setUp(self):
+        self.top = os.path.join("SharedDomains", self.stack.facts["domain"], self.id().rsplit(".", 1)[-1])
+        os.mkdir(self.one.path(self.top))
+        end = time.monotonic() + 60  # a generous bound
+        while not os.path.isdir(self.two.path(self.top)):
+            self.assertLess(time.monotonic(), end, "the other mount does not see the directory")
+            time.sleep(0.001)
+
+    def paths(self, name):
+        return self.one.path(self.top, name), self.two.path(self.top, name)

@@ -7,38 +7,19 @@ import unittest
 
 import mount_command_test
 from files import write
+from mount_case import TwoMountsCase
 from mounted import Mounted
-from stack import Stack
 
 SECONDS = 60  # a generous bound
 MISSES = 40   # more than the mount lets go by before it reads a directory of some hundred names
 
 
-@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
-class AbsentNames(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack()
-        cls.stack.start()
-        cls.addClassCleanup(cls.stack.__exit__)
-        cls.one = Mounted(cls.stack, "-o", "told_ms=600000")  # what shows, shows because it was told
-        cls.addClassCleanup(cls.one.__exit__)
-        cls.two = Mounted(cls.stack, "-o", "told_ms=600000")
-        cls.addClassCleanup(cls.two.__exit__)
-
-    def setUp(self):
-        self.top = os.path.join("SharedDomains", self.stack.facts["domain"], self.id().rsplit(".", 1)[-1])
-        os.mkdir(self.one.path(self.top))
-        self.until(lambda: os.path.isdir(self.two.path(self.top)))
-
+class AbsentNames(TwoMountsCase):
     def until(self, look):
         end = time.monotonic() + SECONDS
         while not look():
             self.assertLess(time.monotonic(), end, "it does not come")
             time.sleep(0.001)
-
-    def paths(self, name):
-        return self.one.path(self.top, name), self.two.path(self.top, name)
 
     def known_without_asking(self, directory, names):
         """Whether each is there, as the mount says while the daemon stands still."""

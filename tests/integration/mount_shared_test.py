@@ -14,6 +14,7 @@ import time
 import unittest
 
 from files import read, write
+from mount_case import TwoMountsCase
 from mounted import Mounted
 from stack import Stack
 
@@ -40,27 +41,7 @@ for number in range(count):
 """
 
 
-@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
-class TwoMounts(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack()
-        cls.stack.start()
-        cls.addClassCleanup(cls.stack.__exit__)
-        cls.one = Mounted(cls.stack, "-o", "told_ms=600000")  # what shows, shows because it was told
-        cls.addClassCleanup(cls.one.__exit__)
-        cls.two = Mounted(cls.stack, "-o", "told_ms=600000")
-        cls.addClassCleanup(cls.two.__exit__)
-
-    def setUp(self):
-        self.top = os.path.join("SharedDomains", self.stack.facts["domain"], self.id().rsplit(".", 1)[-1])
-        os.mkdir(self.one.path(self.top))
-        while not os.path.isdir(self.two.path(self.top)):
-            time.sleep(0.01)
-
-    def paths(self, name):
-        return self.one.path(self.top, name), self.two.path(self.top, name)
-
+class TwoMounts(TwoMountsCase):
     def until(self, expected, look):
         """How long it takes until `look` answers that."""
         start = time.monotonic()

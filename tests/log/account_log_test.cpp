@@ -153,11 +153,7 @@ TEST_F(AccountLogTest, AfterAFailedWriteTheSliceEndsAndWhatArrivesLateNeverCount
   Process process(world, disk, kEpoch, true);
   ASSERT_TRUE(process.create());
   ASSERT_TRUE(process.append(delivery(1)));
-  FaultPlan late = Process::without_unclosed({});
-  late.late = 1;
-  late.operations = FaultPlan::only(StoreOperation::kWrite);
-  late.late_max = 600 * kSecond;
-  process.store.set_plan(late);
+  process.store.set_plan(Process::late_writes());
   auto failed = process.append(delivery(2));
   ASSERT_FALSE(failed);
   EXPECT_TRUE(process.log->broken());
@@ -213,11 +209,7 @@ TEST_F(AccountLogTest, ASliceBegunAfterAFailedFirstWriteCountsMoreWhateverArrive
   first.close();
   Process second(world, disk, kEpoch + 1, true);
   ASSERT_TRUE(second.open());
-  FaultPlan late = Process::without_unclosed({});
-  late.late = 1;
-  late.operations = FaultPlan::only(StoreOperation::kWrite);
-  late.late_max = 600 * kSecond;
-  second.store.set_plan(late);
+  second.store.set_plan(Process::late_writes());
   ASSERT_FALSE(second.append(delivery(2)));
   second.store.set_plan(Process::without_unclosed({}));
   second.close();

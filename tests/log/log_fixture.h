@@ -245,6 +245,14 @@ struct Process {
     plan.check_unclosed = false;
     return plan;
   }
+  // Writes are answered with an error and carried out some time within ten minutes.
+  static FaultPlan late_writes() {
+    FaultPlan plan = without_unclosed({});
+    plan.late = 1;
+    plan.operations = FaultPlan::only(StoreOperation::kWrite);
+    plan.late_max = 600 * kSecond;
+    return plan;
+  }
 
   LogEnvironment environment() {
     LogEnvironment env;

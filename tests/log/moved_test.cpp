@@ -11,11 +11,7 @@ TEST_F(AccountLogTest, WhatEndedASliceIsKnownWhereverTheDirectoryGoes) {
   Process process(world, disk, kEpoch, true);
   ASSERT_TRUE(process.create());
   ASSERT_TRUE(process.append(delivery(1)));
-  FaultPlan late = Process::without_unclosed({});
-  late.late = 1;
-  late.operations = FaultPlan::only(StoreOperation::kWrite);
-  late.late_max = 600 * kSecond;
-  process.store.set_plan(late);
+  process.store.set_plan(Process::late_writes());
   ASSERT_FALSE(process.append(delivery(2)));
   process.store.set_plan(Process::without_unclosed({}));
   process.close();

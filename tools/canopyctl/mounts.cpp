@@ -106,8 +106,7 @@ static Result<std::vector<MountRow>> read_table(const std::string& file) {
   return std::vector<MountRow>(table.rows().begin(), table.rows().end());
 }
 
-static Result<void> set(Context& context, const MountsArguments& arguments) {
-  CANOPY_ASSIGN(const auto rows, read_table(arguments.file));
+v1::SetMountsRequest set_mounts_request(const std::vector<MountRow>& rows) {
   v1::SetMountsRequest request;
   for (const MountRow& row : rows) {
     v1::MountRow* one = request.add_rows();
@@ -115,6 +114,12 @@ static Result<void> set(Context& context, const MountsArguments& arguments) {
     one->set_store(row.store);
     one->set_prefix(row.prefix);
   }
+  return request;
+}
+
+static Result<void> set(Context& context, const MountsArguments& arguments) {
+  CANOPY_ASSIGN(const auto rows, read_table(arguments.file));
+  v1::SetMountsRequest request = set_mounts_request(rows);
   request.set_dry_run(arguments.dry_run);
   CANOPY_ASSIGN(const v1::MountsResponse mounts, context.call(&wire::StoresStub::set_mounts, request));
   context.print(mounts_json(mounts), mounts_text(mounts));

@@ -56,13 +56,7 @@ static Result<void> rebalance(Context& context, const RebalanceArguments& argume
   if (!changes) text = "# the table is as it would be planned\n";
   Json out = {{"added", added}, {"removed", removed}, {"applied", arguments.apply}};
   if (arguments.apply && changes) {
-    v1::SetMountsRequest request;
-    for (const MountRow& row : basis.rows) {
-      v1::MountRow* one = request.add_rows();
-      one->set_pattern(row.pattern);
-      one->set_store(row.store);
-      one->set_prefix(row.prefix);
-    }
+    v1::SetMountsRequest request = set_mounts_request(basis.rows);
     request.set_expected_version(basis.version);
     CANOPY_TRY(context.call(&wire::StoresStub::set_mounts, request));
     text += "# accounts move in the background: canopyctl relocation show /\n";

@@ -1,4 +1,4 @@
-// canopyctl rebalance, and what it shares with `mounts plan`.
+// canopyctl rebalance, and what it shares with `mounts` and `store drain`.
 #pragma once
 
 #include "tools/canopyctl/command.h"
@@ -13,6 +13,7 @@ struct PlanBasis {
   v1::ListStoresResponse stores;
   AccountCounts counts;
 };
+v1::SetMountsRequest set_mounts_request(const std::vector<MountRow>& rows);
 Result<PlanBasis> plan_basis(Context& context);
 // Rows that spread the domain over these stores, or over all that answer but root and fast ones.
 Result<MountPlan> plan_domain(Context& context, const PlanBasis& basis, const std::string& name,

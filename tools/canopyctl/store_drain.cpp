@@ -3,7 +3,7 @@
 #include <thread>
 
 #include "tools/canopyctl/drain_plan.h"
-#include "tools/canopyctl/mounts_plan.h"
+#include "tools/canopyctl/rebalance.h"
 
 namespace canopy::ctl {
 
@@ -58,7 +58,6 @@ static Result<DrainRequest> drain_request(Context& context, const std::string& n
 }
 
 static Result<void> drain(Context& context, const DrainArguments& arguments) {
-  v1::SetMountsRequest request;
   uint64_t version = 0;
   CANOPY_ASSIGN(const DrainRequest wanted, drain_request(context, arguments.name, version));
   CANOPY_ASSIGN(const DrainPlan plan, plan_drain(wanted));
@@ -76,12 +75,7 @@ static Result<void> drain(Context& context, const DrainArguments& arguments) {
     return {};
   }
   if (!plan.changes.empty()) {
-    for (const MountRow& row : plan.rows) {
-      v1::MountRow* one = request.add_rows();
-      one->set_pattern(row.pattern);
-      one->set_store(row.store);
-      one->set_prefix(row.prefix);
-    }
+    v1::SetMountsRequest request = set_mounts_request(plan.rows);
     request.set_expected_version(version);
     CANOPY_TRY(context.call(&wire::StoresStub::set_mounts, request));
   }
