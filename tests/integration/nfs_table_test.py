@@ -1,45 +1,32 @@
 """The mount table changed again and again over the wire while mail flows over NFS servers and a fast store: no client ever
 sees an error, and everything is found. CANOPY_TABLE_CHANGES=1000: at length."""
-import json
 import os
 import random
-import sys
 import threading
 import time
 import unittest
 
-from mail_load import OK, Group, create_accounts, not_kept
-from stack import SOURCE, Stack
-
-sys.path.append(os.path.join(SOURCE, "tools"))
-from ganesha import why_unavailable  # pylint: disable=wrong-import-position
+from cluster_case import PASSWORD, ClusterCase
+from mail_load import OK, Group, not_kept
 
 CHANGES = int(os.environ.get("CANOPY_TABLE_CHANGES", "30"))
 SEED = int(os.environ.get("CANOPY_TABLE_SEED", "1"))
-SERVERS = 3
-PASSWORD = "secret"
 
 
-@unittest.skipIf(why_unavailable(), f"NOT TESTED: {why_unavailable()}")
-class TableUnderLoad(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(script="tools/cluster.py", options=["--nfs", str(SERVERS), "--fast"])
-        cls.addClassCleanup(cls.stack.__exit__)
-        cls.stack.start()
-        cls.domain = cls.stack.facts["domain"]
+class TableUnderLoad(ClusterCase):
+    servers, options = 3, ("--fast",)
 
     def table(self, chance):
         """Rows for every letter, drawn anew: where accounts are to lie from now on, some below a directory of the store."""
         cuts = sorted(chance.sample(range(1, 26), chance.randint(0, 5)))
         rows = ["/ root", "SharedDomains/fast fast"]
         for first, end in zip([0, *cuts], [*cuts, 26]):
-            store = chance.choice(["root"] + 3 * [f"nfs{number}" for number in range(1, SERVERS + 1)])
+            store = chance.choice(["root"] + 3 * [f"nfs{number}" for number in range(1, self.servers + 1)])
             letters = f"[{chr(97 + first)}-{chr(96 + end)}]" if end - first > 1 else chr(97 + first)
             rows.append(f"SharedDomains/{self.domain}/{letters}.sub {store}{chance.choice(['', '', ' second/place'])}")
         return "\n".join(rows) + "\n"
 
-    def create(self, over, made, errors):
+    def go_on_creating(self, over, made, errors):
         """New accounts meanwhile, whose places are the newest table's."""
         number = 0
         while not over.is_set():
@@ -53,13 +40,13 @@ class TableUnderLoad(unittest.TestCase):
         parts = []
         for part in range(4):
             names = [f"{chr(97 + letter)}{part}user@{self.domain}" for letter in range(part, 26, 4)]
-            create_accounts(self.stack, names, PASSWORD)
+            self.create(names)
             self.stack.ctl("mounts", "set", "-", stdin=self.table(chance))  # so that older ones lie elsewhere already
             parts.append(Group(self.stack, f"part{part}", names, PASSWORD, deliverers=1))
         over, made, errors = threading.Event(), [], []
         for group in parts:
             group.start()
-        creator = threading.Thread(target=self.create, args=(over, made, errors))
+        creator = threading.Thread(target=self.go_on_creating, args=(over, made, errors))
         creator.start()
         try:
             for _ in range(CHANGES):
@@ -79,7 +66,7 @@ class TableUnderLoad(unittest.TestCase):
             self.assertEqual([request for request in group.requests if request.outcome != OK][:3], [], f"seed {SEED}")
             self.assertGreater(len(group.requests), 0)
             self.assertEqual(not_kept(self.stack, group), [])
-        listed = set(json.loads(self.stack.ctl("--json", "account", "list", self.domain).stdout))
+        listed = set(self.ctl("account", "list", self.domain))
         self.assertEqual({name.split("@")[0] for name in made} - listed, set())
         requests = sorted(request for group in parts for request in group.requests)
         print(f"{CHANGES} tables, {len(requests)} requests without an error in {requests[-1].ended - requests[0].begun:.0f} s, "
