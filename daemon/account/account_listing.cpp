@@ -3,17 +3,13 @@
 namespace canopy {
 namespace {
 
-struct Walk {
-  Store& store;
-  std::string after, prefix;
-  size_t limit;
-  std::set<std::string> found;  // the smallest limit + 1
-};
+constexpr int kWalksUntilEmpty =
+    3;  // each of two changes of layout on top of each other moves an account once
 
-Task<Result<void>> walk(Walk& state, std::string directory, uint32_t depth) {
+Task<Result<void>> walk(Store& store, std::string directory, uint32_t depth, NameWindow& window) {
   uint64_t cookie = 0;
   for (bool end = false; !end;) {
-    auto page = co_await state.store.list(directory, cookie);
+    auto page = co_await store.list(directory, cookie);
     if (!page) co_return fail(std::move(page).error());
     end = page->end;
     cookie = page->next_cookie;
@@ -21,14 +17,9 @@ Task<Result<void>> walk(Walk& state, std::string directory, uint32_t depth) {
       if (entry.type != FileType::kDirectory) continue;
       TreeElement kind = classify_element(entry.name, true);
       if (kind == TreeElement::kFolder && depth < kFolderingLevelsMax) {
-        CANOPY_CO_TRY(co_await walk(state, directory + "/" + entry.name, depth + 1));
+        CANOPY_CO_TRY(co_await walk(store, directory + "/" + entry.name, depth + 1, window));
       }
-      if (kind != TreeElement::kAccount) continue;
-      std::string name(account_of_element(entry.name));
-      if (name <= state.after || !name.starts_with(state.prefix)) continue;
-      if (state.found.size() > state.limit && name >= *state.found.rbegin()) continue;
-      state.found.insert(std::move(name));
-      if (state.found.size() > state.limit + 1) state.found.erase(std::prev(state.found.end()));
+      if (kind == TreeElement::kAccount) window.add(std::string(account_of_element(entry.name)));
     }
   }
   co_return Result<void>();
@@ -36,17 +27,39 @@ Task<Result<void>> walk(Walk& state, std::string directory, uint32_t depth) {
 
 }  // namespace
 
-Task<Result<NamePage>> list_accounts(Store& store, std::shared_ptr<const Domain> domain, std::string after,
-                                     std::string prefix, size_t limit) {
-  Walk state{store, std::move(after), std::move(prefix), limit, {}};
-  CANOPY_CO_TRY(co_await walk(state, domain->directory(), 0));
+void NameWindow::add(std::string name) {
+  if (name <= after || !name.starts_with(prefix)) return;
+  if (found.size() > limit && name >= *found.rbegin()) return;
+  found.insert(std::move(name));
+  if (found.size() > limit + 1) found.erase(std::prev(found.end()));
+}
+
+NamePage NameWindow::page() const {
   NamePage page;
-  page.end = state.found.size() <= limit;
-  for (const std::string& name : state.found) {
+  page.end = found.size() <= limit;
+  for (const std::string& name : found) {
     if (page.names.size() == limit) break;
     page.names.push_back(name);
   }
-  co_return page;
+  return page;
+}
+
+Task<Result<void>> walk_accounts(Store& store, std::shared_ptr<const Domain> domain, NameWindow& window) {
+  co_return co_await walk(store, domain->directory(), 0, window);
+}
+
+Task<Result<NamePage>> list_accounts(Store& store, std::shared_ptr<const Domain> domain, std::string after,
+                                     std::string prefix, size_t limit) {
+  NameWindow window{std::move(after), std::move(prefix), limit, {}};
+  CANOPY_CO_TRY(co_await walk_accounts(store, domain, window));
+  co_return window.page();
+}
+
+Task<Result<bool>> has_accounts(Store& store, std::shared_ptr<const Domain> domain) {
+  NameWindow window{"", "", 1, {}};
+  for (int walks = 0; walks < kWalksUntilEmpty && window.found.empty(); ++walks)
+    CANOPY_CO_TRY(co_await walk_accounts(store, domain, window));
+  co_return !window.found.empty();
 }
 
 }  // namespace canopy

@@ -38,9 +38,10 @@ class Accounts {
   // (nullopt): before the operation answers, and in the order of the changes of one name.
   using NamesObserver = std::function<void(const AccountAddress& address, std::optional<bool> present)>;
   void on_names_change(NamesObserver observer) { names_changed_ = std::move(observer); }
-  // The same when it has moved an account's directory within its domain, or may have.
-  using MoveObserver = std::function<void(const AccountAddress& address)>;
-  void on_move(MoveObserver observer) { moved_ = std::move(observer); }
+  // Called before it moves an account's directory within its domain (true), and when it has done so or given
+  // it up (false).
+  using MoveObserver = std::function<void(const AccountAddress& address, bool begins)>;
+  void on_move(MoveObserver observer) { moves_ = std::move(observer); }
 
   void set_domains(std::shared_ptr<const DomainTable> table);
   const DomainTable& domains() const { return *domains_; }
@@ -129,6 +130,20 @@ class Accounts {
   SettingsFiles& files() const { return files_; }
 
  private:
+  // Tells of a move while it lives.
+  class MoveNotice {
+   public:
+    MoveNotice(const MoveObserver& observer, AccountAddress address)
+        : observer_(observer), address_(std::move(address)) {
+      observer_(address_, true);
+    }
+    MoveNotice(const MoveNotice&) = delete;
+    ~MoveNotice() { observer_(address_, false); }
+
+   private:
+    const MoveObserver& observer_;
+    const AccountAddress address_;
+  };
   struct Entry {
     explicit Entry(Loop& loop) : gate(loop), settings_gate(loop), changed(loop) {}
     std::string name;
@@ -186,6 +201,8 @@ class Accounts {
                                          MoveFigures* figures);
   Task<Result<bool>> move_files(AccountAddress address, const Way& way);
   Task<Result<bool>> move_within(AccountAddress address, Way way);
+  Task<Result<void>> make_ready(uint32_t slot, std::string staged, TreeLayout layout, AccountAddress address,
+                                std::string text);
   // accounts_store_moves.cpp
   struct Copying;
   Task<Result<Relocated>> relocate_across(EntryRef entry, AccountAddress address, MoveFigures* figures);
@@ -227,7 +244,7 @@ class Accounts {
   uint64_t table_number_ = 0;        // of the table of domains
   std::multiset<uint64_t> placing_;  // the tables by which accounts get their places now
   NamesObserver names_changed_ = [](const AccountAddress&, std::optional<bool>) {};
-  MoveObserver moved_ = [](const AccountAddress&) {};
+  MoveObserver moves_ = [](const AccountAddress&, bool) {};
   std::map<std::string, std::string> disposals_;  // of directories, not answered: where they were put
   std::unordered_map<std::string, EntryRef> entries_;
   std::list<EntryRef> order_;  // most recently used first

@@ -27,6 +27,29 @@ Task<Result<void>> Accounts::exists_already(EntryRef held, AccountAddress addres
   co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
 }
 
+// Everything but the rename of the directory, which is the creation.
+Task<Result<void>> Accounts::make_ready(uint32_t slot, std::string staged, TreeLayout layout,
+                                        AccountAddress address, std::string text) {
+  auto begun = co_await store().make_directory(staged, 0700, Durable::kNo);
+  if (!begun) co_return fail(co_await files_.fenced_if_gone(staged, std::move(begun).error()));
+  if (layout.fast_index() == 0) {
+    OpenOptions options;
+    options.write = options.create = options.exclusive = true;
+    auto made = co_await store().open(staged + "/account.settings", options);
+    if (!made) co_return fail(co_await files_.fenced_if_gone(staged, std::move(made).error()));
+    std::string_view piece = text;
+    auto written = co_await (*made)->write(0, std::span(&piece, 1), Durable::kYes);
+    if (!written) co_return fail(std::move(written).error());
+    co_return co_await store().sync_directory(staged);
+  }
+  const std::string settings_path = layout.settings_file(address);
+  CANOPY_CO_TRY(
+      co_await make_directories(store(), std::string(store_parent_of(settings_path)), 0700, Durable::kYes));
+  auto file_staged = co_await files_.stage_file(slot, settings_path, std::move(text));
+  if (!file_staged) co_return fail(std::move(file_staged).error());
+  co_return co_await store().rename(*file_staged, settings_path, RenameMode::kReplace, Durable::kYes);
+}
+
 Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings, RequestId id) {
   uint32_t slot = slot_of(address);
   EntryRef held = entry(address);
@@ -68,28 +91,9 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
   }
 
   CANOPY_CO_TRY(co_await settle_disposal(store().parts_of(directory).front().path));
-  // Everything is made ready in the stage; the rename of the directory is the creation.
   auto staged = co_await files_.stage_path(slot, directory);
   if (!staged) co_return fail(std::move(staged).error());
-  auto begun = co_await store().make_directory(*staged, 0700, Durable::kNo);
-  if (!begun) co_return fail(co_await files_.fenced_if_gone(*staged, std::move(begun).error()));
-  std::string settings_path = domain->layout.settings_file(address);
-  if (domain->layout.fast_index() == 0) {
-    OpenOptions options;
-    options.write = options.create = options.exclusive = true;
-    auto made = co_await store().open(*staged + "/account.settings", options);
-    if (!made) co_return fail(co_await files_.fenced_if_gone(*staged, std::move(made).error()));
-    std::string_view piece = text;
-    auto written = co_await (*made)->write(0, std::span(&piece, 1), Durable::kYes);
-    if (!written) co_return fail(std::move(written).error());
-    CANOPY_CO_TRY(co_await store().sync_directory(*staged));
-  } else {
-    CANOPY_CO_TRY(
-        co_await make_directories(store(), std::string(store_parent_of(settings_path)), 0700, Durable::kYes));
-    auto file_staged = co_await files_.stage_file(slot, settings_path, text);
-    if (!file_staged) co_return fail(std::move(file_staged).error());
-    CANOPY_CO_TRY(co_await store().rename(*file_staged, settings_path, RenameMode::kReplace, Durable::kYes));
-  }
+  CANOPY_CO_TRY(co_await make_ready(slot, *staged, domain->layout, address, std::move(text)));
   CANOPY_CO_TRY(
       co_await make_directories(store(), std::string(store_parent_of(directory)), 0700, Durable::kYes));
   auto renamed = co_await move_into(store(), *staged, directory, RenameMode::kNoReplace, Durable::kYes);

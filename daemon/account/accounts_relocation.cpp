@@ -142,8 +142,11 @@ Task<Result<Accounts::Relocated>> Accounts::relocate_entry(EntryRef held, Accoun
     if (!way->crosses()) {
       if (!co_await close_unused(held, kUseAwaited)) co_return Relocated::kInUse;
       held->place.reset();
-      auto moved = co_await move_within(address, std::move(*way));
-      moved_(address);
+      Result<bool> moved;
+      {
+        const MoveNotice notice(moves_, address);
+        moved = co_await move_within(address, std::move(*way));
+      }
       if (moved) co_return *moved ? Relocated::kMoved : Relocated::kNothing;
       if (moved.error().code() == Code::kNotFound) co_return Relocated::kNothing;  // removed meanwhile
       co_return fail(std::move(moved).error());

@@ -66,8 +66,8 @@ Task<Result<Accounts::Relocated>> Accounts::relocate_across(EntryRef held, Accou
     Result<void> followed;
     for (int round = 0; followed && copying->account->usable() && round < kFollowsMax; ++round) {
       auto bytes = co_await copying->copy.follow(copying->account->slices());
-      if (!bytes) followed = fail(std::move(bytes).error());
       if (bytes && *bytes < kTailBytes) break;
+      if (!bytes) followed = fail(std::move(bytes).error());
     }
     if (followed)
       done = co_await end_copy(held, address, copying);
@@ -135,11 +135,11 @@ Task<Result<Accounts::Relocated>> Accounts::end_copy(EntryRef held, AccountAddre
   if (!files) co_return fail(std::move(files).error());
   CANOPY_CO_TRY(co_await copying->copy.finish(slices));
   CANOPY_CO_TRY(co_await settle_disposal(way->to.path));
+  const MoveNotice notice(moves_, address);
   auto gone = co_await depart(address, *way, copying->staged);
   copying->held_for = loop().now() - since;
   if (!gone) co_return fail(std::move(gone).error());
   copying->committed = true;
-  moved_(address);
   auto disposed = co_await dispose(slot_of(address), way->from.path);
   if (!disposed) {  // nobody looks at it any more; the next walk removes it
     log_event(LogLevel::kWarning, "account-left-behind", way->from.path,

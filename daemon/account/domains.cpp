@@ -41,7 +41,7 @@ static Result<std::vector<TreeLayout>> superseded_of(const TreeSettings& tree, c
     if (one.dict() == nullptr)
       return fail(Code::kInvalidArgument, std::string(kSupersededKey), "an array of dictionaries");
     CANOPY_ASSIGN(TreeLayout layout, layout_of(tree, name, *one.dict()));
-    layouts.push_back(std::move(layout));
+    layouts.push_back(layout);
   }
   return layouts;
 }

@@ -129,7 +129,18 @@ Task<Result<NamePage>> AccountNames::list(std::shared_ptr<const Domain> domain, 
     }
   }
   if (catalog_ != nullptr) catalog_->counters().pages_walked.fetch_add(1, std::memory_order_relaxed);
-  co_return co_await list_accounts(store_, domain, after, prefix, limit);
+  co_return co_await walk_pages(domain, {std::move(after), std::move(prefix), limit, {}});
+}
+
+Task<Result<NamePage>> AccountNames::walk_pages(std::shared_ptr<const Domain> domain, NameWindow window) {
+  for (int walks = 0; walks < kNamesWalksMax; ++walks) {
+    const uint64_t begun = moves_begun_;
+    const bool quiet = moving_.empty();
+    CANOPY_CO_TRY(co_await walk_accounts(store_, domain, window));
+    co_await AfterWhatWasPosted{loop_};
+    if (quiet && moves_begun_ == begun) break;
+  }
+  co_return window.page();
 }
 
 void AccountNames::changed(const AccountAddress& address, std::optional<bool> present) {
@@ -148,7 +159,13 @@ void AccountNames::changed(const AccountAddress& address, std::optional<bool> pr
   }
 }
 
-void AccountNames::moved(const AccountAddress& address) {
+void AccountNames::moves(const AccountAddress& address, bool begins) {
+  if (begins) {
+    moving_.insert(address);
+    ++moves_begun_;
+  } else {
+    moving_.erase(address);
+  }
   auto at = domains_.find(address.domain);
   if (at == domains_.end()) return;
   at->second->hidden = true;
@@ -267,6 +284,8 @@ Task<Result<void>> AccountNames::fill(NamesRef names, std::vector<std::string>* 
     co_return overtaken(names->domain->name);
   names->building = generation;  // before the walk begins: changes behind its back go under it as well
   bool young = std::exchange(names->young, false), hidden = std::exchange(names->hidden, false);
+  for (const AccountAddress& address : moving_)
+    if (address.domain == names->domain->name) changed(address, true);
   auto walked = co_await walk(names, generation, names->domain->directory(), 0);
   if (!walked) {
     names->young = names->young || young;

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include "daemon/account/account_listing.h"
 #include "daemon/catalog/account_names_rows.h"
@@ -24,6 +25,9 @@ namespace canopy {
 
 inline constexpr size_t kNamesPendingMax = 65'536;  // changes of one domain on the way to its rows
 inline constexpr size_t kNamesFlushedAt = 1024;
+// Walks for one page while accounts move. An account escapes as many only by moving in each of them, which
+// takes as many changes of the layout.
+inline constexpr int kNamesWalksMax = 3;
 inline constexpr int64_t kNamesStampSettleSeconds =
     2;  // a younger stamp may hide a change within its granularity
 // How long a listing waits for a walk that will serve it: a million accounts on a local disk, and well within
@@ -47,9 +51,9 @@ class AccountNames {
 
   // This process has made or removed the account, or (nullopt) may have.
   void changed(const AccountAddress& address, std::optional<bool> present);
-  // This process has moved the account's directory within its domain: a walk that is under way may have seen
-  // it nowhere.
-  void moved(const AccountAddress& address);
+  // This process begins (or ends) to move the account's directory within its domain: a walk that is under way
+  // meanwhile may see it nowhere.
+  void moves(const AccountAddress& address, bool begins);
   // Forgets domains that are not there any more.
   void keep_only(const DomainTable& table);
 
@@ -81,6 +85,7 @@ class AccountNames {
   // The rows are of no more use; what is to come starts from the tree.
   static void lose(Names& names);
   Task<void> verify(NamesRef names);
+  Task<Result<NamePage>> walk_pages(std::shared_ptr<const Domain> domain, NameWindow window);
   Task<Result<bool>> stamps_hold(NamesRef names, uint64_t generation);
   void start_build(const NamesRef& names, std::vector<std::string>* differences);
   Task<void> build(NamesRef names, std::vector<std::string>* differences);
@@ -97,6 +102,8 @@ class AccountNames {
   Store& store_;
   Catalog* catalog_;
   std::map<std::string, NamesRef, std::less<>> domains_;
+  std::set<AccountAddress> moving_;
+  uint64_t moves_begun_ = 0;
   TaskGroup background_;
   bool stopping_ = false;
 };

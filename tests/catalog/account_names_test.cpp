@@ -106,6 +106,39 @@ TEST_F(AccountNamesTest, AnExactlyFullPageIsTheLast) {
   EXPECT_FALSE(two.end);
 }
 
+// From a folder that a walk reads late to one that it has read, at every moment of the walk.
+TEST_F(AccountNamesTest, AnAccountThatMovesMeanwhileIsListedWithAndWithoutACatalog) {
+  use_domain("flat");
+  for (std::string account : {"a", "b"}) make(account);
+  MemoryStore slow(&loop, disk_, {.yields_max = 3});
+  const std::string there = domain->layout.account_directory({"zoe", domain->name});
+  const std::string before = domain->directory() + "/z.sub/zoe.macnt";
+  CANOPY_CHECK(run(make_directories(store, before, 0700, Durable::kYes)).has_value());
+  for (bool with_catalog : {false, true}) {
+    bool listed_last = false;
+    for (int moved_at = 0; !listed_last; ++moved_at) {
+      ASSERT_LT(moved_at, 1000);
+      stop();
+      catalog = std::make_unique<Catalog>(options());
+      std::filesystem::remove_all(directory + "/catalog");
+      run(catalog->start(loop));
+      names = std::make_unique<AccountNames>(loop, slow, with_catalog ? catalog.get() : nullptr);
+      std::optional<Result<NamePage>> page;
+      loop.spawn(sync_detail::run_into(names->list(domain, "", "", 1000), page));
+      int steps = 0;
+      world.run_until([&] { return page.has_value() || ++steps > moved_at; }, kNever);
+      listed_last = page.has_value();
+      names->moves({"zoe", domain->name}, true);
+      CANOPY_CHECK(run(store.rename(before, there, RenameMode::kNoReplace, Durable::kYes)).has_value());
+      names->moves({"zoe", domain->name}, false);
+      world.run_until([&] { return page.has_value(); }, kNever);
+      ASSERT_TRUE(page->has_value()) << page->error().to_string();
+      EXPECT_THAT((*page)->names, ElementsAre("a", "b", "zoe")) << with_catalog << " " << moved_at;
+      CANOPY_CHECK(run(store.rename(there, before, RenameMode::kNoReplace, Durable::kYes)).has_value());
+    }
+  }
+}
+
 TEST_F(AccountNamesTest, OwnChangesShowInTheNextPageWithoutAWalk) {
   use_domain("1");
   make("anna");

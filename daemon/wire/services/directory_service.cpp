@@ -123,12 +123,6 @@ Task<Result<v1::Domain>> DirectoryService::get_domain(CallContext&, const v1::Do
   co_return describe_domain(*domain);
 }
 
-static Task<Result<bool>> has_accounts(Shard& shard, std::shared_ptr<const Domain> domain) {
-  auto page = co_await canopy::list_accounts(*shard.store, domain, "", "", 1);
-  if (!page) co_return fail(std::move(page).error());
-  co_return !page->names.empty();
-}
-
 // Settings that lie apart from the domain's directory, under a `fast` above it, move before the directory
 // does. When the daemon ends between the two, the domain still has its old name, nobody can log in, and the
 // same command goes on.
@@ -266,7 +260,7 @@ Task<Result<v1::Empty>> DirectoryService::delete_domain(CallContext&, const v1::
       auto at = into.domains.find(domain_name);
       if (at == into.domains.end()) co_return fail(into.get(domain_name).error());
       std::shared_ptr<const Domain> domain = at->second;
-      auto any = co_await has_accounts(on, domain);
+      auto any = co_await has_accounts(*on.store, domain);
       if (!any) co_return fail(std::move(any).error());
       if (*any && !all) {
         co_return fail(Code::kNotEmpty, domain_name,

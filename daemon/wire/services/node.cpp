@@ -52,10 +52,10 @@ Node::Node(NodeOptions options, std::vector<std::unique_ptr<Shard>> shards, Work
           if (owner == on) return owner->names.changed(address, present);
           owner->loop.post([owner, address, present] { owner->names.changed(address, present); });
         });
-    shard->accounts.on_move([this, on = shard.get()](const AccountAddress& address) {
+    shard->accounts.on_move([this, on = shard.get()](const AccountAddress& address, bool begins) {
       Shard* owner = &shard_of(slot_of("", address.domain));
-      if (owner == on) return owner->names.moved(address);
-      owner->loop.post([owner, address] { owner->names.moved(address); });
+      if (owner == on) return owner->names.moves(address, begins);
+      owner->loop.post([owner, address, begins] { owner->names.moves(address, begins); });
     });
   }
 }
