@@ -121,7 +121,7 @@ class Adopted(MailCase):
         cls.names.append("only@small.example")
 
     def adopt(self, *options):
-        done = run_ctl("--json", "adopt", self.tree, *options)
+        done = run_ctl("--json", "adopt", self.tree, *options, seconds=120 + ACCOUNTS / 50)
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)
 

@@ -118,6 +118,25 @@ class Scenarios(unittest.TestCase):
         self.assertEqual(nobody.returncode, 1)
         self.assertIn("nobody0@sip.example", nobody.stderr)
 
+    def test_moves_asks_while_accounts_move_and_while_they_do_not(self):
+        self.stack.ctl("domain", "create", "moves.example", "--account-foldering", "1")
+        pattern = ("--account-pattern", "user%03d@moves.example")
+        self.measured("accounts", "--server", self.wire, *pattern, "--count", "20", "--opens", "1")
+        ctl = f"{os.path.join(BIN, 'canopyctl')} --server {self.wire}"
+        arguments = ["moves", "--server", self.wire, *pattern, "--count", "6", "--parallel", "3", "--pause-ms", "1", "--seconds", "0.2",
+                     "--fill-mib", "2", "--fill-count", "1", "--relocation", "moves.example"]
+        rows = self.measured(*arguments, *[word for layout in ("2-1", "flat")
+                                           for word in ("--change", f"{ctl} domain set moves.example Foldering={layout} >/dev/null")])
+        self.assertEqual(len(rows), 4)
+        for still, moving in (rows[:2], rows[2:]):
+            self.assertEqual(still["while"], "nothing moves")
+            self.assertEqual(still["accounts"], 6)
+            self.assertEqual(moving["moved"], 20)
+            self.assertGreaterEqual(moving["wait_max_ms"], moving["wait_p99_ms"])
+        self.assertGreater(self.stored("user000@moves.example"), 2)
+        wrong = bench(*arguments, "--change", "exit 3")
+        self.assertEqual((wrong.returncode, "status 768" in wrong.stderr), (1, True), wrong.stderr)
+
     def test_open_fills_and_opens(self):
         rows = self.measured("open", "--server", self.wire, "--account", "albert@company.com", "--messages", "50",
                              "--fill", "--rounds", "2")

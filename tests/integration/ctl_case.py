@@ -10,9 +10,9 @@ CTL = os.path.join(BIN, "canopyctl")
 FAILED, USAGE, NOT_FOUND, TEMPORARY = 1, 2, 3, 4  # exit statuses
 
 
-def run_ctl(*arguments, stdin=None, env=None, cwd=None):
+def run_ctl(*arguments, stdin=None, env=None, cwd=None, seconds=120):
     """canopyctl as it is, without a server named; the finished process, with text output."""
-    return subprocess.run([CTL, *arguments], input=stdin, capture_output=True, text=True, timeout=120, check=False,
+    return subprocess.run([CTL, *arguments], input=stdin, capture_output=True, text=True, timeout=seconds, check=False,
                           env=env, cwd=cwd)
 
 

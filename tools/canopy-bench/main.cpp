@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
   add_files(app, chosen);
   add_staleness(app, chosen);
   add_refold(app, chosen);
+  add_moves(app, chosen);
   add_compare(app, chosen);
   app.footer("Exit status: 0 measured, 1 something failed, 2 wrong usage.");
   try {

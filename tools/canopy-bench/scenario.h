@@ -24,6 +24,7 @@ void add_chunks(CLI::App& app, Chosen& chosen);
 void add_files(CLI::App& app, Chosen& chosen);
 void add_staleness(CLI::App& app, Chosen& chosen);
 void add_refold(CLI::App& app, Chosen& chosen);
+void add_moves(CLI::App& app, Chosen& chosen);
 void add_compare(CLI::App& app, Chosen& chosen);
 
 // For a scenario with options O and Result<Report> run(const O&).
