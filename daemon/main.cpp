@@ -312,7 +312,7 @@ Task<Result<uint32_t>> claim_tree(Running& running, const Options& options) {
       std::make_unique<Heartbeat>(loop, root, fmt::format("{}:{}", host_name(), getpid()), running.lease);
   auto generation = co_await running.heartbeat->claim(running.lock.has_value());
   if (!generation) co_return fail(std::move(generation).error());
-  root.forget_names();  // the holder before changed them while we waited for it
+  root.forget_names("");  // the holder before changed them while we waited for it
   loop.spawn(beat_on(loop, *running.heartbeat, running.over));
   co_return generation;
 }
@@ -396,7 +396,8 @@ Task<int> serve(Running& running, const Options& options) {
   wire::StoresService stores(node);
   wire::Relocations relocations(
       node, [&stores](std::shared_ptr<const Mounts> of) { return stores.drop_superseded(std::move(of)); });
-  wire::RelocationService relocation(node, relocations, stores);
+  wire::DomainMoves domain_moves(node);
+  wire::RelocationService relocation(node, relocations, domain_moves, stores);
   wire::TreeService tree(node);
   session.add_to(table);
   login.add_to(table);
@@ -433,6 +434,7 @@ Task<int> serve(Running& running, const Options& options) {
     loop.spawn(keep_ballast_on(*node.shards().front(), running.over));
     loop.spawn(read_domains_on(node, running.over));
     loop.spawn(relocations.run(running.over));
+    loop.spawn(domain_moves.run(running.over));
     loop.spawn(empty_trash(*node.shards().front()->store, std::move(running.trash)));
     std::string line = fmt::format("ready dir={} epoch={}", options.dir, node.epoch());
     for (const std::string& address : addresses) line += " listen=" + address;

@@ -40,8 +40,10 @@ Accounts::Accounts(LogEnvironment environment, SettingsFiles& files, AccountsOpt
       files_(files),
       options_(options),
       domains_(std::make_shared<DomainTable>()),
+      released_(*environment_.loop),
       background_(*environment_.loop) {
   environment_.options = options_.log;
+  released_.set();
 }
 
 Accounts::~Accounts() = default;
@@ -59,6 +61,12 @@ Accounts::EntryRef Accounts::entry_unused(const AccountAddress& address) {
     found->name = std::move(name);
     found->last_used = loop().now();
     found->in_order = order_.insert(order_.begin(), found);
+    of_domain_[address.domain].insert(found.get());
+    if (is_held(address.domain)) {  // it waits like the others
+      hold_->guards.push_back(found->gate.try_lock());
+      hold_->guards.push_back(found->settings_gate.try_lock());
+      hold_->entries.push_back(found);
+    }
     count(*found);
   }
   return found;
@@ -77,6 +85,9 @@ void Accounts::erase(const EntryRef& held) {
   memory_bytes_ -= std::exchange(held->counted_bytes, 0);
   order_.erase(held->in_order);
   entries_.erase(at);
+  auto domain = of_domain_.find(held->name.substr(held->name.rfind('@') + 1));
+  domain->second.erase(held.get());
+  if (domain->second.empty()) of_domain_.erase(domain);
 }
 
 void Accounts::count(Entry& held) {

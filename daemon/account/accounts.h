@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "daemon/account/account.h"
 #include "daemon/account/account_place.h"
@@ -92,6 +93,16 @@ class Accounts {
                                    MoveFigures* figures = nullptr);
   // Waits until no account is being made or renamed by what the table of domains was before this one.
   Task<void> settle_places();
+  // Closes all accounts of the domain and keeps everybody else waiting until release_domain(), as its
+  // directory is about to get another name. False, and nobody waits: some account goes on being used after
+  // `awaited`. With `force` it is closed all the same, and whoever uses it has to open it again. While
+  // another domain is held it waits.
+  Task<bool> hold_domain(std::string domain, Nanos awaited, bool force = false);
+  void release_domain();
+  bool is_held(std::string_view domain) const { return hold_ && hold_->domain == domain; }
+  Task<void> wait_until_released();  // whatever is held now
+  // Makes sure of directories that were to be removed, without an answer, that they are not any more.
+  Task<Result<void>> settle_disposals();
 
   Task<Result<dict::VersionedDict>> info(AccountAddress address);
   Task<Result<dict::Version>> change_info(AccountAddress address, uint64_t expected_version, Change change,
@@ -165,6 +176,12 @@ class Accounts {
   };
   using EntryRef = std::shared_ptr<Entry>;
 
+  struct Hold {  // of a domain
+    std::string domain;
+    std::vector<EntryRef> entries;
+    std::vector<Mutex::Guard> guards;
+  };
+
   EntryRef entry(const AccountAddress& address);  // and counts as using it
   EntryRef entry_unused(const AccountAddress& address);
   void erase(const EntryRef& entry);
@@ -234,6 +251,9 @@ class Accounts {
   Task<void> close_entry(EntryRef entry);
   // Closes it, with the gate held, once nobody uses it but `others`; false: somebody goes on after `awaited`.
   Task<bool> close_unused(EntryRef entry, Nanos awaited, long others = 0);
+  // Closes those that are open, once nobody uses any of them; false: somebody goes on.
+  Task<bool> close_held(std::vector<EntryRef> entries, Nanos awaited, bool force);
+  static Task<void> close_one(Accounts& accounts, EntryRef entry, Semaphore::Permit turn);
   static Task<void> empty_trash(Accounts& accounts, std::string path);
 
   LogEnvironment environment_;
@@ -248,6 +268,9 @@ class Accounts {
   std::map<std::string, std::string> disposals_;  // of directories, not answered: where they were put
   std::unordered_map<std::string, EntryRef> entries_;
   std::list<EntryRef> order_;  // most recently used first
+  std::unordered_map<std::string, std::unordered_set<Entry*>> of_domain_;
+  std::optional<Hold> hold_;
+  Event released_;  // set while nothing is held
   TaskGroup background_;
   size_t open_count_ = 0;
   uint64_t memory_bytes_ = 0;

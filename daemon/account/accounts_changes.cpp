@@ -47,7 +47,7 @@ Task<Result<void>> Accounts::make_ready(uint32_t slot, std::string staged, TreeL
       co_await make_directories(store(), std::string(store_parent_of(settings_path)), 0700, Durable::kYes));
   auto file_staged = co_await files_.stage_file(slot, settings_path, std::move(text));
   if (!file_staged) co_return fail(std::move(file_staged).error());
-  co_return co_await store().rename(*file_staged, settings_path, RenameMode::kReplace, Durable::kYes);
+  co_return co_await move_into(store(), *file_staged, settings_path, RenameMode::kReplace, Durable::kYes);
 }
 
 Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings, RequestId id) {
@@ -121,10 +121,11 @@ Task<void> Accounts::empty_trash(Accounts& accounts, std::string path) {
 }
 
 Task<Result<void>> Accounts::remove(AccountAddress address) {
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_TRY(domain_of(address));
   EntryRef held = entry(address);
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   co_await close_entry(held);
   CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
   const std::string& directory = place.directory;
@@ -201,6 +202,9 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   EntryRef held = entry(from);
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
+  // The domain that it goes to must not move meanwhile; its own does not while its gates are held.
+  std::optional<Mutex::Guard> stays;
+  if (to.domain != from.domain) stays.emplace(co_await entry({"", to.domain})->gate.lock());
   const Placing placing(*this);
   CANOPY_CO_ASSIGN(auto from_domain, domain_of(from));
   CANOPY_CO_ASSIGN(auto to_domain, domain_of(to));
@@ -258,9 +262,10 @@ static Result<void> expect(const dict::Version& is, uint64_t expected, const Acc
 
 Task<Result<dict::Version>> Accounts::change_settings(AccountAddress address, uint64_t expected_version,
                                                       Change change, RequestId id) {
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_TRY(domain_of(address));
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   auto known = co_await load_settings(held, address);
   if (!known) co_return fail(std::move(known).error());
   dict::VersionedDict file = (*known)->own;
@@ -284,11 +289,12 @@ Task<Result<dict::Version>> Accounts::change_settings(AccountAddress address, ui
 }
 
 Task<Result<void>> Accounts::read_again(AccountAddress address) {
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_TRY(domain_of(address));
   EntryRef held = entry(address);
   auto gate = co_await held->gate.lock();
   co_await close_entry(held);
   auto guard = co_await held->settings_gate.lock();
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   held->info.reset();
   held->place.reset();
   auto known = std::exchange(held->settings, nullptr);
@@ -329,9 +335,10 @@ Task<Result<dict::VersionedDict>> Accounts::load_info(EntryRef held, AccountAddr
 
 Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64_t expected_version,
                                                   Change change, RequestId id) {
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_TRY(domain_of(address));
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   // Info lies beside an account, not instead of one.
   auto known = co_await load_settings(held, address);
   if (!known) co_return fail(std::move(known).error());

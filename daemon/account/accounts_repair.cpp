@@ -49,10 +49,11 @@ static Result<std::vector<std::string>> leave_out_broken(dict::VersionedDict& fi
 }
 
 Task<Result<std::vector<std::string>>> Accounts::replace_damaged_settings(AccountAddress address) {
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_TRY(domain_of(address));
   EntryRef held = entry(address);
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
   const std::string& path = place.settings_file;
   auto read = co_await files_.read(path);
@@ -77,9 +78,10 @@ Task<Result<std::vector<std::string>>> Accounts::replace_damaged_settings(Accoun
 }
 
 Task<Result<Account::Repair>> Accounts::repair_manifest(AccountAddress address) {
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_TRY(domain_of(address));
   EntryRef held = entry(address);
   auto gate = co_await held->gate.lock();
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   co_await close_entry(held);
   CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
   LogEnvironment environment = environment_;
@@ -93,9 +95,10 @@ Task<Result<Account::Repair>> Accounts::repair_manifest(AccountAddress address) 
 }
 
 Task<Result<void>> Accounts::replace_damaged_info(AccountAddress address) {
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_TRY(domain_of(address));
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
   const std::string& path = place.info_file;
   auto read = co_await files_.read(path);

@@ -4,6 +4,8 @@ namespace canopy {
 
 Task<Result<CachedDicts::Held>> CachedDicts::hold(std::string path) {
   Held held;
+  while (is_closed(path)) co_await opened_.wait();
+  translate(path);
   auto at = entries_.find(path);
   if (at != entries_.end()) {
     held.entry_ = at->second;
@@ -49,6 +51,39 @@ Task<Result<void>> CachedDicts::move_to_newest_store(uint32_t slot, std::string 
 
 void CachedDicts::forget_below(const std::string& directory) {
   std::erase_if(entries_, [&](const auto& held) { return held.first.starts_with(directory + "/"); });
+  std::erase_if(moved_, [&](const auto& of) { return of.first == directory || of.second == directory; });
+}
+
+Task<void> CachedDicts::close_below(std::string directory) {
+  closed_ = std::move(directory);
+  opened_.reset();
+  std::vector<std::shared_ptr<Entry>> below;
+  for (const auto& [path, entry] : entries_)
+    if (is_closed(path)) below.push_back(entry);
+  for (const auto& entry : below) {
+    const auto ended = co_await entry->gate.lock();
+  }
+  std::erase_if(entries_, [this](const auto& of) { return is_closed(of.first); });
+}
+
+void CachedDicts::open_below(const std::string& directory, const std::string& now) {
+  closed_.clear();
+  if (directory != now) {
+    moved_.erase(now);
+    for (auto& [before, lies] : moved_)
+      if (lies == directory) lies = now;
+    moved_[directory] = now;
+  }
+  opened_.set();
+}
+
+// `path` is DIRECTORY/KIND/FILE.
+void CachedDicts::translate(std::string& path) const {
+  if (moved_.empty()) return;
+  const size_t file = path.rfind('/');
+  const size_t kind = file == std::string::npos || file == 0 ? std::string::npos : path.rfind('/', file - 1);
+  if (kind == std::string::npos) return;
+  if (auto at = moved_.find(path.substr(0, kind)); at != moved_.end()) path.replace(0, kind, at->second);
 }
 
 }  // namespace canopy

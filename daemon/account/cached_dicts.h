@@ -22,7 +22,7 @@ class CachedDicts {
   };
 
  public:
-  CachedDicts(Loop& loop, SettingsFiles& files) : loop_(loop), files_(files) {}
+  CachedDicts(Loop& loop, SettingsFiles& files) : loop_(loop), files_(files), opened_(loop) {}
 
   // A dictionary with its gate held; an absent file is an empty one.
   class Held {
@@ -41,13 +41,26 @@ class CachedDicts {
   // As SettingsFiles says, with its gate held.
   Task<Result<void>> move_to_newest_store(uint32_t slot, std::string path);
   void forget_below(const std::string& directory);
+  // Before the directory (of a domain) is renamed: ends what is under way below it. What comes waits for
+  // open_below(), which says where it lies now; who names it by its former place is understood. One
+  // directory at a time.
+  Task<void> close_below(std::string directory);
+  void open_below(const std::string& directory, const std::string& now);
 
   Loop& loop() const { return loop_; }
 
  private:
   Loop& loop_;
   SettingsFiles& files_;
+  bool is_closed(std::string_view path) const {
+    return !closed_.empty() && path.starts_with(closed_) && path.substr(closed_.size()).starts_with('/');
+  }
+  void translate(std::string& path) const;
+
   std::unordered_map<std::string, std::shared_ptr<Entry>> entries_;  // by path
+  std::string closed_;                                               // a directory; empty: none
+  Event opened_;
+  std::unordered_map<std::string, std::string> moved_;  // directories of domains, and where they lie now
 };
 
 }  // namespace canopy

@@ -42,6 +42,11 @@ class DirectoryRequests {
     return files_.move_to_newest_store(slot, std::move(path));
   }
   void forget_domain(const std::string& directory) { files_.forget_below(directory); }
+  // While the domain's directory moves, and once it has: CachedDicts.
+  Task<void> close_domain(std::string directory) { return files_.close_below(std::move(directory)); }
+  void open_domain(const std::string& directory, const std::string& now) {
+    files_.open_below(directory, now);
+  }
 
  private:
   CachedDicts files_;

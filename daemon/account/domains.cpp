@@ -1,6 +1,7 @@
 #include "daemon/account/domains.h"
 
 #include "daemon/account/account_listing.h"
+#include "daemon/account/domain_move.h"
 
 namespace canopy {
 
@@ -12,7 +13,7 @@ Result<std::shared_ptr<const Domain>> DomainTable::get(std::string_view name) co
 }
 
 // The two keys of a layout, in a domain's settings or in one of its superseded layouts.
-static Result<TreeLayout> layout_of(const TreeSettings& tree, const std::string& name,
+static Result<TreeLayout> layout_of(const Foldering& domains, const std::string& name,
                                     const dict::Dict& settings) {
   // A value of another kind must not pass for the default: the accounts would be sought elsewhere.
   const dict::Value* method = settings.find(kAccountFolderingKey);
@@ -26,10 +27,11 @@ static Result<TreeLayout> layout_of(const TreeSettings& tree, const std::string&
   int64_t index = after == nullptr ? 0 : *after->number();
   if (index < 0 || index > 1000)
     return fail(Code::kInvalidArgument, name, "FastIndex is a small number, not below 0");
-  return TreeLayout::make(tree.domain_foldering, accounts, static_cast<uint32_t>(index));
+  return TreeLayout::make(domains, accounts, static_cast<uint32_t>(index));
 }
 
-static Result<std::vector<TreeLayout>> superseded_of(const TreeSettings& tree, const std::string& name,
+// Each once, and not the newest.
+static Result<std::vector<TreeLayout>> superseded_of(const TreeLayout& newest, const std::string& name,
                                                      const dict::Dict& settings) {
   std::vector<TreeLayout> layouts;
   const dict::Value* value = settings.find(kSupersededKey);
@@ -40,36 +42,49 @@ static Result<std::vector<TreeLayout>> superseded_of(const TreeSettings& tree, c
   for (const dict::Value& one : *value->array()) {
     if (one.dict() == nullptr)
       return fail(Code::kInvalidArgument, std::string(kSupersededKey), "an array of dictionaries");
-    CANOPY_ASSIGN(TreeLayout layout, layout_of(tree, name, *one.dict()));
-    layouts.push_back(layout);
+    Foldering domains = newest.domain_foldering();
+    if (const dict::Value* own = one.dict()->find(kDomainFolderingKey)) {
+      CANOPY_ASSIGN(domains, Foldering::parse(own->string() == nullptr ? "" : *own->string()));
+    }
+    CANOPY_ASSIGN(TreeLayout layout, layout_of(domains, name, *one.dict()));
+    if (layout != newest && std::ranges::find(layouts, layout) == layouts.end()) layouts.push_back(layout);
   }
   return layouts;
 }
 
-Result<void> supersede(const Domain& before, const TreeLayout& now, dict::Dict& settings) {
-  dict::Array layouts;
-  std::vector<TreeLayout> candidates = {before.layout};
-  candidates.insert(candidates.end(), before.older.begin(), before.older.end());
-  for (const TreeLayout& layout : candidates) {
-    if (layout == now) continue;
+void put_superseded(const std::vector<TreeLayout>& layouts, const std::optional<Foldering>& lies_under,
+                    dict::Dict& settings) {
+  dict::Array all;
+  for (const TreeLayout& layout : layouts) {
     dict::Dict one;
+    if (layout.domain_foldering() != lies_under)
+      one.set(kDomainFolderingKey, layout.domain_foldering().to_string());
     one.set(kAccountFolderingKey, layout.account_foldering().to_string());
     one.set(kFastIndexKey, static_cast<int64_t>(layout.fast_index()));
-    layouts.emplace_back(std::move(one));
+    all.emplace_back(std::move(one));
   }
+  settings.set(kSupersededKey, std::move(all));
+}
+
+Result<void> supersede(const Domain& before, const TreeLayout& now, dict::Dict& settings) {
+  std::vector<TreeLayout> layouts = {before.layout};
+  layouts.insert(layouts.end(), before.older.begin(), before.older.end());
+  std::erase(layouts, now);
   if (layouts.size() > kSupersededMax)
     return fail(Code::kInvalidArgument, before.name,
                 fmt::format("its accounts lie under {} layouts already; let its relocation end first",
                             layouts.size()));
-  settings.set(kSupersededKey, std::move(layouts));
+  put_superseded(layouts, now.domain_foldering(), settings);
   return {};
 }
 
 Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std::string name,
-                                                  dict::VersionedDict settings) {
+                                                  dict::VersionedDict settings,
+                                                  std::optional<Foldering> lies_under) {
   auto domain = std::make_shared<Domain>();
-  CANOPY_ASSIGN(domain->layout, layout_of(tree, name, settings.dict));
-  CANOPY_ASSIGN(domain->older, superseded_of(tree, name, settings.dict));
+  const Foldering domains = lies_under.value_or(tree.domain_foldering);
+  CANOPY_ASSIGN(domain->layout, layout_of(domains, name, settings.dict));
+  CANOPY_ASSIGN(domain->older, superseded_of(domain->layout, name, settings.dict));
   const dict::Value* defaults = settings.dict.find(kAccountDefaultsKey);
   if (defaults != nullptr && defaults->dict() == nullptr) {
     return fail(Code::kInvalidArgument, name, "AccountDefaults is a dictionary");
@@ -80,6 +95,37 @@ Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, std:
   return domain;
 }
 
+Result<std::shared_ptr<const Domain>> make_domain(const TreeSettings& tree, const Domain& before,
+                                                  dict::VersionedDict settings) {
+  // It must have its place where it is going to be, too.
+  CANOPY_TRY(layout_of(tree.domain_foldering, before.name, settings.dict));
+  return make_domain(tree, before.name, std::move(settings), before.layout.domain_foldering());
+}
+
+Result<TreeSettings> parse_tree_settings(dict::VersionedDict file) {
+  TreeSettings settings;
+  settings.tree = std::move(file);
+  const auto damaged = [](std::string_view key, const std::string& why) {
+    return fail(Code::kDamaged, std::string(kTreeSettingsFile), fmt::format("{}: {}", key, why));
+  };
+  const dict::Value* method = settings.tree.dict.find(kDomainFolderingKey);
+  auto foldering = Foldering::parse(method == nullptr             ? "flat"
+                                    : method->string() == nullptr ? ""
+                                                                  : *method->string());
+  if (!foldering) return damaged(kDomainFolderingKey, foldering.error().message());
+  settings.domain_foldering = *foldering;
+  const dict::Value* older = settings.tree.dict.find(kSupersededDomainsKey);
+  if (older == nullptr) return settings;
+  if (older->array() == nullptr || older->array()->size() > kSupersededMax)
+    return damaged(kSupersededDomainsKey, fmt::format("an array of at most {} methods", kSupersededMax));
+  for (const dict::Value& one : *older->array()) {
+    auto parsed = Foldering::parse(one.string() == nullptr ? "" : *one.string());
+    if (!parsed) return damaged(kSupersededDomainsKey, parsed.error().message());
+    settings.older_domain_folderings.push_back(*parsed);
+  }
+  return settings;
+}
+
 static Task<Result<dict::VersionedDict>> read_or_empty(SettingsFiles& files, std::string path) {
   auto read = co_await files.read(path);
   if (!read && read.error().code() == Code::kNotFound) co_return dict::VersionedDict{};
@@ -87,10 +133,9 @@ static Task<Result<dict::VersionedDict>> read_or_empty(SettingsFiles& files, std
 }
 
 Task<Result<TreeSettings>> load_tree_settings(SettingsFiles& files) {
-  TreeSettings settings;
   auto tree = co_await read_or_empty(files, std::string(kTreeSettingsFile));
   if (!tree) co_return fail(std::move(tree).error());
-  settings.tree = std::move(*tree);
+  CANOPY_CO_ASSIGN(TreeSettings settings, parse_tree_settings(std::move(*tree)));
   auto defaults = co_await read_or_empty(files, std::string(kDefaultsFile));
   if (defaults) {
     settings.defaults = std::move(*defaults);
@@ -99,16 +144,16 @@ Task<Result<TreeSettings>> load_tree_settings(SettingsFiles& files) {
   } else {
     settings.defaults_error = std::move(defaults).error();
   }
-  const dict::Value* method = settings.tree.dict.find("DomainFoldering");
-  auto foldering = Foldering::parse(method == nullptr             ? "flat"
-                                    : method->string() == nullptr ? ""
-                                                                  : *method->string());
-  if (!foldering) {
-    co_return fail(Code::kDamaged, std::string(kTreeSettingsFile),
-                   fmt::format("DomainFoldering: {}", foldering.error().message()));
-  }
-  settings.domain_foldering = *foldering;
   co_return settings;
+}
+
+// The domain foldering that a domain's directory lies under; none: no present or superseded one.
+static std::optional<Foldering> foldering_at(const TreeSettings& tree, const std::string& name,
+                                             const std::string& directory) {
+  if (domain_directory(tree.domain_foldering, name) == directory) return tree.domain_foldering;
+  for (const Foldering& older : tree.older_domain_folderings)
+    if (domain_directory(older, name) == directory) return older;
+  return std::nullopt;
 }
 
 static Task<Result<std::shared_ptr<const Domain>>> read_domain(SettingsFiles& files, const TreeSettings& tree,
@@ -116,15 +161,17 @@ static Task<Result<std::shared_ptr<const Domain>>> read_domain(SettingsFiles& fi
   const std::string path = directory + "/domain.settings";
   auto settings = co_await files.read(path);
   if (!settings) co_return fail(std::move(settings).error());
-  auto domain = make_domain(tree, std::move(name), std::move(*settings));
+  const std::optional<Foldering> lies_under = foldering_at(tree, name, directory);
+  if (!lies_under)
+    co_return fail(Code::kUnsupported, name,
+                   fmt::format("it lies in {}, but DomainFoldering={} in {} puts it into {}, and {} names no "
+                               "other place of it: canopyctl adopt, with canopyd stopped, finds domains "
+                               "wherever they are",
+                               directory, tree.domain_foldering.to_string(), kTreeSettingsFile,
+                               domain_directory(tree.domain_foldering, name), kSupersededDomainsKey));
+  auto domain = make_domain(tree, std::move(name), std::move(*settings), lies_under);
   if (!domain) co_return fail(Code::kDamaged, path, domain.error().to_string());
-  if ((*domain)->directory() == directory) co_return domain;
-  co_return fail(
-      Code::kUnsupported, (*domain)->name,
-      fmt::format("it lies in {}, but DomainFoldering={} in {} puts it into {}: that setting must not "
-                  "change while there are domains, as moving them is a relocation, which this version "
-                  "lacks; set it back",
-                  directory, tree.domain_foldering.to_string(), kTreeSettingsFile, (*domain)->directory()));
+  co_return domain;
 }
 
 // Fails where the store did not answer: only what is wrong with the file itself is the domain's.
@@ -176,11 +223,18 @@ static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint
                                DomainTable& table) {
   const std::vector<StoreSite> parts = files.store().parts_of(directory);
   for (const StoreSite& part : parts) {
-    auto walked = co_await walk_part(files, part, parts.size() == 1, directory, depth, table);
+    auto walked = depth == 0 ? co_await settle_domains(files, table.tree, part) : Result<void>();
+    if (walked) walked = co_await walk_part(files, part, parts.size() == 1, directory, depth, table);
     if (walked) continue;
     if (part.root.empty() || !walked.error().retryable()) co_return walked;
     table.unread.emplace(part.name, std::move(walked).error());
   }
+  co_return Result<void>();
+}
+
+static Task<Result<void>> settle_all_domains(SettingsFiles& files, const TreeSettings& tree) {
+  for (const StoreSite& part : files.store().parts_of(std::string(kTreeRoot)))
+    CANOPY_CO_TRY(co_await settle_domains(files, tree, part));
   co_return Result<void>();
 }
 
@@ -211,8 +265,15 @@ Task<Result<void>> read_broken_again(SettingsFiles& files, DomainTable& table) {
     }
   }
   const auto broken = table.broken;
-  for (const auto& [name, domain] : broken)
-    CANOPY_CO_TRY(co_await take_in(files, name, domain.directory, table));
+  for (const auto& [name, domain] : broken) {
+    std::string directory = domain.directory;
+    if (domain.error.retryable()) {  // nobody knows where its move has ended
+      CANOPY_CO_TRY(co_await settle_all_domains(files, table.tree));
+      CANOPY_CO_ASSIGN(const Foldering foldering, co_await find_domain(files.store(), table.tree, name));
+      directory = domain_directory(foldering, name);
+    }
+    CANOPY_CO_TRY(co_await take_in(files, name, directory, table));
+  }
   co_return Result<void>();
 }
 

@@ -20,7 +20,12 @@ Task<Result<void>> put_stages_into_trash(Store& store, uint64_t epoch) {
 }  // namespace
 
 Task<Result<std::vector<std::string>>> retire_older_stages(Store& store, uint64_t epoch) {
-  if (store.shared()) {
+  bool by_one = store.shared();
+  // Of a time when the store was shared: what is in them must not go with the stages.
+  if (!by_one) {
+    CANOPY_CO_ASSIGN(by_one, co_await holds_domains(store));
+  }
+  if (by_one) {
     auto removed = co_await remove_older_stages(store, epoch);
     if (!removed) co_return fail(std::move(removed).error());
   } else {

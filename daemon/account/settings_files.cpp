@@ -113,6 +113,35 @@ Task<Result<std::string>> SettingsFiles::stage_path(uint32_t slot, std::string t
   co_return staged;
 }
 
+std::string SettingsFiles::passages_at(const StoreSite& site) const {
+  return site.at(fmt::format("{}/{}", stage_of(epoch_), kPassagesElement));
+}
+
+Task<Result<std::string>> SettingsFiles::passage(std::string target) {
+  CANOPY_CO_ASSIGN(const StoreSite site, co_await store_.site_of(std::move(target)));
+  CANOPY_CO_TRY(co_await begin_stage(site, site.at(stage_of(epoch_))));
+  const std::string all = passages_at(site);
+  std::string own = fmt::format("{}/{}.{}", all, writer_, next_++);
+  if (!slot_stages_.contains(all)) {
+    auto made = co_await store_.make_directory(all, 0700, Durable::kYes);
+    if (!made && made.error().code() != Code::kAlreadyExists)
+      co_return fail(co_await fenced_if_gone(std::move(own), std::move(made).error()));
+    slot_stages_.insert(all);
+  }
+  auto made = co_await store_.make_directory(own, 0700, Durable::kYes);
+  if (!made) co_return fail(co_await fenced_if_gone(std::move(own), std::move(made).error()));
+  co_return own;
+}
+
+Task<Result<void>> SettingsFiles::settle_below(std::string directory) {
+  std::vector<std::string> below;
+  directory += '/';
+  for (const auto& [path, staged] : undecided_)
+    if (path.starts_with(directory)) below.push_back(path);
+  for (const std::string& path : below) CANOPY_CO_TRY(co_await settle(path));
+  co_return Result<void>();
+}
+
 Task<Result<std::string>> SettingsFiles::stage_file(uint32_t slot, std::string target, std::string text) {
   auto path = co_await stage_path(slot, std::move(target));
   if (!path) co_return fail(std::move(path).error());
@@ -218,23 +247,49 @@ static Task<Result<void>> clear_slot_stage(Store& store, std::string path, std::
   co_return co_await store.remove_directory(path, Durable::kNo);
 }
 
-static Task<Result<void>> clear_stage(Store& store, std::string name) {
+// Passages are never put away as they are: a domain could still be renamed into one.
+static Task<Result<void>> clear_passages(Store& store, std::string path, std::string stage,
+                                         std::string into) {
+  CANOPY_CO_ASSIGN(auto passages, co_await list_all(store, path, kPassagesMax));
+  for (const DirectoryEntry& passage : passages) {
+    const std::string from = fmt::format("{}/{}", path, passage.name);
+    CANOPY_CO_ASSIGN(auto inside, co_await list_all(store, from, kStagedAtOnceMax));
+    for (const DirectoryEntry& entry : inside) {
+      // Of this time alone: what may still be on its way to its place must not find it.
+      const std::string ours = fmt::format("{}/{}.{}", into, stage, passage.name);
+      CANOPY_CO_TRY(co_await make_directories(store, ours, 0700, Durable::kYes));
+      auto taken = co_await store.rename(fmt::format("{}/{}", from, entry.name),
+                                         fmt::format("{}/{}", ours, entry.name), RenameMode::kNoReplace,
+                                         Durable::kYes);
+      if (!taken && taken.error().code() != Code::kNotFound) co_return taken;
+    }
+    auto gone = co_await store.remove_directory(from, Durable::kYes);
+    if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
+  }
+  co_return co_await store.remove_directory(path, Durable::kYes);
+}
+
+static Task<Result<void>> clear_stage(Store& store, std::string name, std::string own_stage) {
   const std::string path = fmt::format("{}/{}", kStageRoot, name);
   CANOPY_CO_ASSIGN(auto slots, co_await list_all(store, path, kSlots * 2));
   for (const DirectoryEntry& slot : slots) {
-    auto gone = co_await clear_slot_stage(store, fmt::format("{}/{}", path, slot.name),
-                                          fmt::format("{}/{}.{}.", kTrashRoot, name, slot.name));
+    const std::string slot_path = fmt::format("{}/{}", path, slot.name);
+    auto gone = slot.name == kPassagesElement
+                    ? co_await clear_passages(store, slot_path, name,
+                                              fmt::format("{}/{}", own_stage, kPassagesElement))
+                    : co_await clear_slot_stage(store, slot_path,
+                                                fmt::format("{}/{}.{}.", kTrashRoot, name, slot.name));
     if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
   }
   co_return co_await store.remove_directory(path, Durable::kNo);
 }
 
 // Until nobody puts anything into it any more: its process may not know yet that it is over.
-static Task<Result<void>> remove_stage(Store& store, std::string name) {
+static Task<Result<void>> remove_stage(Store& store, std::string name, std::string own_stage) {
   constexpr int kAttemptsMax = 100;
   Result<void> gone;
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
-    gone = co_await clear_stage(store, name);
+    gone = co_await clear_stage(store, name, own_stage);
     if (!gone && gone.error().code() == Code::kNotFound) co_return Result<void>();
     if (gone || gone.error().code() != Code::kNotEmpty) co_return gone;
   }
@@ -252,7 +307,7 @@ Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch) {
     if (of && *of == epoch) continue;
     if (removed == 0)
       CANOPY_CO_TRY(co_await make_directories(store, std::string(kTrashRoot), 0700, Durable::kNo));
-    CANOPY_CO_TRY(co_await remove_stage(store, entry.name));
+    CANOPY_CO_TRY(co_await remove_stage(store, entry.name, stage_of(epoch)));
     ++removed;
   }
   if (removed == 0) co_return removed;
@@ -261,6 +316,23 @@ Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch) {
   CANOPY_CO_TRY(co_await store.sync_directory(std::string(kTrashRoot)));
   CANOPY_CO_TRY(co_await store.sync_directory(std::string(kStageRoot)));
   co_return removed;
+}
+
+Task<Result<bool>> holds_domains(Store& store) {
+  auto stages = co_await list_all(store, std::string(kStageRoot), kSlots * 64);
+  if (!stages && stages.error().code() == Code::kNotFound) co_return false;
+  if (!stages) co_return fail(std::move(stages).error());
+  for (const DirectoryEntry& stage : *stages) {
+    const std::string all = fmt::format("{}/{}/{}", kStageRoot, stage.name, kPassagesElement);
+    auto passages = co_await list_all(store, all, kPassagesMax);
+    if (!passages && passages.error().code() == Code::kNotFound) continue;
+    if (!passages) co_return fail(std::move(passages).error());
+    for (const DirectoryEntry& passage : *passages) {
+      CANOPY_CO_ASSIGN(auto page, co_await store.list(all + "/" + passage.name, 0));
+      if (!page.entries.empty()) co_return true;
+    }
+  }
+  co_return false;
 }
 
 }  // namespace canopy

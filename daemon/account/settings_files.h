@@ -19,6 +19,9 @@ namespace canopy {
 
 inline constexpr std::string_view kStageRoot = ".canopy/stage";
 inline constexpr std::string_view kTrashRoot = ".canopy/trash";
+// In a stage, beside the slots' directories: those through which domains go (passage()).
+inline constexpr std::string_view kPassagesElement = "domains";
+inline constexpr size_t kPassagesMax = 65536;  // in one stage
 
 // The request that a change answers, kept with it so that a resend finds it.
 struct ChangeRequest {
@@ -59,6 +62,14 @@ class SettingsFiles {
   Task<Result<std::string>> stage_path(uint32_t slot, std::string target);
   // Writes a durable file in the stage and answers its path.
   Task<Result<std::string>> stage_file(uint32_t slot, std::string target, std::string text);
+  // A new directory in our stage on the store that holds `target`, for one thing that is renamed into it, and
+  // on to its place. A successor brings what it finds there to its own stage, and removes it before it looks
+  // for domains; then neither rename can be carried out any more. kFenced as above.
+  Task<Result<std::string>> passage(std::string target);
+  std::string passages_at(const StoreSite& site) const;  // the directory of all of them
+  // Before `directory` gets another name: of files below it whose replacement was not answered, it is made
+  // sure that it cannot be carried out any more, as for replace().
+  Task<Result<void>> settle_below(std::string directory);
   // The error of an operation that named `staged`, of stage_path(). kNotFound means kFenced when a
   // successor has removed that stage, which it does slot by slot.
   Task<Error> fenced_if_gone(std::string staged, Error error);
@@ -82,9 +93,11 @@ class SettingsFiles {
 Task<Result<void>> set_damaged_aside(Store& store, Loop& loop, std::string path, std::string directory);
 
 // At start, on a shared store: removes what processes with a lower epoch staged, so that a late rename of
-// theirs finds nothing; our own stage, made first, tells them of our epoch. Answers how many directories
-// went.
+// theirs finds nothing; our own stage, made first, tells them of our epoch. Domains in passages get one of
+// our own (settle_domains()). Answers how many directories went.
 Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch);
+// Whether some stage has a passage with a domain in it.
+Task<Result<bool>> holds_domains(Store& store);
 // Removes a directory with all that is in it; absent is fine.
 Task<Result<void>> remove_tree(Store& store, std::string path);
 

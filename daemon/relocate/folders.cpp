@@ -3,6 +3,8 @@
 #include <functional>
 #include <set>
 
+#include "daemon/account/domain_move.h"
+
 namespace canopy {
 namespace {
 
@@ -65,8 +67,10 @@ Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> doma
 }
 
 Task<Result<void>> remove_empty_folders(Store& store, std::shared_ptr<const Domain> domain) {
-  for (const std::string& root : roots_of(*domain))
+  for (const std::string& root : roots_of(*domain)) {
     CANOPY_CO_TRY(co_await visit_folders(store, root, 0, remove_one));
+    if (root != domain->directory()) co_await remove_empty_parents(store, root);
+  }
   co_return Result<void>();
 }
 

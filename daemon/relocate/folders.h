@@ -13,8 +13,9 @@ namespace canopy {
 // Makes the names in all folders of the domain durable, `fast` ones included.
 Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> domain);
 
-// Removes the folders in which nothing is. One that gets something meanwhile stays; who is about to put
-// something into one that has gone makes it again (move_into()).
+// Removes the folders in which nothing is, and those above `fast` ones that are empty then. One that gets
+// something meanwhile stays; who is about to put something into one that has gone makes it again
+// (move_into()).
 Task<Result<void>> remove_empty_folders(Store& store, std::shared_ptr<const Domain> domain);
 
 }  // namespace canopy

@@ -98,9 +98,9 @@ std::string_view store_leaf_of(std::string_view path) {
   return slash == std::string_view::npos ? path : path.substr(slash + 1);
 }
 
-Task<Result<void>> make_directories(Store& store, std::string path, uint32_t mode, Durable durable) {
-  CANOPY_CO_TRY(check_store_path(path));
-  if (path.empty()) co_return Result<void>();
+// kNotFound: somebody has removed one of them meanwhile, as it was empty.
+static Task<Result<void>> try_make_directories(Store& store, const std::string& path, uint32_t mode,
+                                               Durable durable) {
   // Most often only the last name is missing: try it first and go up only as far as needed.
   size_t end = path.size();
   while (true) {
@@ -133,6 +133,16 @@ Task<Result<void>> make_directories(Store& store, std::string path, uint32_t mod
     }
   }
   co_return Result<void>();
+}
+
+Task<Result<void>> make_directories(Store& store, std::string path, uint32_t mode, Durable durable) {
+  constexpr int kTries = 8;
+  CANOPY_CO_TRY(check_store_path(path));
+  if (path.empty()) co_return Result<void>();
+  for (int i = 1;; ++i) {
+    auto made = co_await try_make_directories(store, path, mode, durable);
+    if (made || made.error().code() != Code::kNotFound || i == kTries) co_return made;
+  }
 }
 
 Task<Result<std::string>> read_file(Store& store, std::string path, uint64_t bytes_max) {

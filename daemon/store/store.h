@@ -180,8 +180,9 @@ class Store {
   // call, or none that says whether it failed.
   virtual Task<Result<void>> sync_all();
   virtual Task<Result<StoreSpace>> space() = 0;
-  // What is remembered of who has which name is asked anew: for whoever learns that others have changed some.
-  virtual void forget_names() {}
+  // What is remembered of who has that name, and those below it, is asked anew ("": all names): for whoever
+  // learns that others have changed some.
+  virtual void forget_names(std::string_view /*path*/) {}
   // A whole file of at most `bytes_max`, as read_file() says; a store that can do it in one round trip does.
   virtual Task<Result<std::string>> read_whole(std::string path, uint64_t bytes_max);
   virtual Task<Result<StoreSpace>> space_at(std::string path);  // of the store that holds a path

@@ -148,8 +148,8 @@ TEST_P(RoundTrips, FoldersThatAreKnownCostNothingForAnotherAccountInThem) {
   create("albert");
   create("anna");
   begin();
-  fast_->forget_names();
-  root_->forget_names();
+  fast_->forget_names("");
+  root_->forget_names("");
   const Trips cold = open_account("albert");
   const Trips next = open_account("anna");
   // Its own name is looked up, and what it means is read.

@@ -163,7 +163,7 @@ class Damage(CtlCase):
             error = self.refused(FAILED, *command)
             self.assertEqual(error["name"], "unsupported")
             self.assertIn("DomainFoldering=2", error["message"])
-            self.assertIn("relocation", error["message"])
+            self.assertIn("canopyctl adopt", error["message"])
         self.stack.stop()
         os.remove(tree)
         self.stack.start()

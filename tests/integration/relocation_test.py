@@ -223,8 +223,6 @@ class Relocation(MailCase):
         self.ctl("account", "delete", names[7])
         self.refused(NOT_FOUND, "account", "show", names[7])
         self.refused(FAILED, "account", "create", names[8], "--no-password")  # it is there, wherever
-        self.assertIn("canopyctl relocation show", self.refused(TEMPORARY, "domain", "rename", domain,
-                                                                "other.example")["message"])
         self.refused(FAILED, "domain", "set", domain, "SupersededLayouts=#NULL#")
         self.stack.stop(signal.SIGKILL)
         self.stack.start()
@@ -236,6 +234,45 @@ class Relocation(MailCase):
         self.assertEqual({os.path.dirname(path) for path in self.found_at(domain).values()}, {f"SharedDomains/{domain}"})
         self.assertEqual(self.ctl("domain", "show", domain)["settings"].get("SupersededLayouts"), None)
         self.assertEqual(self.ctl("domain", "show", domain)["settings"]["Relocation"], {"Concurrency": 2})
+
+    def test_a_domain_gets_another_name_while_its_accounts_move(self):
+        domain = self.domain("before.example")
+        names = self.accounts_of(domain, 60)
+        for name in names[:8]:
+            self.deliver(name, message(1))
+        self.ctl("relocation", "set", domain, "--rate", "1")
+        self.ctl("domain", "set", domain, "Foldering=2-1")
+        called = domain
+        for number, to in enumerate(("after.example", "before.example", "after.example")):
+            deadline = time.monotonic() + 60
+            while self.ctl("relocation", "show", called)["moved"] == 0 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.ctl("domain", "rename", called, to)
+            self.refused(NOT_FOUND, "domain", "show", called)
+            called = to
+            self.assertNotEqual(self.ctl("domain", "show", called)["settings"].get("SupersededLayouts"), None)
+            for name in (name.replace("@before", "@" + to.split(".", maxsplit=1)[0]) for name in names[:8]):
+                self.deliver(name, message(2 + number))
+                self.assertEqual(len(self.contents(name)), 2 + number, name)
+        self.addCleanup(self.stack.ctl, "domain", "delete", called, "--recursive", check=False)
+        self.stack.stop(signal.SIGKILL)
+        self.stack.start()
+        self.ctl("relocation", "set", called, "--rate", "0")
+        self.settled(called)
+        names = [name.replace("@before", "@after") for name in names]
+        found = self.found_at(called)
+        self.assertEqual(sorted(found), sorted(name.split("@")[0] for name in names))
+        for name in names[:8]:
+            self.assertEqual(found[name.split("@")[0]], self.ctl("locate", name)["account_directory"])
+            self.assertEqual(len(self.contents(name)), 4, name)
+        # Settings above the domain's directory are another matter.
+        self.ctl("relocation", "set", called, "--rate", "1")
+        self.ctl("domain", "set", called, "FastIndex=#1")
+        self.assertIn("canopyctl relocation show", self.refused(TEMPORARY, "domain", "rename", called, domain)["message"])
+        self.ctl("relocation", "set", called, "--rate", "0")
+        self.settled(called)
+        self.ctl("domain", "rename", called, domain)
+        self.assertEqual(len(self.contents(names[0].replace("@after", "@before"))), 4)
 
     def test_a_window_and_wrong_words(self):
         domain = self.domain("window.example")

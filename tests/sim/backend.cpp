@@ -103,6 +103,7 @@ Task<Result<void>> Backend::start() {
   loop_.spawn(beat_on(*this));
   loop_.spawn(sweep_on(*this));
   loop_.spawn(relocations_->run(never_over_));
+  loop_.spawn(domain_moves_->run(never_over_));
   loop_.spawn(empty_trash(*node_->shards().front()->store, std::move(trash)));
   co_return Result<void>();
 }
@@ -126,7 +127,8 @@ void Backend::build_node() {
   relocations_ = std::make_unique<wire::Relocations>(
       *node_, [](std::shared_ptr<const Mounts>) -> Task<Result<bool>> { co_return true; },
       site_.plan.faults.late_max + kSecond);
-  relocation_ = std::make_unique<wire::RelocationService>(*node_, *relocations_, *stores_);
+  domain_moves_ = std::make_unique<wire::DomainMoves>(*node_);
+  relocation_ = std::make_unique<wire::RelocationService>(*node_, *relocations_, *domain_moves_, *stores_);
   session_->add_to(table_);
   relocation_->add_to(table_);
   info_->add_to(table_);

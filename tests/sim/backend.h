@@ -89,6 +89,7 @@ class Backend {
   std::unique_ptr<wire::StatusService> status_;
   std::unique_ptr<wire::StoresService> stores_;
   std::unique_ptr<wire::Relocations> relocations_;
+  std::unique_ptr<wire::DomainMoves> domain_moves_;
   std::unique_ptr<wire::RelocationService> relocation_;
   const std::atomic<bool> never_over_{false};  // a process here does not end in order
   std::shared_ptr<void> forgetful_;

@@ -369,7 +369,7 @@ TYPED_TEST(StoreNames, NamesThatAreForgottenAreAskedForAnew) {
   EXPECT_EQ(this->must(read_file(this->store(), "a", 10)), "first");
   this->must(this->other().rename("a", "c", RenameMode::kReplace, Durable::kYes));
   this->must(this->other().rename("b", "a", RenameMode::kReplace, Durable::kYes));
-  this->store().forget_names();
+  this->store().forget_names("");
   EXPECT_EQ(this->must(read_file(this->store(), "a", 10)), "second");
   EXPECT_EQ(this->must(read_file(this->store(), "c", 10)), "first");
 }

@@ -192,13 +192,17 @@ Json plan_json(const AdoptScan& scan, const AdoptFindings& findings, const Adopt
                                     : domain.settings ? "changed"
                                                       : "kept"}});
   }
+  Json older = Json::array();
+  for (size_t i = 1; i < plan.domain_folderings.size(); ++i)
+    older.push_back(plan.domain_folderings[i].to_string());
   Json not_understood = Json::array();
   for (const AdoptFinding& finding : findings.listed())
     not_understood.push_back({{"path", finding.path}, {"what", finding.what}});
   return {{"base", scan.base()},
           {"applied", applied},
           {"accounts", plan.accounts},
-          {"domain_foldering", plan.domain_foldering.to_string()},
+          {"domain_foldering", plan.domain_folderings.front().to_string()},
+          {"superseded_domain_folderings", older},
           {"domains", domains},
           {"not_understood", not_understood},
           {"not_listed", findings.not_listed()}};
@@ -206,8 +210,11 @@ Json plan_json(const AdoptScan& scan, const AdoptFindings& findings, const Adopt
 
 std::string plan_text(const AdoptScan& scan, const AdoptFindings& findings, const AdoptPlan& plan,
                       bool applied) {
-  std::string text = fmt::format("{}: {} accounts in {} domains, domain foldering {}\n", scan.base(),
-                                 plan.accounts, plan.domains.size(), plan.domain_foldering.to_string());
+  std::string text =
+      fmt::format("{}: {} accounts in {} domains, domain foldering {}\n", scan.base(), plan.accounts,
+                  plan.domains.size(), plan.domain_folderings.front().to_string());
+  for (size_t i = 1; i < plan.domain_folderings.size(); ++i)
+    text += fmt::format("  and older ones: {}\n", plan.domain_folderings[i].to_string());
   for (const AdoptedDomain& domain : plan.domains) {
     text += fmt::format("{}: {} accounts, settings {}\n", domain.name, domain.accounts,
                         domain.is_new     ? "new"
@@ -280,7 +287,8 @@ void add_adopt_command(CLI::App& app, Commands& commands) {
       "where "
       "they lie; what most of them have becomes the domain's layout and the rest its superseded ones, so "
       "that "
-      "all are found and none is moved, until `relocation resume DOMAIN`. Only settings of the tree and its "
+      "all are found and none is moved, until `relocation resume DOMAIN` (and '*' for the domains "
+      "themselves, where they lie under several domain folderings). Only settings of the tree and its "
       "domains are written, the marker .canopy/store and a number for the next canopyd; the catalog in "
       ".canopy "
       "is removed, as it is derived. What is not understood is listed and left alone. Without --apply it "

@@ -10,6 +10,7 @@ namespace {
 constexpr std::string_view kFolderingKey = "Foldering", kFastIndexKey = "FastIndex";
 constexpr std::string_view kSupersededKey = "SupersededLayouts", kRelocationKey = "Relocation";
 constexpr std::string_view kDomainFolderingKey = "DomainFoldering";
+constexpr std::string_view kSupersededDomainsKey = "SupersededDomainFolderings";
 
 Result<TreeLayout> layout_in(const Foldering& domains, const dict::Dict& settings) {
   CANOPY_ASSIGN(const Foldering accounts, Foldering::parse(settings.string_or(kFolderingKey, "flat")));
@@ -27,10 +28,22 @@ Result<std::vector<TreeLayout>> layouts_in(const Foldering& domains, const dict:
   for (const dict::Value& one : *older->array()) {
     if (one.dict() == nullptr)
       return fail(Code::kInvalidArgument, std::string(kSupersededKey), "an array of dictionaries");
-    CANOPY_ASSIGN(TreeLayout layout, layout_in(domains, *one.dict()));
+    Foldering above = domains;
+    if (const dict::Value* named = one.dict()->find(kDomainFolderingKey)) {
+      CANOPY_ASSIGN(above, Foldering::parse(named->string() == nullptr ? "" : *named->string()));
+    }
+    CANOPY_ASSIGN(TreeLayout layout, layout_in(above, *one.dict()));
     layouts.push_back(std::move(layout));
   }
   return layouts;
+}
+
+// Nothing moves before somebody says so.
+void pause_relocation(dict::Dict& settings) {
+  const dict::Value* how = settings.find(kRelocationKey);
+  dict::Dict relocation = how == nullptr || how->dict() == nullptr ? dict::Dict() : *how->dict();
+  relocation.set("Paused", dict::Value::boolean(true));
+  settings.set(kRelocationKey, std::move(relocation));
 }
 
 dict::Dict put_layouts(dict::Dict settings, const std::vector<TreeLayout>& layouts) {
@@ -44,15 +57,13 @@ dict::Dict put_layouts(dict::Dict settings, const std::vector<TreeLayout>& layou
   dict::Array older;
   for (size_t i = 1; i < layouts.size(); ++i) {
     dict::Dict one;
+    if (layouts[i].domain_foldering() != layouts.front().domain_foldering())
+      one.set(kDomainFolderingKey, layouts[i].domain_foldering().to_string());
     put(one, layouts[i]);
     older.emplace_back(std::move(one));
   }
   settings.set(kSupersededKey, std::move(older));
-  // Nothing moves before somebody says so.
-  dict::Value* how = settings.find(kRelocationKey);
-  dict::Dict relocation = how == nullptr || how->dict() == nullptr ? dict::Dict() : *how->dict();
-  relocation.set("Paused", dict::Value::boolean(true));
-  settings.set(kRelocationKey, std::move(relocation));
+  pause_relocation(settings);
   return settings;
 }
 
@@ -176,62 +187,114 @@ bool lies_under(const FoundDomain& domain, const Foldering& method) {
   return std::ranges::find(domain.methods, method) != domain.methods.end();
 }
 
-// That of most accounts.
-Foldering usual_foldering(const std::map<std::string, FoundDomain>& domains) {
+// That of most accounts among domains that lie under none of these; none: there is no such domain that a
+// foldering explains.
+std::optional<Foldering> usual_foldering(const std::map<std::string, FoundDomain>& domains,
+                                         const std::vector<Foldering>& chosen) {
   std::map<std::string, uint64_t> votes;
-  for (const auto& [directory, domain] : domains)
-    if (is_domain(domain))
-      for (const Foldering& method : domain.methods) votes[method.to_string()] += 1 + domain.accounts.size();
-  std::string best = "flat";
-  for (const auto& [method, count] : votes)
-    if (count > votes[best]) best = method;
-  return Foldering::parse(best).value_or(Foldering());
+  for (const auto& [directory, domain] : domains) {
+    const bool known =
+        std::ranges::any_of(chosen, [&](const Foldering& method) { return lies_under(domain, method); });
+    if (known || !is_domain(domain)) continue;
+    for (const Foldering& method : domain.methods) votes[method.to_string()] += 1 + domain.accounts.size();
+  }
+  if (votes.empty()) return std::nullopt;
+  const auto best = std::ranges::max_element(votes, {}, [](const auto& of) { return of.second; });
+  return Foldering::parse(best->first).value_or(Foldering());
 }
 
-Result<Foldering> choose_domain_foldering(AdoptScan& scan, const AdoptWishes& wishes, AdoptPlan& plan) {
+Result<std::vector<Foldering>> folderings_in(const dict::Dict& settings) {
+  std::vector<Foldering> folderings;
+  const dict::Value* own = settings.find(kDomainFolderingKey);
+  if (own == nullptr) return folderings;
+  CANOPY_ASSIGN(const Foldering first, Foldering::parse(own->string() == nullptr ? "" : *own->string()));
+  folderings.push_back(first);
+  const dict::Value* older = settings.find(kSupersededDomainsKey);
+  if (older == nullptr || older->array() == nullptr) return folderings;
+  for (const dict::Value& one : *older->array()) {
+    CANOPY_ASSIGN(const Foldering next, Foldering::parse(one.string() == nullptr ? "" : *one.string()));
+    folderings.push_back(next);
+  }
+  return folderings;
+}
+
+Result<void> choose_domain_folderings(AdoptScan& scan, const AdoptWishes& wishes, AdoptPlan& plan) {
   constexpr std::string_view kPath = "Settings/Tree.settings";
   dict::VersionedDict settings;
   if (!scan.tree_settings().empty()) {
     CANOPY_ASSIGN(settings, dict::parse_versioned(scan.tree_settings(), kPath));
   }
-  const dict::Value* said = settings.dict.find(kDomainFolderingKey);
-  Foldering present;
-  if (said != nullptr) {
-    CANOPY_ASSIGN(present, Foldering::parse(said->string() == nullptr ? "" : *said->string()));
+  CANOPY_ASSIGN(const std::vector<Foldering> present, folderings_in(settings.dict));
+  std::vector<Foldering>& chosen = plan.domain_folderings;
+  chosen = present;
+  if (wishes.domain_foldering) {
+    std::erase(chosen, *wishes.domain_foldering);
+    chosen.insert(chosen.begin(), *wishes.domain_foldering);
   }
-  const Foldering wanted = wishes.domain_foldering ? *wishes.domain_foldering
-                           : said != nullptr       ? present
-                                                   : usual_foldering(scan.domains());
-  if (wanted == present) return wanted;
-  settings.dict.set(kDomainFolderingKey, wanted.to_string());
+  while (chosen.size() < kLayoutsOfDomainMax) {
+    const std::optional<Foldering> next = usual_foldering(scan.domains(), chosen);
+    if (!next) break;
+    chosen.push_back(*next);
+  }
+  if (chosen.empty()) chosen.emplace_back();
+  if (chosen == present || (present.empty() && chosen == std::vector<Foldering>(1))) return {};
+  settings.dict.set(kDomainFolderingKey, chosen.front().to_string());
+  settings.dict.erase(kSupersededDomainsKey);
+  if (chosen.size() > 1) {
+    dict::Array older;
+    for (size_t i = 1; i < chosen.size(); ++i) older.emplace_back(chosen[i].to_string());
+    settings.dict.set(kSupersededDomainsKey, std::move(older));
+    pause_relocation(settings.dict);
+  }
   CANOPY_ASSIGN(plan.tree_settings, print_settings(std::move(settings), std::string(kPath)));
-  return wanted;
+  return {};
 }
 
-}  // namespace
+struct PlacedDomain {
+  const FoundDomain* found;
+  size_t foldering;  // its place among the plan's; of two directories the lower one counts
+};
 
-Result<AdoptPlan> plan_adoption(AdoptScan& scan, const AdoptWishes& wishes) {
-  AdoptPlan plan;
-  CANOPY_ASSIGN(plan.domain_foldering, choose_domain_foldering(scan, wishes, plan));
-  std::set<std::string> named;
+// Domains by name, each where it counts; the others become findings.
+std::map<std::string, PlacedDomain> place_domains(AdoptScan& scan, const AdoptPlan& plan) {
+  std::map<std::string, PlacedDomain> placed;
   for (const auto& [directory, domain] : scan.domains()) {
     if (domain.damaged) continue;  // a finding says so
     if (!is_domain(domain)) {
       scan.findings().add(directory, "called as a domain, but without settings and accounts");
       continue;
     }
-    if (!lies_under(domain, plan.domain_foldering)) {
-      scan.findings().add(
-          directory,
-          fmt::format("a domain with {} accounts that does not lie where DomainFoldering {} has it",
-                      domain.accounts.size(), plan.domain_foldering.to_string()));
+    const auto at = std::ranges::find_if(plan.domain_folderings,
+                                         [&](const Foldering& method) { return lies_under(domain, method); });
+    if (at == plan.domain_folderings.end()) {
+      scan.findings().add(directory,
+                          fmt::format("a domain with {} accounts at a place that no foldering explains",
+                                      domain.accounts.size()));
       continue;
     }
-    const auto wish = wishes.layouts.find(domain.name);
-    CANOPY_ASSIGN(auto adopted, DomainPlan(domain, plan.domain_foldering, scan.findings())
-                                    .make(wish == wishes.layouts.end() ? nullptr : &wish->second));
+    PlacedDomain mine{&domain, static_cast<size_t>(at - plan.domain_folderings.begin())};
+    auto [other, first] = placed.try_emplace(domain.name, mine);
+    if (first) continue;
+    if (mine.foldering < other->second.foldering) std::swap(mine, other->second);
+    scan.findings().add(mine.found->directory, "a second directory of one domain: the one that counts is " +
+                                                   other->second.found->directory);
+  }
+  return placed;
+}
+
+}  // namespace
+
+Result<AdoptPlan> plan_adoption(AdoptScan& scan, const AdoptWishes& wishes) {
+  AdoptPlan plan;
+  CANOPY_TRY(choose_domain_folderings(scan, wishes, plan));
+  std::set<std::string> named;
+  for (const auto& [name, placed] : place_domains(scan, plan)) {
+    const auto wish = wishes.layouts.find(name);
+    CANOPY_ASSIGN(auto adopted,
+                  DomainPlan(*placed.found, plan.domain_folderings[placed.foldering], scan.findings())
+                      .make(wish == wishes.layouts.end() ? nullptr : &wish->second));
     if (!adopted) continue;
-    named.insert(domain.name);
+    named.insert(name);
     plan.accounts += adopted->accounts;
     plan.domains.push_back(std::move(*adopted));
   }

@@ -20,7 +20,7 @@ struct AdoptedDomain {
 };
 
 struct AdoptPlan {
-  Foldering domain_foldering;
+  std::vector<Foldering> domain_folderings;  // the tree's own, then superseded ones; never empty
   std::optional<std::string> tree_settings;  // to be written
   std::vector<AdoptedDomain> domains;
   uint64_t accounts = 0;

@@ -91,6 +91,18 @@ static Result<void> set(Context& context, const DomainArguments& arguments) {
   return change_dictionary(context, "@" + arguments.name, v1::SETTINGS, arguments.changes);
 }
 
+static Result<void> set_foldering(Context& context, const DomainArguments& arguments) {
+  CANOPY_TRY(context.client());
+  v1::SetInfoRequest request;
+  request.set_kind(v1::SETTINGS);
+  request.set_text("{DomainFoldering=\"" + arguments.foldering + "\";}");
+  request.set_request_id(context.new_request_id());
+  CANOPY_TRY(context.call(&wire::InfoStub::set, request));
+  context.print({{"domain_foldering", arguments.foldering}},
+                "canopyctl relocation show '*' says how far domains have moved\n");
+  return {};
+}
+
 static void add_name(const Command<DomainArguments>& command) {
   command.app->add_option("domain", command.arguments->name, "domain name")->required()->type_name("DOMAIN");
 }
@@ -125,6 +137,15 @@ void add_domain_commands(CLI::App& app, Commands& commands) {
   add_name(delete_command);
   delete_command.app->add_flag("--recursive", delete_command.arguments->recursive,
                                "delete its accounts and all their mail too");
+
+  const auto foldering_command = commands.add(
+      group, "foldering",
+      "change the folders above domains: new ones lie there at once, the others move in the background",
+      set_foldering);
+  foldering_command.app
+      ->add_option("method", foldering_command.arguments->foldering, "flat, 1, 2-1, hash-1-1, ...")
+      ->required()
+      ->type_name("METHOD");
 
   const auto set_command = commands.add(group, "set", "change a domain's settings", set);
   add_name(set_command);

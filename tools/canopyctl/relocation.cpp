@@ -47,12 +47,16 @@ static Json relocation_json(const v1::RelocationInfo& of) {
   return out;
 }
 
-static std::string layout_text(const v1::Layout& layout) {
+static constexpr std::string_view kAllDomains = "*";
+
+static std::string layout_text(const v1::RelocationInfo& of, const v1::Layout& layout) {
+  if (of.domain() == kAllDomains) return "domain foldering " + layout.account_foldering();
   return fmt::format("foldering {}, fast index {}", layout.account_foldering(), layout.fast_index());
 }
 
 static std::string relocation_line(const v1::RelocationInfo& of) {
-  std::string line = fmt::format("{}: {}, {} moved", of.domain(), of.state(), of.moved());
+  std::string line = fmt::format("{}: {}, {}{} moved", of.domain(), of.state(), of.moved(),
+                                 of.domain() == kAllDomains ? " domains" : "");
   if (of.accounts() != 0) line += fmt::format(", {} of {} looked at", of.seen(), of.accounts());
   if (of.moved_per_second() > 0) line += fmt::format(", {:.0f}/s", of.moved_per_second());
   if (of.seconds_left() != 0) line += fmt::format(", about {} s left", of.seconds_left());
@@ -65,11 +69,12 @@ static std::string relocation_text(const v1::RelocationInfo& of) {
   if (of.domain() == kMountTable)
     text += fmt::format("  superseded   {} rows of the mount table\n", of.superseded_rows());
   else
-    text += fmt::format("  to           {}\n", layout_text(of.to()));
+    text += fmt::format("  to           {}\n", layout_text(of, of.to()));
   if (of.bytes_copied() != 0)
     text += fmt::format("  copied       {} bytes, an account was held for up to {} ms\n", of.bytes_copied(),
                         of.held_ms_max());
-  for (const v1::Layout& layout : of.from()) text += fmt::format("  from         {}\n", layout_text(layout));
+  for (const v1::Layout& layout : of.from())
+    text += fmt::format("  from         {}\n", layout_text(of, layout));
   text +=
       of.rate() == 0 ? "  rate         no limit\n" : fmt::format("  rate         {}/s at most\n", of.rate());
   text += fmt::format("  concurrency  {}\n", of.concurrency());
@@ -165,8 +170,9 @@ static Result<void> set(Context& context, const RelocationArguments& arguments) 
 
 static void add_domain(const Command<RelocationArguments>& command) {
   command.app
-      ->add_option("domain", command.arguments->domain,
-                   "whose accounts move; /: what a change of the mount table moves")
+      ->add_option(
+          "domain", command.arguments->domain,
+          "whose accounts move; /: what a change of the mount table moves; '*': the domains themselves")
       ->required()
       ->type_name("DOMAIN");
 }

@@ -14,7 +14,7 @@ NfsStore::~NfsStore() = default;
 std::string_view NfsStore::name() const { return client_->options().name; }
 
 ServerFigures NfsStore::figures() const { return client_->server().figures(); }
-void NfsStore::forget_names() { client_->names().forget(""); }
+void NfsStore::forget_names(std::string_view path) { client_->names().forget(path); }
 
 namespace {
 

@@ -46,7 +46,7 @@ class NfsStore final : public Store {
   Task<Result<std::string>> read_whole(std::string path, uint64_t bytes_max) override;
 
   ServerFigures figures() const;
-  void forget_names() override;
+  void forget_names(std::string_view path) override;
 
  private:
   std::unique_ptr<nfs::Client> client_;

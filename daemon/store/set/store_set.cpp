@@ -198,10 +198,15 @@ void StoreSet::forget_place(std::string_view path) {
   found_.erase(std::string(object_of(path)));
 }
 
-void StoreSet::forget_names() {
+void StoreSet::forget_names(std::string_view path) {
   found_.clear();
-  for (const auto& [name, member] : members_)
-    if (const auto& store = member->store()) store->forget_names();
+  if (path.empty() || alone()) {
+    for (const auto& [name, member] : members_)
+      if (const auto& store = member->store()) store->forget_names(path);
+    return;
+  }
+  for (const Place& place : places_of(path).all)
+    if (const auto& store = place.member->store()) store->forget_names(place.path);
 }
 
 Task<Result<StoreSet::Found>> StoreSet::find(std::string path) {

@@ -112,7 +112,7 @@ class StoreSet final : public Store {
   Task<Result<DirectoryPage>> list_few(std::string path, uint64_t cookie, size_t most) override;
   Task<Result<void>> sync_directory(std::string path) override;
   Task<Result<std::string>> read_whole(std::string path, uint64_t bytes_max) override;
-  void forget_names() override;
+  void forget_names(std::string_view path) override;
   Task<Result<StoreSpace>> space() override;
   Task<Result<StoreSpace>> space_at(std::string path) override;
   Task<Result<std::string>> xattr(std::string path, std::string name) override;

@@ -7,6 +7,7 @@
 #include "daemon/store/set/store_set.h"
 #include "daemon/store/store_path.h"
 #include "daemon/wire/services/access.h"
+#include "daemon/wire/services/domain_hold.h"
 
 namespace canopy::wire {
 
@@ -32,6 +33,8 @@ void DirectoryService::add_to(MethodTable& table) {
   table.add<v1::AccountRef, v1::Location>(kName, "Locate", this, &S::locate);
 }
 
+// So long a domain that gets another name waits for those who use its accounts.
+static constexpr Nanos kRenameAwaited = 200 * kMillisecond;
 // As canopyctl's users write it in place of a domain (`canopyctl settings get cluster`).
 static constexpr std::string_view kClusterTarget = "cluster";
 
@@ -147,14 +150,19 @@ static Task<Result<void>> remove_domain_part(Shard& on, uint32_t slot, std::stri
   co_return co_await remove_tree(*on.store, *staged);
 }
 
+// Where settings of its accounts lie above the domain's directory.
+static std::set<std::string> fast_directories_of(const Domain& domain) {
+  std::set<std::string> directories = {domain.layout.domain_fast_directory(domain.name)};
+  for (const TreeLayout& older : domain.older) directories.insert(older.domain_fast_directory(domain.name));
+  directories.erase("");
+  return directories;
+}
+
 // The part with the domain's settings goes last: until then the domain is there, and the same request goes
 // on. No part goes before every store that holds one has answered.
 static Task<Result<void>> remove_domain_directory(Shard& on, std::shared_ptr<const Domain> domain) {
   const std::vector<StoreSite> parts = on.store->parts_of(domain->directory());
-  std::set<std::string> fast_directories = {domain->layout.domain_fast_directory(domain->name)};
-  for (const TreeLayout& older : domain->older)
-    fast_directories.insert(older.domain_fast_directory(domain->name));
-  fast_directories.erase("");
+  const std::set<std::string> fast_directories = fast_directories_of(*domain);
   CANOPY_CO_TRY(co_await reach(*on.store, parts));
   for (const std::string& fast : fast_directories)
     CANOPY_CO_TRY(co_await reach(*on.store, on.store->parts_of(fast)));
@@ -189,14 +197,29 @@ static bool is_done(const std::optional<std::string>& before, const Domain* now)
   return before && (now == nullptr || now->settings.created != *before);
 }
 
+// Those who have waited find what there is under their name now.
+Task<void> DirectoryService::end_rename(std::string before, DomainHold& hold) {
+  Loop& home = node_.here().loop;
+  co_await node_.shards().front()->loop.switch_to();
+  co_await hold.release(hold.directory());
+  for (const auto& shard : node_.shards()) {
+    co_await shard->loop.switch_to();
+    co_await shard->accounts.forget_domain(before);
+    shard->aliases.forget_domain(hold.directory());
+    shard->requests.forget_domain(hold.directory());
+  }
+  co_await home.switch_to();
+}
+
 Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1::RenameRequest& request) {
   CANOPY_CO_ASSIGN(std::string from, prepare_domain(request.from()));
   CANOPY_CO_ASSIGN(std::string to, prepare_new_domain(request.to()));
   CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   std::shared_ptr<const Domain> made;
+  std::optional<DomainHold> hold;  // until every loop has the new table
   auto rename = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
     return [](Node& node, Shard& on, DomainTable& into, std::string before, std::string after, RequestId of,
-              std::shared_ptr<const Domain>& out) -> Task<Result<void>> {
+              std::shared_ptr<const Domain>& out, std::optional<DomainHold>& held) -> Task<Result<void>> {
       auto earlier = co_await on.requests.find(DirectoryRequests::of_domain(before), of);
       if (!earlier) co_return fail(std::move(earlier).error());
       auto at = into.domains.find(before);
@@ -214,24 +237,21 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
         co_return fail(Code::kAlreadyExists, after, "there is such a domain already");
       }
       std::shared_ptr<const Domain> domain = at->second;
-      if (!domain->older.empty())
-        co_return fail(
-            Code::kBusy, before,
-            fmt::format("its accounts are on the way to another layout: canopyctl relocation show {}",
-                        before));
+      if (!domain->older.empty() && !fast_directories_of(*domain).empty())
+        co_return fail(Code::kBusy, before,
+                       fmt::format("settings of its accounts are on the way, and some lie above the domain's "
+                                   "directory: canopyctl relocation show {}",
+                                   before));
       // What an account has left on another store is known by where it went.
       if (on.stores != nullptr && !on.stores->config()->mounts->superseded().empty())
         co_return fail(Code::kBusy, before,
                        "accounts are on the way to other stores: canopyctl relocation show /");
-      CANOPY_CO_ASSIGN(out, make_domain(into.tree, after, domain->settings));
-      // Nobody may hold an open account of the old name while its directory moves.
-      for (const auto& shard_held : node.shards()) {
-        co_await shard_held->loop.switch_to();
-        co_await shard_held->accounts.forget_domain(before);
-        shard_held->aliases.forget_domain(domain->directory());
-        shard_held->requests.forget_domain(domain->directory());
-      }
-      co_await on.loop.switch_to();
+      CANOPY_CO_ASSIGN(out,
+                       make_domain(into.tree, after, domain->settings, domain->layout.domain_foldering()));
+      // Nobody may have an account of the old name open while its directory moves.
+      held.emplace(node, before, domain->directory());
+      auto closed = co_await held->take(kRenameAwaited, DomainHold::Mode::kForce);
+      if (!closed) co_return fail(std::move(closed).error());
       CANOPY_CO_TRY(
           co_await on.requests.add(DirectoryRequests::of_domain(before), of, domain->settings.created));
       CANOPY_CO_TRY(co_await copy_suspended_marks(*on.store, before, after));
@@ -240,9 +260,11 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
       into.domains[after] = out;
       CANOPY_CO_TRY(co_await remove_suspended_marks(*on.store, before));
       co_return Result<void>();
-    }(node_, shard, table, from, to, id, made);
+    }(node_, shard, table, from, to, id, made, hold);
   };
-  CANOPY_CO_TRY(co_await node_.change_domains(rename));
+  auto renamed = co_await node_.change_domains(rename);
+  if (hold) co_await end_rename(from, *hold);
+  if (!renamed) co_return fail(std::move(renamed).error());
   co_return describe_domain(*made);
 }
 

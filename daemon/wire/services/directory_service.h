@@ -7,6 +7,8 @@
 
 namespace canopy::wire {
 
+class DomainHold;
+
 inline constexpr uint32_t kPageEntriesMax = 1000;
 
 class DirectoryService {
@@ -28,6 +30,7 @@ class DirectoryService {
   Task<Result<v1::ListDomainsResponse>> list_domains(CallContext& call, const v1::ListRequest& request);
   Task<Result<v1::Domain>> get_domain(CallContext& call, const v1::DomainRequest& request);
   Task<Result<v1::Domain>> rename_domain(CallContext& call, const v1::RenameRequest& request);
+  Task<void> end_rename(std::string before, DomainHold& hold);
   Task<Result<v1::Empty>> delete_domain(CallContext& call, const v1::DeleteRequest& request);
 
   Task<Result<v1::CreateAccountsResponse>> create_accounts(CallContext& call,

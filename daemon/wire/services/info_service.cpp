@@ -3,6 +3,7 @@
 #include "daemon/account/log_end.h"
 #include "daemon/dict/dict.h"
 #include "daemon/wire/services/access.h"
+#include "daemon/wire/services/domain_moves.h"
 
 namespace canopy::wire {
 namespace {
@@ -93,7 +94,12 @@ Task<Result<v1::InfoResponse>> InfoService::get(CallContext& call, const v1::Get
     if (request.kind() == v1::INFO) co_return fail(has_no_info(name));
     const DomainTable& table = node_.here().accounts.domains();
     if (name.empty() && table.tree.defaults_error) co_return fail(*table.tree.defaults_error);
-    if (name.empty()) co_return respond(table.tree.defaults.dict, table.tree.defaults.version);
+    if (name.empty()) {
+      dict::Dict shown = table.tree.defaults.dict;
+      if (table.tree.domain_foldering.levels() != 0)
+        shown.set(kDomainFolderingKey, table.tree.domain_foldering.to_string());
+      co_return respond(shown, table.tree.defaults.version);
+    }
     CANOPY_CO_ASSIGN(AccountAddress address, parse_address_or_domain(name));
     CANOPY_CO_ASSIGN(auto domain, table.get(address.domain));
     co_return respond(domain->settings.dict, domain->settings.version);
@@ -164,7 +170,7 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
       CANOPY_CO_TRY(refuse_guarded(kGuardedDomainKeys, given, domain->settings.dict));
       change(file.dict, given, asked.replace());
       keep_guarded(kGuardedDomainKeys, domain->settings.dict, file.dict);
-      CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, domain_name, file));
+      CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, *domain, file));
       if (const dict::Value* defaults = file.dict.find(kAccountDefaultsKey))
         CANOPY_CO_TRY(check_account_defaults(*defaults->dict()));
       // For new accounts it holds at once; the others move behind (Relocations).
@@ -172,7 +178,7 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
       auto now = co_await on.files.replace(made->slot, made->settings_file(), std::move(file), changing);
       if (!now) co_return fail(std::move(now).error());
       response = respond(now->dict, now->version);
-      CANOPY_CO_ASSIGN(into.domains[domain_name], make_domain(into.tree, domain_name, std::move(*now)));
+      CANOPY_CO_ASSIGN(into.domains[domain_name], make_domain(into.tree, *domain, std::move(*now)));
       co_return Result<void>();
     }(shard, table, address.domain, with, id, request, out);
   };
@@ -180,9 +186,34 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
   co_return out;
 }
 
+// The cluster's settings show it, and what was read may come back; otherwise it is changed alone.
+static Result<std::optional<Foldering>> take_domain_foldering(const TreeSettings& tree, dict::Dict& given) {
+  const dict::Value* value = given.find(kDomainFolderingKey);
+  if (value == nullptr) return std::nullopt;
+  CANOPY_ASSIGN(const Foldering method, Foldering::parse(value->is_null()             ? "flat"
+                                                         : value->string() == nullptr ? ""
+                                                                                      : *value->string()));
+  given.erase(kDomainFolderingKey);
+  if (method == tree.domain_foldering) return std::nullopt;
+  if (!given.empty())
+    return fail(Code::kInvalidArgument, std::string(kDomainFolderingKey),
+                "it moves all domains: change it alone, with no other setting");
+  return method;
+}
+
 Task<Result<v1::InfoResponse>> InfoService::set_defaults(const v1::SetInfoRequest& request) {
   CANOPY_CO_ASSIGN(dict::Dict with, dict::parse_dict(request.text(), "text"));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(with, "text"));
+  const TreeSettings& tree = node_.here().accounts.domains().tree;
+  CANOPY_CO_ASSIGN(const std::optional<Foldering> domains, take_domain_foldering(tree, with));
+  if (domains && request.replace())
+    co_return fail(Code::kInvalidArgument, std::string(kDomainFolderingKey),
+                   "it moves all domains: change it alone, not with all of the settings");
+  if (domains) {
+    CANOPY_CO_TRY(co_await set_domain_foldering(node_, *domains));
+    const TreeSettings& now = node_.here().accounts.domains().tree;
+    co_return respond(now.defaults.dict, now.defaults.version);
+  }
   CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
   v1::InfoResponse out;
   auto set = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {

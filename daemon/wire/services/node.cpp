@@ -180,8 +180,15 @@ Task<Result<NamePage>> Node::list_accounts(std::string domain, std::string after
                                            size_t limit) {
   Shard& owner = shard_of(slot_of("", domain));
   co_await owner.loop.switch_to();
-  CANOPY_CO_ASSIGN(auto found, owner.accounts.domains().get(domain));
-  co_return co_await owner.names.list(std::move(found), std::move(after), std::move(prefix), limit);
+  for (;;) {
+    while (owner.accounts.is_held(domain)) co_await owner.accounts.wait_until_released();
+    CANOPY_CO_ASSIGN(auto found, owner.accounts.domains().get(domain));
+    const std::string directory = found->directory();
+    auto page = co_await owner.names.list(std::move(found), after, prefix, limit);
+    // What was seen while its directory moved away is nothing.
+    const Domain* now = owner.accounts.domains().find(domain);
+    if (!owner.accounts.is_held(domain) && (now == nullptr || now->directory() == directory)) co_return page;
+  }
 }
 
 Task<Result<void>> Node::change_domains(TableChange change) {

@@ -8,7 +8,10 @@ void put_layout(const TreeLayout& layout, v1::Layout* out) {
   out->set_fast_index(layout.fast_index());
 }
 
+// Which the run may have yet to look at: then it is paused no longer.
 void put_settings(const RelocationSettings& settings, v1::RelocationInfo& out) {
+  if (!settings.paused && out.state() == relocation_state_name(Relocations::State::kPaused))
+    out.set_state(std::string(relocation_state_name(Relocations::State::kWaiting)));
   out.set_rate(settings.rate);
   out.set_concurrency(settings.concurrency);
   out.set_window(settings.window ? settings.window->to_string() : "");
@@ -74,6 +77,28 @@ v1::RelocationInfo describe(const Relocations::Run& run, Nanos now) {
   return out;
 }
 
+// Of the domains themselves; `tree` may be newer than the figures.
+v1::RelocationInfo describe(const DomainMoves::Figures& of, const TreeSettings& tree, Nanos now) {
+  v1::RelocationInfo out;
+  out.set_domain(std::string(kAllDomains));
+  const bool known = of.to == tree.domain_foldering && of.from == tree.older_domain_folderings;
+  out.set_state(tree.older_domain_folderings.empty() ? (of.any ? "finished" : "none")
+                : known                              ? std::string(relocation_state_name(of.state))
+                                                     : "waiting");
+  out.mutable_to()->set_account_foldering(tree.domain_foldering.to_string());
+  for (const Foldering& from : tree.older_domain_folderings)
+    out.add_from()->set_account_foldering(from.to_string());
+  put_settings(settings_of(tree.tree.dict), out);
+  out.set_accounts(of.domains);
+  out.set_seen(of.seen);
+  out.set_moved(of.moved);
+  out.set_failed(of.failed);
+  out.set_last_error(of.last_error);
+  out.set_seconds(static_cast<uint64_t>(of.moving_until(now) / kSecond));
+  out.set_held_ms_max(static_cast<uint64_t>(of.held_max / kMillisecond));
+  return out;
+}
+
 // Before the first look at it.
 v1::RelocationInfo describe(const Domain& domain) {
   v1::RelocationInfo out;
@@ -100,6 +125,8 @@ void RelocationService::add_to(MethodTable& table) {
 Task<Result<v1::ListRelocationsResponse>> RelocationService::list(CallContext& call, const v1::Empty&) {
   v1::ListRelocationsResponse out;
   Loop& first = node_.shards().front()->loop;
+  const v1::RelocationInfo domains = co_await info_of_domains(call);
+  if (domains.state() != "none") *out.add_relocations() = domains;
   co_await first.switch_to();
   for (const Relocations::RunRef& run : relocations_.all())
     *out.add_relocations() = describe(*run, first.now());
@@ -148,8 +175,17 @@ Task<Result<v1::RelocationInfo>> RelocationService::mounts_info(CallContext& cal
   co_return out;
 }
 
+Task<v1::RelocationInfo> RelocationService::info_of_domains(CallContext& call) {
+  Shard& first = *node_.shards().front();
+  co_await first.loop.switch_to();
+  v1::RelocationInfo out = describe(domain_moves_.figures(), first.accounts.domains().tree, first.loop.now());
+  co_await call.loop().switch_to();
+  co_return out;
+}
+
 Task<Result<v1::RelocationInfo>> RelocationService::get(CallContext& call, const v1::DomainRequest& request) {
   if (request.name() == kMountsRun) co_return co_await mounts_info(call);
+  if (request.name() == kAllDomains) co_return co_await info_of_domains(call);
   CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.name()));
   co_return co_await info_of(call, std::move(domain));
 }
@@ -166,10 +202,10 @@ Task<Result<void>> RelocationService::change_domain(std::string domain, bool bef
                                    name));
       dict::VersionedDict file = before->settings;
       CANOPY_CO_TRY(alter(*before, file.dict));
-      CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, name, file));
+      CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, *before, file));
       auto written = co_await on.files.replace(made->slot, made->settings_file(), std::move(file));
       if (!written) co_return fail(std::move(written).error());
-      CANOPY_CO_ASSIGN(into.domains[name], make_domain(into.tree, name, std::move(*written)));
+      CANOPY_CO_ASSIGN(into.domains[name], make_domain(into.tree, *before, std::move(*written)));
       co_return Result<void>();
     }(shard, table, domain, beforehand, change);
   };
@@ -188,6 +224,11 @@ Task<Result<v1::RelocationInfo>> RelocationService::set(CallContext& call,
     }));
     co_return co_await mounts_info(call);
   }
+  if (request.domain() == kAllDomains) {
+    CANOPY_CO_TRY(co_await domain_moves_.change_settings(
+        [&request](RelocationSettings& now) { return change_settings(now, request); }));
+    co_return co_await info_of_domains(call);
+  }
   CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.domain()));
   CANOPY_CO_TRY(co_await change_domain(domain, (request.which() & 1) == 0,
                                        [&](const Domain&, dict::Dict& settings) -> Result<void> {
@@ -205,6 +246,10 @@ Task<Result<v1::RelocationInfo>> RelocationService::cancel(CallContext& call,
   if (request.name() == kMountsRun) {
     CANOPY_CO_TRY(co_await stores_.put_back_mounts(call));
     co_return co_await mounts_info(call);
+  }
+  if (request.name() == kAllDomains) {
+    CANOPY_CO_TRY(co_await domain_moves_.cancel());
+    co_return co_await info_of_domains(call);
   }
   CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.name()));
   CANOPY_CO_TRY(

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "daemon/wire/server/method_table.h"
+#include "daemon/wire/services/domain_moves.h"
 #include "daemon/wire/services/relocations.h"
 #include "daemon/wire/services/stores_service.h"
 
@@ -10,8 +11,8 @@ namespace canopy::wire {
 
 class RelocationService {
  public:
-  RelocationService(Node& node, Relocations& relocations, StoresService& stores)
-      : node_(node), relocations_(relocations), stores_(stores) {}
+  RelocationService(Node& node, Relocations& relocations, DomainMoves& domain_moves, StoresService& stores)
+      : node_(node), relocations_(relocations), domain_moves_(domain_moves), stores_(stores) {}
   void add_to(MethodTable& table);  // this must outlive the server
 
  private:
@@ -21,12 +22,14 @@ class RelocationService {
   Task<Result<v1::RelocationInfo>> cancel(CallContext& call, const v1::DomainRequest& request);
   Task<Result<v1::RelocationInfo>> info_of(CallContext& call, std::string domain);
   Task<Result<v1::RelocationInfo>> mounts_info(CallContext& call);
+  Task<v1::RelocationInfo> info_of_domains(CallContext& call);
   // Changes the settings of a domain that has accounts to be moved; `beforehand`: or may have later.
   using Change = std::function<Result<void>(const Domain& domain, dict::Dict& settings)>;
   Task<Result<void>> change_domain(std::string domain, bool beforehand, Change change);
 
   Node& node_;
   Relocations& relocations_;
+  DomainMoves& domain_moves_;
   StoresService& stores_;
 };
 

@@ -7,6 +7,8 @@
 namespace canopy::wire {
 namespace {
 
+constexpr Nanos kLookEvery = kSecond;
+constexpr Nanos kLookForTurnsEvery = 20 * kMillisecond;
 constexpr Nanos kRetryAfter = 5 * kSecond;
 constexpr Nanos kInUseAgainAfter = 200 * kMillisecond;
 constexpr Nanos kStopLookedAtAfter = 100 * kMillisecond;
@@ -47,8 +49,9 @@ Relocations::RunRef Relocations::find(const std::string& domain) const {
 Task<void> Relocations::run(const std::atomic<bool>& over) {
   Shard& first = *node_.shards().front();
   while (!over) {
+    some_wait_ = false;
     look(over);
-    co_await first.loop.sleep(kSecond);
+    co_await first.loop.sleep(some_wait_ ? kLookForTurnsEvery : kLookEvery);
   }
   for (auto& [name, run] : runs_) run->stop = true;
   co_await runs_on_.join();
@@ -68,7 +71,13 @@ void Relocations::advance(RunRef run, std::shared_ptr<const Domain> domain, cons
   const bool open = !window || window->contains(loop.wall_clock_ns() / kSecond);
   if (!run->settings.paused && open) {
     if (run->active || over) return;
+    const auto moving = std::ranges::count_if(runs_, [](const auto& of) {
+      return of.second && of.second->active && of.second->state == State::kMoving;
+    });
+    some_wait_ = static_cast<size_t>(moving) >= kRelocationsMovingMax;
+    if (some_wait_) return;
     run->active = true;
+    run->state = State::kMoving;
     run->stop = false;
     runs_on_.spawn(move_all(run, std::move(domain)));
     return;
@@ -150,6 +159,9 @@ Task<void> Relocations::move_all(RunRef run, std::shared_ptr<const Domain> domai
       break;
     }
     if (done && run->stop) break;
+    const Domain* now = domain ? node_.shards().front()->accounts.domains().find(domain->name) : nullptr;
+    if (!done && domain && (now == nullptr || now->directory() != domain->directory()))
+      break;  // it has gone, or moved itself
     if (!done) {
       run->last_error = done.error().to_string();
       log_event(LogLevel::kWarning, "relocation-held-up", run->domain, {{"error", run->last_error}});
@@ -306,7 +318,7 @@ Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain) {
       file.dict.erase(kSupersededKey);
       auto written = co_await shard.files.replace(now->slot, now->settings_file(), std::move(file));
       if (!written) co_return fail(std::move(written).error());
-      CANOPY_CO_ASSIGN(into.domains[of->name], make_domain(into.tree, of->name, std::move(*written)));
+      CANOPY_CO_ASSIGN(into.domains[of->name], make_domain(into.tree, *now, std::move(*written)));
       ended = true;
       co_return Result<void>();
     }(on, table, domain, done);

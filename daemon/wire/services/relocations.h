@@ -17,6 +17,7 @@
 namespace canopy::wire {
 
 inline constexpr size_t kRelocationsFinishedKept = 64;  // that are shown after they have ended
+inline constexpr size_t kRelocationsMovingMax = 64;     // at once; the others wait for their turn
 // On a store that others may write to, superseded layouts are still looked at for so long after the last
 // move: a rename of a process that has gone, or is not answered, may arrive late, and takes an account back.
 inline constexpr Nanos kLateRenamesAwaited = 120 * kSecond;
@@ -88,6 +89,7 @@ class Relocations {
   Node& node_;
   const DropSuperseded drop_superseded_;
   const Nanos late_renames_awaited_;
+  bool some_wait_ = false;  // for their turn
   TaskGroup runs_on_;
   std::map<std::string, RunRef> runs_;
   std::vector<RunRef> finished_;  // newest last
