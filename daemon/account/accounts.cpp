@@ -165,7 +165,10 @@ Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::load_settings(Ent
     if (!mark) co_return fail(std::move(mark).error());
     if (*mark) {
       own.dict.set(kStateKey, account_use_name(AccountUse::kSuspended));
-      if (!(*mark)->empty()) own.dict.set(kLogEndKey, **mark);
+      if ((*mark)->empty())
+        own.dict.erase(kLogEndKey);
+      else
+        own.dict.set(kLogEndKey, **mark);
     }
   }
   auto table = domains_;

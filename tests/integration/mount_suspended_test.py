@@ -53,6 +53,9 @@ class Suspended(CtlCase):
 
     def test_what_was_left_as_it_was_is_resumed_without_damages(self):
         directory = self.suspended("sound")
+        mark = read(os.path.join(self.stack.facts["base"], ".canopy", "suspended", "company.com", "sound"))
+        self.assertEqual(mark.split()[0].decode(), os.path.basename(self.slice_of(directory)))
+        self.assertNotIn(b"LogEnd", read(os.path.join(directory, "account.settings")))
         content = read(self.slice_of(directory))
         write(self.slice_of(directory), content)  # as a restored backup
         resumed = self.ctl("account", "resume", "sound@company.com")

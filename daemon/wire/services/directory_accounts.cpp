@@ -279,15 +279,7 @@ Task<Result<void>> DirectoryService::note_log_end(AccountAddress address) {
   account->reset();
   co_await accounts.close(address);
   CANOPY_CO_TRY(co_await mark_suspended(accounts.files(), address, end));
-  auto noted = co_await accounts.change_settings(
-      address, 0,
-      [&end](dict::Dict& settings) -> Result<void> {
-        settings.set(kLogEndKey, end);
-        return {};
-      },
-      RequestId{});
-  if (!noted) co_return fail(std::move(noted).error());
-  co_return Result<void>();
+  co_return co_await accounts.read_again(address);  // where it is known from the mark
 }
 
 Task<Result<bool>> DirectoryService::renew_restored(AccountAddress address, bool said) {
