@@ -1,6 +1,7 @@
 // Several stores as one tree: routes, merged directories, refusals, stores that are away, superseded rows.
 #include "daemon/store/set/store_set.h"
 
+#include "daemon/store/faulty/faulty_store.h"
 #include "daemon/store/marker.h"
 #include "tests/store/store_fixture.h"
 
@@ -42,7 +43,13 @@ class StoreSetTest : public testing::Test {
   }
   Task<Result<std::unique_ptr<Store>>> open(std::string name) {
     if (away.contains(name)) co_return fail(Code::kStoreUnavailable, name, "connection refused");
-    co_return std::make_unique<MemoryStore>(loop.get(), *disks[name], MemoryStoreOptions{.name = name});
+    auto store = std::make_unique<MemoryStore>(loop.get(), *disks[name], MemoryStoreOptions{.name = name});
+    if (name != silent) co_return store;
+    behind_silent = std::move(store);
+    FaultPlan plan{.late = 1, .deadline = 4 * kSecond, .late_max = kSecond};
+    plan.operations = FaultPlan::only(StoreOperation::kAttributes);
+    plan.object_contains = "SharedDomains";
+    co_return std::make_unique<FaultyStore>(*behind_silent, *loop, plan, 1);
   }
   void mount(std::initializer_list<std::string_view> lines) {
     auto config = std::make_shared<StoresConfig>();
@@ -108,6 +115,8 @@ class StoreSetTest : public testing::Test {
   std::map<std::string, std::unique_ptr<MemoryDisk>> disks;
   std::map<std::string, StoreConfig> configs;
   std::set<std::string> away;
+  std::string silent;  // answers for seconds nothing that it is asked about the tree
+  std::unique_ptr<Store> behind_silent;
   std::unique_ptr<StoreSet> set;
 };
 
@@ -345,6 +354,29 @@ TEST_F(StoreSetTest, AbsenceIsSaidOnlyWhenEveryStoreThatCouldHoldItHasAnswered) 
   for (int i = 0; i < 500 && !set->member("one")->usable(); ++i)
     run([](Loop& on) -> Task<void> { co_await on.sleep(10 * kMillisecond); }(*loop));
   EXPECT_EQ(refused(set->attributes(kA + "/nobody.macnt")).code(), Code::kNotFound);
+}
+
+class SilentStoreTest : public StoreSetTest {
+ protected:
+  SilentStoreTest() {
+    silent = "one";
+    probe_every = 60 * kSecond;  // which it answers
+  }
+};
+
+TEST_F(SilentStoreTest, ADirectoryIsShownWithoutItsPart) {
+  mount_fresh({"/ root", "SharedDomains/company.com/[a-d].sub one"});
+  auto waits = [&] { return set->member("one")->figures().in_flight; };
+  const Attributes first = ok(set->attributes(kDomain));
+  EXPECT_EQ(waits(), 1u) << "it has not answered yet";
+  const Attributes second = ok(set->attributes(kDomain));
+  EXPECT_EQ(waits(), 1u) << "it is not asked again meanwhile";
+  EXPECT_EQ(second.file_id, first.file_id);
+  EXPECT_EQ(second.type, FileType::kDirectory);
+  EXPECT_EQ(ok(set->site_of(kDomain)).name, "root");
+  EXPECT_EQ(waits(), 1u);
+  // What lies nowhere else, or might, is not said to be absent.
+  EXPECT_EQ(refused(set->attributes(kA)).code(), Code::kStoreUnavailable);
 }
 
 // Under load: every operation succeeds, whatever the table is at the moment.

@@ -39,6 +39,8 @@ class SetMember {
   const StoreConfig& config() const { return config_; }
   bool is_root() const { return salt_ == 0; }
   bool usable() const { return usable_; }
+  // It has been asked something, and for kStoreSlow has answered nothing.
+  bool silent() const { return figures_.in_flight > 0 && loop_.now() - heard_ > kStoreSlow; }
   StoreState state() const { return usable_ && space_ && full() ? StoreState::kFull : state_; }
   const std::optional<Error>& reason() const { return reason_; }     // why it is not usable
   const std::optional<StoreSpace>& space() const { return space_; }  // of the last probe
@@ -64,11 +66,14 @@ class SetMember {
   // Counts an operation from its construction to done().
   class Timing {
    public:
-    explicit Timing(SetMember& of) : of_(of), begun_(of.loop_.now()) { ++of_.figures_.in_flight; }
+    explicit Timing(SetMember& of) : of_(of), begun_(of.loop_.now()) {
+      if (of_.figures_.in_flight++ == 0) of_.heard_ = begun_;
+    }
     Timing(const Timing&) = delete;
     ~Timing() {
       --of_.figures_.in_flight;
-      of_.figures_.add(of_.loop_.now() - begun_);
+      of_.heard_ = of_.loop_.now();
+      of_.figures_.add(of_.heard_ - begun_);
     }
 
    private:
@@ -101,6 +106,7 @@ class SetMember {
   std::optional<Error> reason_;
   std::optional<StoreSpace> space_;
   StoreFigures figures_;
+  Nanos heard_ = 0;         // the last answer, or when something was first asked since
   Event look_;              // a probe is wanted now
   Event looked_;            // was probed once
   bool open_anew_ = false;  // what answers is not, or no longer, the store: the way to it is looked up again

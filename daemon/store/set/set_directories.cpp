@@ -14,6 +14,12 @@ Task<Result<std::vector<StoreSet::Part>>> StoreSet::parts_there(Places places, s
   questions.reserve(places.all.size());
   for (const Place& place : places.all) questions.push_back(attributes_at(place));
   auto answers = co_await join_all(loop_, std::move(questions));
+  co_return parts_among(places, std::move(path), std::move(answers), all_must_answer);
+}
+
+Result<std::vector<StoreSet::Part>> StoreSet::parts_among(const Places& places, std::string path,
+                                                          std::vector<Result<Attributes>> answers,
+                                                          bool all_must_answer) {
   std::vector<Part> parts;
   std::optional<Error> unanswered, in_the_way;  // in_the_way: of a path below a file
   for (size_t i = 0; i < answers.size(); ++i) {
@@ -28,12 +34,59 @@ Task<Result<std::vector<StoreSet::Part>>> StoreSet::parts_there(Places places, s
     const bool directory = answers[i]->type == FileType::kDirectory;
     if (!directory && (i >= places.own || !parts.empty())) continue;  // the table leads elsewhere
     parts.push_back({places.all[i], *answers[i]});
-    if (!directory) co_return parts;
+    if (!directory) return parts;
   }
-  if (unanswered && (parts.empty() || all_must_answer)) co_return fail(std::move(*unanswered));
-  if (parts.empty() && in_the_way) co_return fail(std::move(*in_the_way));
-  if (parts.empty()) co_return fail(Code::kNotFound, std::move(path), "there is no such file or directory");
-  co_return parts;
+  if (unanswered && (parts.empty() || all_must_answer)) return fail(std::move(*unanswered));
+  if (parts.empty() && in_the_way) return fail(std::move(*in_the_way));
+  if (parts.empty()) return fail(Code::kNotFound, std::move(path), "there is no such file or directory");
+  return parts;
+}
+
+struct StoreSet::Asked {
+  Asked(Loop& loop, size_t count) : answers(count), changed(loop) {}
+  std::vector<std::optional<Result<Attributes>>> answers;
+  size_t left = 0;
+  Event changed;
+};
+
+Task<void> StoreSet::ask_part(std::shared_ptr<Asked> of, size_t number, Place place) {
+  of->answers[number] = co_await attributes_at(std::move(place));
+  --of->left;
+  of->changed.set();
+}
+
+Task<Result<std::vector<StoreSet::Part>>> StoreSet::parts_soon(Places places, std::string path) {
+  size_t root = 0;
+  while (root < places.all.size() && !places.all[root].member->is_root()) ++root;
+  if (root == places.all.size()) co_return co_await parts_there(std::move(places), std::move(path), false);
+  auto asked = std::make_shared<Asked>(loop_, places.all.size());
+  const Nanos until = loop_.now() + kStoreSlow;
+  bool all = true;
+  for (size_t i = 0; i < places.all.size(); ++i) {
+    if (i != root && places.all[i].member->silent()) {
+      all = false;
+      continue;
+    }
+    ++asked->left;
+    asked_.spawn(ask_part(asked, i, places.all[i]));
+  }
+  auto is_there = [&] { return asked->answers[root] && asked->answers[root]->has_value(); };
+  while (asked->left > 0) {
+    asked->changed.reset();
+    if (!is_there())
+      co_await asked->changed.wait();
+    else if (!co_await asked->changed.wait_until(until))
+      break;
+  }
+  if (!all && !is_there()) co_return co_await parts_there(std::move(places), std::move(path), false);
+  std::vector<Result<Attributes>> answers;
+  for (size_t i = 0; i < places.all.size(); ++i) {
+    if (asked->answers[i])
+      answers.push_back(*asked->answers[i]);
+    else
+      answers.push_back(fail(Code::kStoreUnavailable, places.all[i].member->name(), "it does not answer"));
+  }
+  co_return parts_among(places, std::move(path), std::move(answers), false);
 }
 
 Attributes StoreSet::merge(const std::vector<Part>& parts) {
@@ -74,7 +127,7 @@ Task<Result<Attributes>> StoreSet::attributes_among(std::string path) {
     if (!located) co_return fail(std::move(located).error());
     co_return co_await attributes_at(std::move(located->place));
   }
-  auto parts = co_await parts_there(std::move(places), std::move(path), false);
+  auto parts = co_await parts_soon(std::move(places), std::move(path));
   if (!parts) co_return fail(std::move(parts).error());
   co_return merge(*parts);
 }

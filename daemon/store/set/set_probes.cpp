@@ -132,6 +132,7 @@ Task<void> StoreSet::stop() {
   stopping_ = true;
   for (const auto& [name, member] : members_) member->look_.set();
   co_await probes_.join();
+  co_await asked_.join();
 }
 
 }  // namespace canopy

@@ -22,7 +22,8 @@ StoreSet::StoreSet(Loop& loop, std::unique_ptr<Store> root, StoreSetOptions opti
       root_(std::move(root)),
       config_(std::make_shared<const StoresConfig>(StoresConfig::root_only())),
       mounts_(config_->mounts),
-      probes_(loop) {
+      probes_(loop),
+      asked_(loop) {
   StoreConfig config;
   config.name = kRootStoreName;
   config.address = "dir:";
@@ -183,7 +184,7 @@ Task<Result<StoreSet::Place>> StoreSet::resolve(std::string path) {
   Places places = places_of(path);
   if (places.single()) co_return std::move(places.all.front());
   if (places.all.size() > places.own) {
-    auto parts = co_await parts_there(places, path, false);
+    auto parts = co_await parts_soon(places, path);
     if (parts) co_return std::move(parts->front().place);
     if (!says_absent(parts.error())) co_return fail(std::move(parts).error());
     co_return std::move(places.all.front());

@@ -151,7 +151,7 @@ class StoreSet final : public Store {
   // The place that answers for a path: of a directory on several stores, that of its first part.
   Task<Result<Place>> resolve(std::string path);
   void forget_place(std::string_view path);
-  Task<Result<Attributes>> attributes_at(Place place);
+  static Task<Result<Attributes>> attributes_at(Place place);
   // set_probes.cpp
   Task<void> watch(MemberRef member);
   Task<void> probe(MemberRef member);
@@ -164,6 +164,13 @@ class StoreSet final : public Store {
   // What of a directory, or of another thing, is there; the places in their order. kNotFound: all that could
   // hold it have answered. Those that did not answer are left out, unless `all_must_answer`.
   Task<Result<std::vector<Part>>> parts_there(Places places, std::string path, bool all_must_answer);
+  // For looking only: as with `all_must_answer` false, but once the root store's part is there, which stands
+  // for all, stores that are silent are not waited for.
+  Task<Result<std::vector<Part>>> parts_soon(Places places, std::string path);
+  struct Asked;
+  static Task<void> ask_part(std::shared_ptr<Asked> of, size_t number, Place place);
+  static Result<std::vector<Part>> parts_among(const Places& places, std::string path,
+                                               std::vector<Result<Attributes>> answers, bool all_must_answer);
   static Attributes merge(const std::vector<Part>& parts);
   Task<Result<bool>> make_parents(Place place, std::string path);  // false: they are nowhere
   Task<Result<void>> remove_directory_parts(Places places, std::string path, Durable durable);
@@ -228,6 +235,7 @@ class StoreSet final : public Store {
       found_;                                  // object -> store, where it is not at its newest place
   std::list<std::shared_ptr<Merged>> merged_;  // newest first
   TaskGroup probes_;
+  TaskGroup asked_;  // what nobody waits for any more, too
 };
 
 // The two files of Settings, on the root store. kDamaged names the file and what is wrong with it.
