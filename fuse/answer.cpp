@@ -1,5 +1,7 @@
 #include "fuse/answer.h"
 
+#include <linux/fuse.h>
+
 #include <cerrno>
 
 #include "daemon/base/log.h"
@@ -57,6 +59,15 @@ void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& fo
                     found->immutable ? kImmutableSeconds : mount.cache_seconds(*found));
   else
     answer_error(request, found.error(), about);
+}
+
+// libfuse 3.14 has no word for parallel writes, which the kernel knows: the answer as the kernel reads it.
+int answer_open(fuse_req_t request, const fuse_file_info& info, bool parallel_writes) {
+  if (!parallel_writes) return fuse_reply_open(request, &info);
+  fuse_open_out out = {};
+  out.fh = info.fh;
+  out.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+  return fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
 }
 
 fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, const std::string& name) {

@@ -25,6 +25,8 @@ void answer_attributes(Mount& mount, fuse_req_t request, const Result<Found>& fo
 // As answers to LOOKUP and its like, which make the kernel know the node.
 void answer_entry(Mount& mount, fuse_req_t request, const Result<Found>& found, const NodeRef& parent,
                   const std::string& name);
+// -ENOENT: nobody waits for it any more, and the file is not open.
+int answer_open(fuse_req_t request, const fuse_file_info& info, bool parallel_writes);
 fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, const std::string& name);
 
 // As many entries as fit into `bytes`, from that position of the directory.

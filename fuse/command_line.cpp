@@ -96,7 +96,7 @@ void add_command_line(CLI::App& app, Options& options) {
   app.add_option(
       "-o", options.mount_options,
       "Options, comma-separated: ro, rw, allow_other, uid=N and gid=N (of what accounts/ shows), "
-      "cache_ms=N (50), told_ms=N (5000: of what the backend tells changes of), nodes=N (250000: "
+      "cache_ms=N (50), told_ms=N (60000: of what the backend tells changes of), nodes=N (250000: "
       "known to the kernel before it is asked to forget some), "
       "wait=SECONDS (30, at least 1: how long an operation waits for the backend before it fails), ca=, "
       "cert=, key=, log_file= (as the options below); those "

@@ -22,7 +22,7 @@ struct Options {
   // From mount_options:
   std::vector<std::string> for_fuse;
   uint32_t uid = 0, gid = 0;
-  double cache_seconds = 0.05, told_seconds = 5;
+  double cache_seconds = 0.05, told_seconds = 60;
   size_t nodes_max = 250'000;
 };
 

@@ -23,11 +23,14 @@ struct MountOptions {
   std::string source;                     // as /proc/mounts shows it
   std::vector<std::string> fuse_options;  // "allow_other", "ro", …: as for mount(8)
   double cache_seconds = 0.05;            // how long the kernel may answer from its caches without asking
-  double told_seconds = 5;                // the same for what the daemon tells changes of
+  double told_seconds = 60;               // the same for what the daemon tells changes of
   size_t nodes_max = 250'000;             // beyond it the kernel is asked to forget some
 };
 
 inline constexpr uint32_t kWriteBytesMax = 1u << 20;  // of one request from the kernel, and of a read
+// Of requests that nobody waits for in person, as those for what is read ahead, under way at once. Others
+// wait behind them: more than those who read from a store that does not answer are likely to send.
+inline constexpr uint16_t kBackgroundMax = 1024;
 
 class Mount {
  public:

@@ -58,8 +58,8 @@ void begin(fuse_req_t request, fuse_ino_t first, fuse_ino_t second, Work work) {
 void on_init(void* user, fuse_conn_info* connection) {
   connection->max_write = kWriteBytesMax;
   connection->max_readahead = kWriteBytesMax;
-  connection->max_background = 128;
-  connection->congestion_threshold = 96;
+  connection->max_background = kBackgroundMax;
+  connection->congestion_threshold = kBackgroundMax / 4 * 3;
   connection->want &=
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ);  // requests are read on the loop, one buffer each
   connection->want |=
@@ -226,8 +226,9 @@ void on_open(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
       with.keep_cache = (*file)->keep_cache;
       with.direct_io = (*file)->direct;
       with.noflush = (*file)->no_flush;
+      const bool parallel = (*file)->parallel;
       with.fh = on.keep(std::move(*file));
-      if (fuse_reply_open(to, &with) == -ENOENT) on.release(with.fh);  // the caller was interrupted
+      if (answer_open(to, with, parallel) == -ENOENT) on.release(with.fh);  // the caller was interrupted
     }(mount, request, std::move(node), *info);
   });
 }

@@ -243,7 +243,7 @@ Task<Result<Created>> RawView::open_at(std::string path, bool create, bool exclu
                                        Caller caller, std::string expected) {
   auto file = std::make_shared<File>(*this, backend_.new_handle());
   file->write = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
-  file->direct = (flags & O_DIRECT) != 0;
+  file->direct = file->parallel = (flags & O_DIRECT) != 0;
   v1::TreeOpenRequest request;
   const bool told = is_told(path);
   request.set_path(std::move(path));

@@ -75,6 +75,7 @@ struct OpenFile {
   NodeRef node;
   bool keep_cache = false;
   bool direct = false;
+  bool parallel = false;              // with `direct`: writes through it need not wait for one another
   bool no_flush = false;              // closing it has nothing to say
   std::vector<uint64_t> lock_owners;  // who has asked for fcntl(2) locks through it
   uint64_t writer = 0;                // the process that wrote last, by its lock owner; 0: none

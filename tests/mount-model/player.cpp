@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kLastKept = 60;   // operations that are printed with a difference
 constexpr size_t kNamesMax = 150;  // in the whole tree; beyond, nothing new is made
 constexpr size_t kDepthMax = 4;
+constexpr uint64_t kToldEvery = 100'000;
 constexpr uint64_t kTurnsPerWhole = 16;  // turns between two comparisons of the whole tree
 
 const std::string kNames[] = {"a", "b", "c", "d", "name with spaces", "e", "\xff\xfe", std::string(255, 'n')};
@@ -175,7 +176,8 @@ bool Player::play() {
   while (same_ && done_ < options_.operations) {
     if (left_in_turn_-- == 0) hand_over();
     step();
-    ++done_;
+    if (++done_ % kToldEvery == 0)
+      std::fprintf(stderr, "%llu operations so far\n", static_cast<unsigned long long>(done_));
   }
   for (int i = 0; same_ && i < 2; ++i) {
     hand_over();
