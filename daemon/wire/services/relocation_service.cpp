@@ -255,6 +255,10 @@ Task<Result<v1::RelocationInfo>> RelocationService::cancel(CallContext& call,
   CANOPY_CO_TRY(
       co_await change_domain(domain, false, [](const Domain& now, dict::Dict& settings) -> Result<void> {
         const TreeLayout& back = now.older.front();
+        // Where its settings lay before the domain moved is no layout that it could have here.
+        if (back.domain_foldering() != now.layout.domain_foldering())
+          return fail(Code::kNotFound, now.name,
+                      "its settings follow the domain, which has moved: canopyctl relocation cancel '*'");
         CANOPY_TRY(supersede(now, back, settings));
         settings.set(kAccountFolderingKey, back.account_foldering().to_string());
         settings.set(kFastIndexKey, static_cast<int64_t>(back.fast_index()));
