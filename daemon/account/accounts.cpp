@@ -128,6 +128,20 @@ Task<Result<AccountPlace>> Accounts::place_of(EntryRef held, AccountAddress addr
   co_return std::move(found.place);
 }
 
+// The file at the account's place. Where it is not at the place that is remembered, a process that does not
+// know yet that it was succeeded may have moved it: it is looked for anew.
+Task<Result<dict::VersionedDict>> Accounts::read_at(EntryRef held, AccountAddress address,
+                                                    std::shared_ptr<const Domain> domain,
+                                                    std::string AccountPlace::* file) {
+  const bool remembered = held->place.has_value();
+  CANOPY_CO_ASSIGN(AccountPlace place, co_await place_of(held, address, domain));
+  auto read = co_await files_.read(place.*file);
+  if (read || read.error().code() != Code::kNotFound || !remembered) co_return read;
+  held->place.reset();
+  CANOPY_CO_ASSIGN(place, co_await place_of(held, std::move(address), std::move(domain)));
+  co_return co_await files_.read(place.*file);
+}
+
 Task<Result<AccountPlace>> Accounts::place(AccountAddress address) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   if (!may_lie_elsewhere(store(), *domain, address)) co_return place_under(domain->layout, address);
@@ -142,13 +156,14 @@ Task<Result<std::shared_ptr<const AccountSettings>>> Accounts::load_settings(Ent
                                                                              AccountAddress address) {
   if (held->settings && held->settings_under == domains_) co_return held->settings;
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
-  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
+  CANOPY_CO_ASSIGN(AccountPlace place, co_await place_of(held, address, domain));
   dict::VersionedDict own;
   if (held->settings) {
     own = held->settings->own;  // only the defaults have changed
   } else {
-    auto read = co_await files_.read(place.settings_file);
+    auto read = co_await read_at(held, address, domain, &AccountPlace::settings_file);
     if (!read && read.error().code() != Code::kNotFound) co_return fail(std::move(read).error());
+    CANOPY_CO_ASSIGN(place, co_await place_of(held, address, domain));
     if (!read || !place.settings_file.starts_with(place.directory)) {
       // The directory is what makes an account: one without settings was made by hand, and settings apart
       // from it whose directory is gone are what a crash in the middle of a removal left.

@@ -217,6 +217,9 @@ class Accounts {
   Task<Result<Relocated>> relocate_entry(EntryRef entry, AccountAddress address, std::string seen_at,
                                          MoveFigures* figures);
   Task<Result<bool>> move_files(AccountAddress address, const Way& way);
+  Task<Result<dict::VersionedDict>> read_at(EntryRef held, AccountAddress address,
+                                            std::shared_ptr<const Domain> domain,
+                                            std::string AccountPlace::* file);
   Task<Result<bool>> move_within(AccountAddress address, Way way);
   Task<Result<void>> make_ready(uint32_t slot, std::string staged, TreeLayout layout, AccountAddress address,
                                 std::string text);

@@ -325,8 +325,7 @@ Task<Result<dict::VersionedDict>> Accounts::info(AccountAddress address) {
 Task<Result<dict::VersionedDict>> Accounts::load_info(EntryRef held, AccountAddress address) {
   if (held->info) co_return *held->info;
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
-  CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
-  auto read = co_await files_.read(place.info_file);
+  auto read = co_await read_at(held, address, std::move(domain), &AccountPlace::info_file);
   if (!read && read.error().code() != Code::kNotFound) co_return fail(std::move(read).error());
   held->info = read ? std::move(*read) : dict::VersionedDict{};
   count(*held);

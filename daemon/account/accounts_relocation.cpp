@@ -77,6 +77,7 @@ Task<Result<bool>> Accounts::move_within(AccountAddress address, Way way) {
   // One that was frozen and does not know it yet must not send a rename now.
   if (environment_.lease_held && !environment_.lease_held())
     co_return fail(Code::kTryAgain, address.to_string(), "this backend does not hold its lease now");
+  CANOPY_CO_TRY(co_await files_.check_not_succeeded(slot_of(address), way.to.path));
   auto moved = co_await move_files(std::move(address), way);
   if (!moved || way.from.path == way.to.path) co_return moved;
   auto done = co_await move_into(store(), way.from.path, way.to.path, RenameMode::kNoReplace, Durable::kNo);

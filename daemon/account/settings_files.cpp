@@ -87,6 +87,14 @@ Task<Result<void>> SettingsFiles::begin_stage(StoreSite site, std::string stage)
   co_return Result<void>();
 }
 
+Task<Result<void>> SettingsFiles::check_not_succeeded(uint32_t slot, std::string target) {
+  if (!store_.shared_at(target)) co_return Result<void>();
+  CANOPY_CO_ASSIGN(const std::string staged, co_await stage_path(slot, std::move(target)));
+  auto stage = co_await store_.attributes(std::string(store_parent_of(staged)));
+  if (stage) co_return Result<void>();
+  co_return fail(co_await fenced_if_gone(staged, std::move(stage).error()));
+}
+
 Task<Error> SettingsFiles::fenced_if_gone(std::string staged, Error error) {
   if (error.code() != Code::kNotFound) co_return error;
   const std::string slot_stage = std::string(store_parent_of(staged));

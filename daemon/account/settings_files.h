@@ -73,6 +73,9 @@ class SettingsFiles {
   // The error of an operation that named `staged`, of stage_path(). kNotFound means kFenced when a
   // successor has removed that stage, which it does slot by slot.
   Task<Error> fenced_if_gone(std::string staged, Error error);
+  // kFenced when a later process has taken the slot on the store of `target`: for renames that do not name
+  // the stage. One that was sent just before can still come after the successor's.
+  Task<Result<void>> check_not_succeeded(uint32_t slot, std::string target);
 
  private:
   Store& store_;

@@ -110,6 +110,12 @@ Task<Result<void>> AccountLog::State::show_safely(LiveSlice& newest) {
   co_return co_await store().sync_directory(directory);
 }
 
+Task<Result<void>> AccountLog::State::check_still_here() {
+  auto here = co_await store().attributes(directory);
+  if (here || here.error().code() != Code::kNotFound) co_return Result<void>();
+  co_return fail(Code::kTryAgain, directory, "the account's directory is not here any more");
+}
+
 Task<Result<void>> AccountLog::State::load(Directory found, Chosen chosen) {
   adopt(chosen);
   damages.clear();
@@ -134,6 +140,8 @@ Task<Result<void>> AccountLog::State::load(Directory found, Chosen chosen) {
   CANOPY_CO_TRY(co_await show_safely(newest));
   answered_slice = newest.id;
   answered_end = newest.end;
+  // Slices that were looked for after the directory had gone are no damage.
+  if (!damages.empty()) CANOPY_CO_TRY(co_await check_still_here());
   if (!damages.empty())
     log_event(LogLevel::kError, "account-log-damaged", directory,
               {{"count", damages.size()}, {"file", damages[0].file}, {"offset", damages[0].offset}});

@@ -152,6 +152,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   Task<Result<void>> load(Directory found, Chosen chosen);
   // Replays what lies from `from` in `slice`; raises its end.
   Task<Result<void>> replay_slice(LiveSlice& slice, bool last, uint64_t from, uint64_t acknowledged);
+  Task<Result<void>> check_still_here();
   Task<Result<void>> show_safely(LiveSlice& newest);
   std::shared_ptr<LiveSlice> make_slice(const ManifestEntry& entry);
 

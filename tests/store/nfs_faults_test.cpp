@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "daemon/runtime/sync.h"
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/store/nfs/libnfs.h"
 #include "daemon/store/nfs/nfs_store.h"
@@ -251,6 +252,26 @@ TEST_F(NfsFaultsV4, ARestartedServerForgetsTheClientIdAndFilesAreMadeAllTheSame)
   EXPECT_EQ(code(file->sync()), Code::kIo);
   must(file->write(0, pieces, Durable::kNo));
   must(file->sync());
+}
+
+// Each that asks for a client id while another does makes the server forget what the other was given.
+TEST_F(NfsFaultsV4, ManyWhoNeedAClientIdAtOnceAllMakeTheirFiles) {
+  auto make_one = [](Store& store, std::string path, int& made) -> Task<void> {
+    auto file = co_await store.open(std::move(path), {.write = true, .create = true, .exclusive = true});
+    if (!file) ADD_FAILURE() << file.error().to_string();
+    made += file.has_value();
+  };
+  auto make_all = [&make_one](Loop& loop, Store& store, std::string prefix) -> Task<int> {
+    int made = 0;
+    TaskGroup group(loop);
+    for (int i = 0; i < 32; ++i) group.spawn(make_one(store, fmt::format("{}{}", prefix, i), made));
+    co_await group.join();
+    co_return made;
+  };
+  for (int round = 0; round < 3; ++round) {
+    server_->restart();
+    EXPECT_EQ(run(make_all(*loop_, *store_, fmt::format("round{}.", round))), 32);
+  }
 }
 
 TEST_F(NfsFaults, ARemovalWhoseNameAnotherFileHasTakenSinceIsDone) {

@@ -86,8 +86,10 @@ Task<Reply<Made>> ProtocolV4::create(RpcConnection& on, FileHandle directory, st
                                      SetAttributes attributes) {
   const auto life = on.life();
   auto id = co_await client_id(on);
-  // Two that ask at once: the later replaces the earlier's, whose confirmation then fails.
-  if (!id && id.error().status == NFS4ERR_STALE_CLIENTID) co_return fault(kDelayed);
+  // Two that ask at once: the later replaces the earlier's, whose confirmation then fails (RFC
+  // 7530, 16.34.5).
+  if (!id && (id.error().status == NFS4ERR_STALE_CLIENTID || id.error().status == NFS4ERR_CLID_INUSE))
+    co_return fault(kDelayed);
   if (!id) co_return fault(id.error().status);
   if (life.expired()) co_return fault(kLost);
 
