@@ -49,6 +49,8 @@ Task<Result<uint64_t>> AccountCopy::copy_range(std::string name, uint64_t from, 
     hashed.add(piece);
     at += got;
     bytes_ += got;
+    // So that what others make durable meanwhile never waits for all of it, nor one request of ours.
+    if ((at - from) % kCopySyncedBytes < got) CANOPY_CO_TRY(co_await (*write_to)->sync());
     co_await loop_.yield();  // others have their turn
   }
   CANOPY_CO_TRY(co_await (*write_to)->sync());

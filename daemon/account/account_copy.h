@@ -15,7 +15,8 @@
 namespace canopy {
 
 inline constexpr uint64_t kCopyChunkBytes = 1u << 20;
-inline constexpr uint32_t kCopyDepthMax = 8;  // of directories within an account's
+inline constexpr uint64_t kCopySyncedBytes = 16u << 20;  // written between two syncs
+inline constexpr uint32_t kCopyDepthMax = 8;             // of directories within an account's
 
 class AccountCopy {
  public:

@@ -2,6 +2,7 @@
 
 #include "daemon/base/log.h"
 #include "daemon/relocate/folders.h"
+#include "daemon/relocate/mount_walk.h"
 #include "daemon/store/set/store_set.h"
 
 namespace canopy::wire {
@@ -149,6 +150,9 @@ void Relocations::look(const std::atomic<bool>& over) {
 Task<void> Relocations::move_all(RunRef run, std::shared_ptr<const Domain> domain) {
   Loop& loop = node_.shards().front()->loop;
   run->moving_since = loop.now();
+  bool moving = true;
+  TaskGroup counting(loop);
+  if (run->accounts == 0) counting.spawn(count(run, domain, moving));
   while (!run->stop) {
     run->state = State::kMoving;
     auto done = domain ? co_await try_once(run, domain) : co_await try_mounts(run);
@@ -170,6 +174,8 @@ Task<void> Relocations::move_all(RunRef run, std::shared_ptr<const Domain> domai
     const Nanos until = loop.now() + kRetryAfter;
     while (!run->stop && loop.now() < until) co_await loop.sleep(kStopLookedAtAfter);
   }
+  moving = false;
+  co_await counting.join();
   run->moving_for = run->moving_until(loop.now());
   run->moving_since = 0;
   run->active = false;
@@ -186,20 +192,29 @@ Task<void> Relocations::settle_places() {
   co_await node_.shards().front()->loop.switch_to();
 }
 
+// Beside the first walk, which waits for no figure. A walk that fails says so itself.
+Task<void> Relocations::count(RunRef run, std::shared_ptr<const Domain> domain, const bool& moving) {
+  Store& store = *node_.shards().front()->store;
+  uint64_t found = 0;
+  auto add = [&found, &moving, run](std::vector<SeenAccount> page) -> Task<bool> {
+    found += page.size();
+    co_return moving && !run->stop;
+  };
+  Result<bool> counted;
+  if (domain) {
+    RelocationPass pass(store, domain, add);
+    counted = co_await pass.run();
+  } else {
+    MountWalk walk(store, run->mounts, add,
+                   [](std::string, std::string) -> Task<Result<void>> { co_return Result<void>(); });
+    counted = co_await walk.run();
+  }
+  if (counted && *counted) run->accounts = found;
+}
+
 Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domain> domain) {
   Shard& first = *node_.shards().front();
   co_await settle_places();
-  if (run->accounts == 0) {
-    uint64_t count = 0;
-    RelocationPass counting(*first.store, domain, [&count, run](std::vector<SeenAccount> page) -> Task<bool> {
-      count += page.size();
-      co_return !run->stop;
-    });
-    auto counted = co_await counting.run();
-    if (!counted) co_return fail(std::move(counted).error());
-    if (!*counted) co_return false;
-    run->accounts = count;
-  }
   bool awaited = !first.store->shared();
   for (;;) {
     run->seen = run->failed = run->in_use = 0;

@@ -79,6 +79,8 @@ class Relocations {
   Task<Result<bool>> try_mounts(RunRef run);
   Task<Result<void>> move_file(std::string path, std::string domain);
   // True when the domain is done with, false when it is to be tried again.
+  // How many accounts there are to look at; an estimate where they move meanwhile. Ends when `moving` does.
+  Task<void> count(RunRef run, std::shared_ptr<const Domain> domain, const bool& moving);
   Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
   Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);

@@ -12,19 +12,6 @@ constexpr Nanos kUsedAgainAfter = 200 * kMillisecond;
 Task<Result<bool>> Relocations::try_mounts(RunRef run) {
   Shard& first = *node_.shards().front();
   co_await settle_places();
-  if (run->accounts == 0) {
-    uint64_t count = 0;
-    MountWalk counting(
-        *first.store, run->mounts,
-        [&count, run](std::vector<SeenAccount> page) -> Task<bool> {
-          count += page.size();
-          co_return !run->stop;
-        },
-        [](std::string, std::string) -> Task<Result<void>> { co_return Result<void>(); });
-    auto counted = co_await counting.run();
-    if (counted && !*counted) co_return false;
-    if (counted) run->accounts = count;  // otherwise the walk below says what is wrong
-  }
   for (bool again = false;;) {
     run->seen = run->failed = run->in_use = 0;
     uint64_t files = 0;
