@@ -133,10 +133,10 @@ Task<Result<AccountPlace>> Accounts::place_of(EntryRef held, AccountAddress addr
 Task<Result<dict::VersionedDict>> Accounts::read_at(EntryRef held, AccountAddress address,
                                                     std::shared_ptr<const Domain> domain,
                                                     std::string AccountPlace::* file) {
-  const bool remembered = held->place.has_value();
   CANOPY_CO_ASSIGN(AccountPlace place, co_await place_of(held, address, domain));
   auto read = co_await files_.read(place.*file);
-  if (read || read.error().code() != Code::kNotFound || !remembered) co_return read;
+  if (read || read.error().code() != Code::kNotFound || !may_lie_elsewhere(store(), *domain, address))
+    co_return read;
   held->place.reset();
   CANOPY_CO_ASSIGN(place, co_await place_of(held, std::move(address), std::move(domain)));
   co_return co_await files_.read(place.*file);
@@ -236,7 +236,11 @@ Task<Result<std::shared_ptr<Account>>> Accounts::open(AccountAddress address, Fo
   });
   ++open_count_;
   count(*held);
-  co_return held->account;
+  // What a failed write may have left was not shown, and must not show after a crash: the slice is sealed.
+  const std::shared_ptr<Account> account = held->account;
+  if (purpose == For::kUse && environment_.files->has_ends(store(), directory))
+    (void)co_await account->hold();
+  co_return account;
 }
 
 void Accounts::forget_place(Entry& held) {

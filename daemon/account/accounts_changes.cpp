@@ -203,8 +203,9 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
   // The domain that it goes to must not move meanwhile; its own does not while its gates are held.
+  const EntryRef target_domain = entry({"", to.domain});
   std::optional<Mutex::Guard> stays;
-  if (to.domain != from.domain) stays.emplace(co_await entry({"", to.domain})->gate.lock());
+  if (to.domain != from.domain) stays.emplace(co_await target_domain->gate.lock());
   const Placing placing(*this);
   CANOPY_CO_ASSIGN(auto from_domain, domain_of(from));
   CANOPY_CO_ASSIGN(auto to_domain, domain_of(to));

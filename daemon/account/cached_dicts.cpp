@@ -67,13 +67,14 @@ Task<void> CachedDicts::close_below(std::string directory) {
 }
 
 void CachedDicts::open_below(const std::string& directory, const std::string& now) {
-  closed_.clear();
   if (directory != now) {
     moved_.erase(now);
     for (auto& [before, lies] : moved_)
       if (lies == directory) lies = now;
     moved_[directory] = now;
   }
+  if (closed_ != directory) return;  // another one is closed meanwhile
+  closed_.clear();
   opened_.set();
 }
 

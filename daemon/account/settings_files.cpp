@@ -308,6 +308,10 @@ Task<Result<uint32_t>> remove_older_stages(Store& store, uint64_t epoch) {
   CANOPY_CO_TRY(co_await make_directories(store, stage_of(epoch), 0700, Durable::kYes));
   uint32_t removed = 0;
   CANOPY_CO_ASSIGN(auto listed, co_await list_all(store, std::string(kStageRoot), kSlots * 64));
+  // Oldest first: a domain on the way goes from older stages to newer ones, and so comes before whoever
+  // clears them.
+  std::ranges::sort(listed, {},
+                    [](const DirectoryEntry& entry) { return parse_hex64(entry.name).value_or(0); });
   for (const DirectoryEntry& entry : listed) {
     auto of = parse_hex64(entry.name);
     if (of && *of > epoch)

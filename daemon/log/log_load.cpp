@@ -112,7 +112,8 @@ Task<Result<void>> AccountLog::State::show_safely(LiveSlice& newest) {
 
 Task<Result<void>> AccountLog::State::check_still_here() {
   auto here = co_await store().attributes(directory);
-  if (here || here.error().code() != Code::kNotFound) co_return Result<void>();
+  if (here) co_return Result<void>();
+  if (here.error().code() != Code::kNotFound) co_return fail(std::move(here).error());
   co_return fail(Code::kTryAgain, directory, "the account's directory is not here any more");
 }
 

@@ -128,8 +128,14 @@ TEST_F(AccountNamesTest, AnAccountThatMovesMeanwhileIsListedWithAndWithoutACatal
       int steps = 0;
       world.run_until([&] { return page.has_value() || ++steps > moved_at; }, kNever);
       listed_last = page.has_value();
+      auto go_on = [&, left = 0]() mutable {
+        left = 3;
+        world.run_until([&] { return page.has_value() || --left < 0; }, kNever);
+      };
       names->moves({"zoe", domain->name}, true);
+      go_on();
       CANOPY_CHECK(run(store.rename(before, there, RenameMode::kNoReplace, Durable::kYes)).has_value());
+      go_on();
       names->moves({"zoe", domain->name}, false);
       world.run_until([&] { return page.has_value(); }, kNever);
       ASSERT_TRUE(page->has_value()) << page->error().to_string();

@@ -103,7 +103,9 @@ class FastIndex(Several):
                 self.ctl("domain", "set", DOMAIN, f"FastIndex=#{index}")
                 shown = self.settled(DOMAIN)
                 self.assertEqual(shown["failed"], 0)
+                deadline = time.monotonic() + 120
                 while any(sum(registrar.added.values()) == had for registrar, had in zip(registrars, before)):
+                    self.assertLess(time.monotonic(), deadline, "a registrar does not go on")
                     time.sleep(0.01)
                 infos = self.infos()
                 self.assertEqual(sorted(infos), sorted(name.split("@")[0] for name in names))

@@ -3,6 +3,7 @@
 
 #include "daemon/account/account_listing.h"
 #include "daemon/account/suspended_marks.h"
+#include "daemon/base/log.h"
 #include "daemon/dict/dict.h"
 #include "daemon/store/set/store_set.h"
 #include "daemon/store/store_path.h"
@@ -198,13 +199,20 @@ static bool is_done(const std::optional<std::string>& before, const Domain* now)
 }
 
 // Those who have waited find what there is under their name now.
-Task<void> DirectoryService::end_rename(std::string before, DomainHold& hold) {
+Task<void> DirectoryService::end_rename(const Domain& before, const Domain* after, DomainHold& hold) {
   Loop& home = node_.here().loop;
   co_await node_.shards().front()->loop.switch_to();
-  co_await hold.release(hold.directory());
+  std::set<std::string> renamed;
+  for (const Domain* domain : {&before, after}) {
+    if (after == nullptr) break;
+    renamed.insert(domain->directory());
+    renamed.merge(fast_directories_of(*domain));
+  }
+  co_await hold.release(hold.directory(), renamed);
+  if (after == nullptr) co_return co_await home.switch_to();
   for (const auto& shard : node_.shards()) {
     co_await shard->loop.switch_to();
-    co_await shard->accounts.forget_domain(before);
+    co_await shard->accounts.forget_domain(before.name);
     shard->aliases.forget_domain(hold.directory());
     shard->requests.forget_domain(hold.directory());
   }
@@ -215,11 +223,12 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
   CANOPY_CO_ASSIGN(std::string from, prepare_domain(request.from()));
   CANOPY_CO_ASSIGN(std::string to, prepare_new_domain(request.to()));
   CANOPY_CO_ASSIGN(RequestId id, request_id_of(request.request_id()));
-  std::shared_ptr<const Domain> made;
+  std::shared_ptr<const Domain> made, was;
   std::optional<DomainHold> hold;  // until every loop has the new table
   auto rename = [&](Shard& shard, DomainTable& table) -> Task<Result<void>> {
     return [](Node& node, Shard& on, DomainTable& into, std::string before, std::string after, RequestId of,
-              std::shared_ptr<const Domain>& out, std::optional<DomainHold>& held) -> Task<Result<void>> {
+              std::shared_ptr<const Domain>& out, std::shared_ptr<const Domain>& was,
+              std::optional<DomainHold>& held) -> Task<Result<void>> {
       auto earlier = co_await on.requests.find(DirectoryRequests::of_domain(before), of);
       if (!earlier) co_return fail(std::move(earlier).error());
       auto at = into.domains.find(before);
@@ -249,6 +258,7 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
       CANOPY_CO_ASSIGN(out,
                        make_domain(into.tree, after, domain->settings, domain->layout.domain_foldering()));
       // Nobody may have an account of the old name open while its directory moves.
+      was = domain;
       held.emplace(node, before, domain->directory());
       auto closed = co_await held->take(kRenameAwaited, DomainHold::Mode::kForce);
       if (!closed) co_return fail(std::move(closed).error());
@@ -258,12 +268,14 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
       CANOPY_CO_TRY(co_await move_domain(*on.store, *domain, *out));
       into.domains.erase(before);
       into.domains[after] = out;
-      CANOPY_CO_TRY(co_await remove_suspended_marks(*on.store, before));
+      auto unmarked = co_await remove_suspended_marks(*on.store, before);
+      if (!unmarked)  // they say something of a domain that is not there
+        log_event(LogLevel::kWarning, "trash-not-removed", before, {{"error", unmarked.error().to_string()}});
       co_return Result<void>();
-    }(node_, shard, table, from, to, id, made, hold);
+    }(node_, shard, table, from, to, id, made, was, hold);
   };
   auto renamed = co_await node_.change_domains(rename);
-  if (hold) co_await end_rename(from, *hold);
+  if (hold) co_await end_rename(*was, renamed ? made.get() : nullptr, *hold);
   if (!renamed) co_return fail(std::move(renamed).error());
   co_return describe_domain(*made);
 }

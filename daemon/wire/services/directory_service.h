@@ -30,7 +30,8 @@ class DirectoryService {
   Task<Result<v1::ListDomainsResponse>> list_domains(CallContext& call, const v1::ListRequest& request);
   Task<Result<v1::Domain>> get_domain(CallContext& call, const v1::DomainRequest& request);
   Task<Result<v1::Domain>> rename_domain(CallContext& call, const v1::RenameRequest& request);
-  Task<void> end_rename(std::string before, DomainHold& hold);
+  // `after`: null when it keeps its name.
+  Task<void> end_rename(const Domain& before, const Domain* after, DomainHold& hold);
   Task<Result<v1::Empty>> delete_domain(CallContext& call, const v1::DeleteRequest& request);
 
   Task<Result<v1::CreateAccountsResponse>> create_accounts(CallContext& call,

@@ -3,6 +3,7 @@
 // time.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,14 @@ class DomainHold {
 
   // Closes the domain's accounts; whoever comes waits. What was asked of the store and is not answered cannot
   // happen any more. False: some account goes on being used after `awaited`; with kForce it is closed all the
-  // same, and whoever uses it has to open it again. Begins and ends on the first shard's loop, as the next
-  // one. release() follows, whatever it answers.
+  // same, and whoever uses it has to open it again; kBusy then when a write to an account has failed, which
+  // may still arrive and is remembered under the domain's name. Begins and ends on the first shard's loop, as
+  // the next one. release() follows, whatever it answers.
   enum class Mode : uint8_t { kAsk, kForce };
   Task<Result<bool>> take(Nanos awaited, Mode mode = Mode::kAsk);
-  // The directory is called `now`; those who have waited go on.
-  Task<void> release(std::string now);
+  // The directory is called `now`; what is known of names in `renamed` is of others now; those who have
+  // waited go on.
+  Task<void> release(std::string now, std::set<std::string> renamed = {});
 
   const std::string& directory() const { return directory_; }  // as it was called
   Nanos since() const { return since_; }  // when the first one began to wait; 0: none has

@@ -51,6 +51,9 @@ Task<void> Relocations::run(const std::atomic<bool>& over) {
   Shard& first = *node_.shards().front();
   while (!over) {
     some_wait_ = false;
+    moving_ = static_cast<size_t>(std::ranges::count_if(runs_, [](const auto& of) {
+      return of.second && of.second->active && of.second->state == State::kMoving;
+    }));
     look(over);
     co_await first.loop.sleep(some_wait_ ? kLookForTurnsEvery : kLookEvery);
   }
@@ -72,11 +75,11 @@ void Relocations::advance(RunRef run, std::shared_ptr<const Domain> domain, cons
   const bool open = !window || window->contains(loop.wall_clock_ns() / kSecond);
   if (!run->settings.paused && open) {
     if (run->active || over) return;
-    const auto moving = std::ranges::count_if(runs_, [](const auto& of) {
-      return of.second && of.second->active && of.second->state == State::kMoving;
-    });
-    some_wait_ = static_cast<size_t>(moving) >= kRelocationsMovingMax;
-    if (some_wait_) return;
+    if (moving_ >= kRelocationsMovingMax) {
+      some_wait_ = true;
+      return;
+    }
+    ++moving_;
     run->active = true;
     run->state = State::kMoving;
     run->stop = false;
@@ -176,6 +179,7 @@ Task<void> Relocations::move_all(RunRef run, std::shared_ptr<const Domain> domai
   }
   moving = false;
   co_await counting.join();
+  if (run->accounts < run->seen) run->accounts = run->seen.load();
   run->moving_for = run->moving_until(loop.now());
   run->moving_since = 0;
   run->active = false;

@@ -35,7 +35,7 @@ class Relocations {
     RelocationSettings settings;
     State state = State::kWaiting;
     std::string last_error;
-    uint64_t accounts = 0;  // of the domain, as counted before anything moved; 0: not yet
+    uint64_t accounts = 0;  // of the domain, counted beside the first walk; 0: not yet
     Nanos started = 0, moving_for = 0, moving_since = 0;
     // Of the walk at hand; added to by all loops.
     std::atomic<uint64_t> seen{0}, failed{0}, in_use{0};
@@ -78,9 +78,9 @@ class Relocations {
   Task<void> settle_places();
   Task<Result<bool>> try_mounts(RunRef run);
   Task<Result<void>> move_file(std::string path, std::string domain);
-  // True when the domain is done with, false when it is to be tried again.
   // How many accounts there are to look at; an estimate where they move meanwhile. Ends when `moving` does.
   Task<void> count(RunRef run, std::shared_ptr<const Domain> domain, const bool& moving);
+  // True when the domain is done with, false when it is to be tried again.
   Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
   Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);
@@ -92,6 +92,7 @@ class Relocations {
   const DropSuperseded drop_superseded_;
   const Nanos late_renames_awaited_;
   bool some_wait_ = false;  // for their turn
+  size_t moving_ = 0;       // runs that are, at the present look
   TaskGroup runs_on_;
   std::map<std::string, RunRef> runs_;
   std::vector<RunRef> finished_;  // newest last
