@@ -36,7 +36,7 @@ Task<void> AccountLog::quiesce() { return state_->quiesce(); }
 
 AccountLog::Pin AccountLog::pin() const {
   Pin pin;
-  pin.set_ = state_->set;
+  pin.set_ = state_->shown();
   return pin;
 }
 
@@ -89,7 +89,8 @@ std::string AccountLog::content_name_prefix() const {
 }
 
 std::string AccountLog::content_name(Place place) const {
-  const LiveSlice* slice = state_->set ? state_->set->find(place.slice) : nullptr;
+  const auto slices = state_->shown();
+  const LiveSlice* slice = slices ? slices->find(place.slice) : nullptr;
   if (slice == nullptr) return {};
   std::string name = content_name_prefix();
   for (uint64_t word : {slice->id.epoch, uint64_t{place.slice}, place.offset})

@@ -109,6 +109,9 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
   bool name_durable = true;  // of the active slice in the directory
   bool touched = false;      // a write of the active slice was tried
   std::shared_ptr<const SliceSet> superseded;  // by the preamble that is still to be written
+  // In which everything lies that the account knows of: while a preamble is being written, also that of a
+  // compaction, nobody knows yet of what lies elsewhere.
+  const std::shared_ptr<const SliceSet>& shown() const { return superseded ? superseded : set; }
 
   // One append() that waits.
   struct Waiting {

@@ -72,6 +72,37 @@ Task<void> compact_and_tell(Account& account, Result<void>& done, bool& over) {
   over = true;
 }
 
+// One message after the other, at every moment of the compaction.
+Task<void> read_meanwhile(Account& account, Loop& loop, const bool& over, int& read) {
+  for (uint32_t uid = 1; !over; uid = uid % 30 + 1) {
+    auto content = co_await account.fetch(1, uid, 0, kMessageBytesMax);
+    if (!content) {
+      ADD_FAILURE() << content.error().to_string();
+      co_return;
+    }
+    EXPECT_EQ(*content, small_content(static_cast<int>(uid)));
+    ++read;
+    co_await loop.yield();
+  }
+}
+
+TEST_P(AccountCompactionTest, MessagesAreReadMeanwhile) {
+  AccountProcess process(disk, kFirstEpoch, {.yields_max = 4, .seed = GetParam()});
+  ok(process.open());
+  for (int number = 1; number <= 30; ++number) process.deliver("", small_content(number));
+  for (int round = 0; round < 3; ++round) {
+    Result<void> compacted = fail(Code::kInternal, "test", "did not end");
+    bool over = false;
+    int read = 0;
+    process.loop().spawn(compact_and_tell(*process.account, compacted, over));
+    process.world().run_until_done(process.loop(),
+                                   read_meanwhile(*process.account, process.loop(), over, read));
+    ok(compacted);
+    EXPECT_GT(read, 0);
+  }
+  process.close();
+}
+
 TEST_P(AccountCompactionTest, CopiesAndMovesGoOnMeanwhile) {
   Messages expected;
   {

@@ -223,6 +223,9 @@ Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domai
   for (;;) {
     run->seen = run->failed = run->in_use = 0;
     const uint64_t before = run->moved;
+    const Domain* now = first.accounts.domains().find(domain->name);
+    if (now == nullptr || now->layout != domain->layout || now->older != domain->older) co_return false;
+    const dict::Version as_of = now->settings.version;
     RelocationPass pass(*first.store, domain, [this, run, domain](std::vector<SeenAccount> page) {
       return move_page(run, domain, std::move(page));
     });
@@ -234,7 +237,7 @@ Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domai
     } else if (run->moved != before) {
       awaited = !first.store->shared();
     } else if (awaited) {
-      co_return co_await finish(domain);
+      co_return co_await finish(domain, as_of);
     } else {
       co_await await_late_renames(run);
       awaited = true;
@@ -324,15 +327,17 @@ Task<void> Relocations::await_late_renames(RunRef run) {
 }
 
 // The older layouts are needed by nobody any more once that all lie under the newest is durable.
-Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain) {
+Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain, dict::Version as_of) {
   Shard& first = *node_.shards().front();
   CANOPY_CO_TRY(co_await sync_folders(*first.store, domain));
   bool done = false;
-  auto drop = [&done, domain](Shard& on, DomainTable& table) -> Task<Result<void>> {
-    return [](Shard& shard, DomainTable& into, std::shared_ptr<const Domain> of,
+  auto drop = [&done, domain, as_of](Shard& on, DomainTable& table) -> Task<Result<void>> {
+    return [](Shard& shard, DomainTable& into, std::shared_ptr<const Domain> of, dict::Version seen,
               bool& ended) -> Task<Result<void>> {
       const Domain* now = into.find(of->name);
-      if (now == nullptr || now->layout != of->layout || now->older != of->older) co_return Result<void>();
+      if (now == nullptr || now->layout != of->layout || now->older != of->older ||
+          now->settings.version != seen)
+        co_return Result<void>();
       dict::VersionedDict file = now->settings;
       file.dict.erase(kSupersededKey);
       auto written = co_await shard.files.replace(now->slot, now->settings_file(), std::move(file));
@@ -340,7 +345,7 @@ Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain) {
       CANOPY_CO_ASSIGN(into.domains[of->name], make_domain(into.tree, *now, std::move(*written)));
       ended = true;
       co_return Result<void>();
-    }(on, table, domain, done);
+    }(on, table, domain, as_of, done);
   };
   CANOPY_CO_TRY(co_await node_.change_domains(drop));
   co_await first.loop.switch_to();

@@ -16,6 +16,7 @@ Task<Result<bool>> Relocations::try_mounts(RunRef run) {
     run->seen = run->failed = run->in_use = 0;
     uint64_t files = 0;
     const uint64_t before = run->moved;
+    const auto as_of = first.stores->config();
     MountWalk walk(
         *first.store, run->mounts,
         [this, run](std::vector<SeenAccount> page) { return move_page(run, nullptr, std::move(page)); },
@@ -41,6 +42,10 @@ Task<Result<bool>> Relocations::try_mounts(RunRef run) {
                                  "longer leads, {} among them: move or remove them",
                                  walk.others() + run->seen,
                                  walk.others() != 0 ? walk.other() : "settings of accounts that have gone"));
+    if (first.stores->config() != as_of) {  // the table may have changed, and changed back
+      if (!(*first.stores->config()->mounts == *run->mounts)) co_return false;
+      continue;
+    }
     auto removed = co_await walk.remove_empty_folders();
     if (!removed)  // they are in nobody's way
       log_event(LogLevel::kWarning, "folders-not-removed", kMountsRun,
