@@ -74,7 +74,9 @@ Task<void> compact_and_tell(Account& account, Result<void>& done, bool& over) {
 
 // One message after the other, at every moment of the compaction.
 Task<void> read_meanwhile(Account& account, Loop& loop, const bool& over, int& read) {
-  for (uint32_t uid = 1; !over; uid = uid % 30 + 1) {
+  uint32_t uid = 0;
+  while (!over) {
+    uid = uid % 30 + 1;
     auto content = co_await account.fetch(1, uid, 0, kMessageBytesMax);
     if (!content) {
       ADD_FAILURE() << content.error().to_string();
