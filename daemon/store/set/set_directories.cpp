@@ -84,7 +84,7 @@ Task<Result<std::vector<StoreSet::Part>>> StoreSet::parts_soon(Places places, st
     if (asked->answers[i])
       answers.push_back(*asked->answers[i]);
     else
-      answers.push_back(fail(Code::kStoreUnavailable, places.all[i].member->name(), "it does not answer"));
+      answers.emplace_back(fail(Code::kStoreUnavailable, places.all[i].member->name(), "it does not answer"));
   }
   co_return parts_among(places, std::move(path), std::move(answers), false);
 }
