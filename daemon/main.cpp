@@ -372,6 +372,15 @@ Task<void> stop(Running& running) {
               {{"error", released.error().to_string()}});
 }
 
+void tell_ready(const Running& running, const Options& options, std::span<const std::string> addresses) {
+  const uint64_t epoch = running.node->epoch();
+  std::string line = fmt::format("ready dir={} epoch={}", options.dir, epoch);
+  for (const std::string& address : addresses) line += " listen=" + address;
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+  log_event(LogLevel::kInfo, "ready", options.dir, {{"epoch", epoch}, {"loops", running.loops.size()}});
+}
+
 Task<int> serve(Running& running, const Options& options) {
   UringLoop& loop = *running.loops.front();
   auto built = co_await build_node(running, options);
@@ -436,12 +445,7 @@ Task<int> serve(Running& running, const Options& options) {
     loop.spawn(relocations.run(running.over));
     loop.spawn(domain_moves.run(running.over));
     loop.spawn(empty_trash(*node.shards().front()->store, std::move(running.trash)));
-    std::string line = fmt::format("ready dir={} epoch={}", options.dir, node.epoch());
-    for (const std::string& address : addresses) line += " listen=" + address;
-    std::printf("%s\n", line.c_str());
-    std::fflush(stdout);
-    log_event(LogLevel::kInfo, "ready", options.dir,
-              {{"epoch", node.epoch()}, {"loops", running.loops.size()}});
+    tell_ready(running, options, addresses);
     int signal = co_await wait_signal(loop, {SIGINT, SIGTERM});
     log_event(LogLevel::kInfo, "stopping", options.dir, {{"signal", signal}});
     loop.spawn(end_anyway(loop, options.dir));
