@@ -3,8 +3,8 @@
 namespace canopy {
 namespace {
 
-constexpr int kWalksUntilEmpty =
-    3;  // each of two changes of layout on top of each other moves an account once
+// Each of two changes of layout on top of each other moves an account once.
+constexpr int kWalksUntilEmpty = 3;
 
 Task<Result<void>> walk(Store& store, std::string directory, uint32_t depth, NameWindow& window) {
   uint64_t cookie = 0;

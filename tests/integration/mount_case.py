@@ -10,12 +10,19 @@ MESSAGE = b"From: sender@example.org\r\nSubject: A message\r\n\r\nHello from the
 
 
 @unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
-class MountCase(unittest.TestCase):
+class SystemCase(unittest.TestCase):
+    """A system of its own, to be mounted."""
     @classmethod
     def setUpClass(cls):
         cls.stack = Stack()
         cls.stack.start()
         cls.addClassCleanup(cls.stack.__exit__)
+
+
+class MountCase(SystemCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         cls.name = cls.stack.account(0)[0]
         cls.local, cls.domain = cls.name.split("@")
         cls.prepare()
@@ -35,14 +42,11 @@ class MountCase(unittest.TestCase):
         self.assertEqual(refused.exception.errno, error_number)
 
 
-@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
-class TwoMountsCase(unittest.TestCase):
+class TwoMountsCase(SystemCase):
     """A system of its own, mounted twice, with a directory for each test."""
     @classmethod
     def setUpClass(cls):
-        cls.stack = Stack()
-        cls.stack.start()
-        cls.addClassCleanup(cls.stack.__exit__)
+        super().setUpClass()
         cls.one = Mounted(cls.stack, "-o", "told_ms=600000")  # what shows, shows because it was told
         cls.addClassCleanup(cls.one.__exit__)
         cls.two = Mounted(cls.stack, "-o", "told_ms=600000")

@@ -12,8 +12,7 @@ import threading
 import unittest
 
 from files import write
-from mounted import Mounted
-from stack import Stack
+from mount_case import MountCase
 
 SECONDS = 120  # a bound for machines that are busy
 GIT = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A",
@@ -66,25 +65,16 @@ def differences(one, other):
     return run("rsync", "-aHAXnic", "--delete", one + "/", other + "/")
 
 
-@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
-class MountTools(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack()
-        cls.stack.start()
-        cls.addClassCleanup(cls.stack.__exit__)
-        cls.mounted = Mounted(cls.stack)
-        cls.addClassCleanup(cls.mounted.__exit__)
-
+class MountTools(MountCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory(prefix="canopy-tools.")
         self.addCleanup(scratch.cleanup)
-        self.local = scratch.name
+        self.scratch = scratch.name
         self.top = self.mounted.path("SharedDomains", self.stack.facts["domain"], self._testMethodName)
         os.mkdir(self.top)
 
     def test_rsync_both_ways(self):
-        source, back, there = os.path.join(self.local, "a"), os.path.join(self.local, "b"), os.path.join(self.top, "a")
+        source, back, there = os.path.join(self.scratch, "a"), os.path.join(self.scratch, "b"), os.path.join(self.top, "a")
         os.mkdir(source)
         make_tree(source)
         os.utime(os.path.join(source, "d2", "e2"), (1_600_000_000, 1_600_000_000))  # rsync compares whole seconds
@@ -108,7 +98,7 @@ class MountTools(unittest.TestCase):
         self.assertEqual(differences(source, there), "")
 
     def test_tar_and_sparse_copies(self):
-        source, there = os.path.join(self.local, "a"), os.path.join(self.top, "a")
+        source, there = os.path.join(self.scratch, "a"), os.path.join(self.top, "a")
         os.mkdir(source)
         make_tree(source)
         archive = os.path.join(self.top, "archive.tar")
@@ -122,15 +112,15 @@ class MountTools(unittest.TestCase):
         run("cp", "--sparse=always", "--preserve=all", os.path.join(there, "holes"), holes)
         self.assertTrue(filecmp.cmp(os.path.join(source, "holes"), holes, shallow=False))
         self.assertLess(os.stat(holes).st_blocks * 512, 1 << 20)
-        run("cp", "-a", there, os.path.join(self.local, "copied"))
-        self.assertEqual(differences(there, os.path.join(self.local, "copied")), "")
+        run("cp", "-a", there, os.path.join(self.scratch, "copied"))
+        self.assertEqual(differences(there, os.path.join(self.scratch, "copied")), "")
 
     def test_fio_with_verification(self):
         for name, options in (("random", ["--rw=randwrite", "--bs=4k"]), ("mapped", ["--rw=randwrite", "--ioengine=mmap"]),
                               ("streams", ["--rw=write", "--bs=128k", "--numjobs=3"]),
                               ("direct", ["--rw=randrw", "--direct=1", "--bs=8k"])):
             run("fio", f"--name={name}", f"--directory={self.top}", "--size=6m", "--verify=crc32c", "--verify_fatal=1",
-                "--fsync=64", "--randseed=5", *options, cwd=self.local)
+                "--fsync=64", "--randseed=5", *options, cwd=self.scratch)
 
     def test_sqlite_with_a_write_ahead_log(self):
         path = os.path.join(self.top, "data.db")
@@ -159,7 +149,7 @@ class MountTools(unittest.TestCase):
         database.close()
 
     def test_git(self):
-        origin, back = os.path.join(self.local, "origin"), os.path.join(self.local, "back")
+        origin, back = os.path.join(self.scratch, "origin"), os.path.join(self.scratch, "back")
         clone = os.path.join(self.top, "clone")
         os.mkdir(origin)
         run("git", "init", "-q", "-b", "main", cwd=origin)
@@ -195,7 +185,7 @@ class MountTools(unittest.TestCase):
     def test_neomutt_on_an_exported_maildir(self):
         name = self.stack.account(0)[0]
         for i in range(3):
-            message = os.path.join(self.local, f"{i}.eml")
+            message = os.path.join(self.scratch, f"{i}.eml")
             write(message, f"From: a@example.org\r\nSubject: number {i}\r\n\r\nText {i}\r\n".encode())
             self.stack.ctl("mailbox", "import", name, message)
         self.stack.ctl("mailbox", "export", name, os.path.join(self.top, "out"), "--all", "--format", "maildir")
@@ -210,7 +200,7 @@ class MountTools(unittest.TestCase):
             subprocess.run(["neomutt", "-n", "-F", "/dev/null", "-f", inbox, "-e", "set mbox_type=Maildir move=no delete=yes",
                             "-e", "set confirmappend=no confirmcreate=no quit=yes folder='' header_cache=''",
                             "-e", f'push "{keys}"'], stdin=terminal, stdout=terminal, stderr=terminal, timeout=SECONDS,
-                           check=True, env=dict(os.environ, TERM="xterm", HOME=self.local))
+                           check=True, env=dict(os.environ, TERM="xterm", HOME=self.scratch))
         finally:
             os.close(terminal)
             drained.join()

@@ -87,6 +87,8 @@ class DomainMovesTest : public testing::TestWithParam<bool> {
   void move_all(const char* from, const char* to, const char* foldering, int64_t fast_index);
   // A domain that goes from flat to 1, with settings above it; answers the domain's.
   dict::Dict begin_at_flat(const AccountAddress& of, DomainMove& move);
+  // As a process leaves it that ends on the way: in a passage.
+  void take_into_passage(const DomainMove& move);
   // What the next process finds.
   void expect_found(const AccountAddress& of, const dict::Dict& settings);
 
@@ -205,6 +207,14 @@ void DomainMovesTest::expect_found(const AccountAddress& of, const dict::Dict& s
   EXPECT_FALSE(exists(other)) << other;
 }
 
+void DomainMovesTest::take_into_passage(const DomainMove& move) {
+  auto passage = backend->run(files->passage(move.from));
+  ASSERT_TRUE(passage);
+  stop_accounts();
+  ASSERT_TRUE(backend->run(
+      backend->store.rename(move.from, *passage + "/company.com", RenameMode::kNoReplace, Durable::kYes)));
+}
+
 dict::Dict DomainMovesTest::begin_at_flat(const AccountAddress& of, DomainMove& move) {
   dict::Dict settings = layout("1", 1);
   EXPECT_TRUE(put("flat", "flat", settings));
@@ -311,11 +321,7 @@ TEST_F(LateDomainMoves, ADomainInAStageIsNoTrashWhereTheStoreIsSharedNoLonger) {
   const AccountAddress of{"jsmith", "company.com"};
   DomainMove move;
   const dict::Dict settings = begin_at_flat(of, move);
-  auto passage = backend->run(files->passage(move.from));
-  ASSERT_TRUE(passage);
-  stop_accounts();
-  ASSERT_TRUE(backend->run(
-      backend->store.rename(move.from, *passage + "/company.com", RenameMode::kNoReplace, Durable::kYes)));
+  ASSERT_NO_FATAL_FAILURE(take_into_passage(move));
   shared = false;
   restart(++number);
   expect_found(of, settings);
@@ -327,11 +333,7 @@ TEST_F(LateDomainMoves, ADomainInAStageGoesWhereThereIsRoomForIt) {
   const AccountAddress of{"jsmith", "company.com"};
   DomainMove move;
   const dict::Dict settings = begin_at_flat(of, move);
-  auto passage = backend->run(files->passage(move.from));
-  ASSERT_TRUE(passage);
-  stop_accounts();
-  ASSERT_TRUE(backend->run(
-      backend->store.rename(move.from, *passage + "/company.com", RenameMode::kNoReplace, Durable::kYes)));
+  ASSERT_NO_FATAL_FAILURE(take_into_passage(move));
   // Empty folders are what late creations leave, and make room; one with something in it does not.
   ASSERT_TRUE(backend->run(make_directories(backend->store, move.to + "/x.sub", 0700, Durable::kYes)));
   OpenOptions options;

@@ -9,6 +9,7 @@
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/wire/client/stubs.h"
 #include "tools/canopy-bench/bare_replace.h"
+#include "tools/canopy-bench/clients.h"
 #include "tools/canopy-bench/latencies.h"
 #include "tools/canopy-bench/mail.h"
 #include "tools/canopy-bench/patterns.h"
@@ -31,7 +32,7 @@ struct Options {
 struct Run {
   UringLoop& loop;
   const Options& options;
-  std::vector<std::unique_ptr<wire::Client>> clients;
+  Clients clients;
   Report report{"info"};
   Random random{5};
   uint32_t next = 0;
@@ -197,14 +198,9 @@ Result<Report> run_info(const Options& options) {
   CANOPY_TRY(name_from_pattern(options.pattern, 0));
   CANOPY_ASSIGN(auto loop, UringLoop::create());
   Run run{.loop = *loop, .options = options, .clients = {}};
-  for (uint32_t i = 0; i < options.connections; ++i) {
-    wire::ClientOptions client;
-    client.addresses = {to};
-    client.name = "canopy-bench";
-    run.clients.push_back(std::make_unique<wire::Client>(*loop, client));
-  }
+  run.clients = make_clients(*loop, to, options.connections);
   Result<void> done = loop->run_until_done(all_steps(run));
-  for (auto& client : run.clients) loop->run_until_done(client->close());
+  close_clients(*loop, run.clients);
   CANOPY_TRY(std::move(done));
   if (!options.bare_dir.empty()) {
     const BareReplace bare{.directory = options.bare_dir,

@@ -7,6 +7,7 @@
 #include "daemon/runtime/sync.h"
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/wire/client/stubs.h"
+#include "tools/canopy-bench/clients.h"
 #include "tools/canopy-bench/latencies.h"
 #include "tools/canopy-bench/mail.h"
 #include "tools/canopy-bench/patterns.h"
@@ -36,7 +37,7 @@ struct Phase {
 struct Run {
   UringLoop& loop;
   const Options& options;
-  std::vector<std::unique_ptr<wire::Client>> clients;
+  Clients clients;
   Mail mail;
   Report report{"moves"};
   Random random{11};
@@ -192,14 +193,9 @@ Result<Report> run_moves(const Options& options) {
   CANOPY_TRY(name_from_pattern(options.pattern, 0));
   CANOPY_ASSIGN(auto loop, UringLoop::create());
   Run run{.loop = *loop, .options = options, .clients = {}, .mail = Mail::generate({1024, 16'384})};
-  for (uint32_t i = 0; i < kConnections; ++i) {
-    wire::ClientOptions client;
-    client.addresses = {to};
-    client.name = "canopy-bench";
-    run.clients.push_back(std::make_unique<wire::Client>(*loop, client));
-  }
+  run.clients = make_clients(*loop, to, kConnections);
   Result<void> done = loop->run_until_done(all_steps(run));
-  for (auto& client : run.clients) loop->run_until_done(client->close());
+  close_clients(*loop, run.clients);
   CANOPY_TRY(std::move(done));
   return std::move(run.report);
 }

@@ -202,14 +202,14 @@ static bool is_done(const std::optional<std::string>& before, const Domain* now)
 Task<void> DirectoryService::end_rename(const Domain& before, const Domain* after, DomainHold& hold) {
   Loop& home = node_.here().loop;
   co_await node_.shards().front()->loop.switch_to();
-  std::set<std::string> renamed;
-  for (const Domain* domain : {&before, after}) {
-    if (after == nullptr) break;
-    renamed.insert(domain->directory());
-    renamed.merge(fast_directories_of(*domain));
+  if (after == nullptr) {
+    co_await hold.release(hold.directory());
+    co_return co_await home.switch_to();
   }
-  co_await hold.release(hold.directory(), renamed);
-  if (after == nullptr) co_return co_await home.switch_to();
+  std::set<std::string> renamed = {before.directory(), after->directory()};
+  renamed.merge(fast_directories_of(before));
+  renamed.merge(fast_directories_of(*after));
+  co_await hold.release(hold.directory(), std::move(renamed));
   for (const auto& shard : node_.shards()) {
     co_await shard->loop.switch_to();
     co_await shard->accounts.forget_domain(before.name);

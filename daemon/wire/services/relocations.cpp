@@ -1,5 +1,7 @@
 #include "daemon/wire/services/relocations.h"
 
+#include <ranges>
+
 #include "daemon/base/log.h"
 #include "daemon/relocate/folders.h"
 #include "daemon/relocate/mount_walk.h"
@@ -35,6 +37,7 @@ std::string_view relocation_state_name(Relocations::State state) {
 
 std::vector<Relocations::RunRef> Relocations::all() const {
   std::vector<RunRef> out;
+  out.reserve(runs_.size() + finished_.size());
   for (const auto& [name, run] : runs_) out.push_back(run);
   out.insert(out.end(), finished_.rbegin(), finished_.rend());
   return out;
@@ -42,8 +45,8 @@ std::vector<Relocations::RunRef> Relocations::all() const {
 
 Relocations::RunRef Relocations::find(const std::string& domain) const {
   if (auto at = runs_.find(domain); at != runs_.end()) return at->second;
-  for (auto at = finished_.rbegin(); at != finished_.rend(); ++at)
-    if ((*at)->domain == domain) return *at;
+  for (const RunRef& run : std::views::reverse(finished_))
+    if (run->domain == domain) return run;
   return nullptr;
 }
 
@@ -62,7 +65,7 @@ Task<void> Relocations::run(const std::atomic<bool>& over) {
 }
 
 // What the settings say now of how to move, and whether it is time to.
-void Relocations::advance(RunRef run, std::shared_ptr<const Domain> domain, const dict::Dict* how,
+void Relocations::advance(const RunRef& run, std::shared_ptr<const Domain> domain, const dict::Dict* how,
                           const std::atomic<bool>& over) {
   Loop& loop = node_.shards().front()->loop;
   auto parsed = RelocationSettings::parse(how == nullptr ? dict::Dict() : *how);
@@ -196,13 +199,15 @@ Task<void> Relocations::settle_places() {
   co_await node_.shards().front()->loop.switch_to();
 }
 
+static Task<bool> answer(bool value) { co_return value; }
+
 // Beside the first walk, which waits for no figure. A walk that fails says so itself.
 Task<void> Relocations::count(RunRef run, std::shared_ptr<const Domain> domain, const bool& moving) {
   Store& store = *node_.shards().front()->store;
   uint64_t found = 0;
-  auto add = [&found, &moving, run](std::vector<SeenAccount> page) -> Task<bool> {
+  auto add = [&found, &moving, run](const std::vector<SeenAccount>& page) {
     found += page.size();
-    co_return moving && !run->stop;
+    return answer(moving && !run->stop);
   };
   Result<bool> counted;
   if (domain) {

@@ -71,7 +71,7 @@ class Relocations {
   struct Shares;  // of one page, by shard
   void look(const std::atomic<bool>& over);
   void look_at_mounts(const std::atomic<bool>& over);
-  void advance(RunRef run, std::shared_ptr<const Domain> domain, const dict::Dict* how,
+  void advance(const RunRef& run, std::shared_ptr<const Domain> domain, const dict::Dict* how,
                const std::atomic<bool>& over);
   // `domain`: none for the run of the mount table.
   Task<void> move_all(RunRef run, std::shared_ptr<const Domain> domain);
