@@ -122,7 +122,7 @@ Task<Result<AccountPlace>> Accounts::place_of(EntryRef held, AccountAddress addr
   if (is_on_several_stores(store(), found.place.directory)) {
     CANOPY_CO_TRY(co_await settle_departure(slot_of(address), found.place.directory));
     // Older copies on other stores, which the newest table may not put behind those that count.
-    for (const std::string& path : found.left) CANOPY_CO_TRY(co_await store().remove(path, Durable::kYes));
+    for (const std::string& path : found.left) CANOPY_CO_TRY(co_await discard_file(slot_of(address), path));
   }
   held->place = found.place;
   co_return std::move(found.place);

@@ -91,6 +91,10 @@ class Accounts {
   };
   Task<Result<Relocated>> relocate(AccountAddress address, std::string seen_at,
                                    MoveFigures* figures = nullptr);
+  // Removes settings and info that a creation without an end, or a late request, has left under a superseded
+  // layout: they count for nobody, but would once their layout is the newest again. kTryAgain: they are those
+  // of an account that has yet to move.
+  Task<Result<void>> remove_files_elsewhere(AccountAddress address);
   // Waits until no account is being made or renamed by what the table of domains was before this one.
   Task<void> settle_places();
   // Closes all accounts of the domain and keeps everybody else waiting until release_domain(), as its
@@ -199,6 +203,9 @@ class Accounts {
   Task<Result<dict::VersionedDict>> load_info(EntryRef entry, AccountAddress address);
   Task<Result<void>> exists_already(EntryRef entry, AccountAddress address, RequestId id);
   ChangeRequest change_request(RequestId id) const { return {id, loop().wall_clock_ns() / kSecond}; }
+  // Removes a file that lies apart from a directory, wherever it lies, if there is one. By way of the stage,
+  // which a successor removes: a late removal must not take what has been put there since.
+  Task<Result<void>> discard_file(uint32_t slot, std::string path);
   Task<Result<void>> check_absent(std::shared_ptr<const Domain> domain, AccountAddress address);
   Task<Result<void>> copy_apart(AccountPlace from, const Domain& to_domain, const AccountAddress& to);
   // accounts_relocation.cpp. What is to be moved, and between which fixed places.

@@ -8,6 +8,18 @@
 
 namespace canopy {
 
+Task<Result<void>> Accounts::discard_file(uint32_t slot, std::string path) {
+  for (const StoreSite& part : store().parts_of(path)) {
+    CANOPY_CO_ASSIGN(const std::string aside, co_await files_.stage_path(slot, part.path));
+    auto put = co_await store().rename(part.path, aside, RenameMode::kReplace, Durable::kYes);
+    if (!put && put.error().code() == Code::kNotFound) continue;
+    if (!put) co_return put;
+    auto gone = co_await store().remove(aside, Durable::kNo);
+    if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
+  }
+  co_return Result<void>();
+}
+
 Task<Result<void>> Accounts::check_absent(std::shared_ptr<const Domain> domain, AccountAddress address) {
   auto found = co_await find_place(store(), std::move(domain), address);
   if (!found) co_return fail(std::move(found).error());
@@ -85,10 +97,7 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
   }
   if (*mark) CANOPY_CO_TRY(co_await unmark_suspended(store(), address));
   // Settings and info apart from a directory count only with it: these were left by an account that is gone.
-  for (const std::string& path : apart) {
-    auto left = co_await store().remove(path, Durable::kYes);
-    if (!left && left.error().code() != Code::kNotFound) co_return left;
-  }
+  for (const std::string& path : apart) CANOPY_CO_TRY(co_await discard_file(slot, path));
 
   CANOPY_CO_TRY(co_await settle_disposal(store().parts_of(directory).front().path));
   auto staged = co_await files_.stage_path(slot, directory);
@@ -146,10 +155,8 @@ Task<Result<void>> Accounts::remove(AccountAddress address) {
     co_return fail(std::move(error));
   }
   names_changed_(address, false);
-  for (const std::string& path : files_apart(*domain, address)) {
-    auto gone = co_await store().remove(path, Durable::kYes);
-    if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
-  }
+  for (const std::string& path : files_apart(*domain, address))
+    CANOPY_CO_TRY(co_await discard_file(slot, path));
   CANOPY_CO_TRY(co_await unmark_suspended(store(), address));
   held->settings = nullptr;
   held->info.reset();
@@ -177,8 +184,7 @@ Task<Result<void>> Accounts::copy_apart(AccountPlace from, const Domain& to_doma
     auto text = co_await read_file(store(), source, kDictBytesMax);
     if (!text && text.error().code() != Code::kNotFound) co_return fail(std::move(text).error());
     if (!text) {
-      auto left = co_await store().remove(target, Durable::kYes);
-      if (!left && left.error().code() != Code::kNotFound) co_return left;
+      CANOPY_CO_TRY(co_await discard_file(slot_of(to), target));
       continue;
     }
     CANOPY_CO_TRY(
@@ -247,8 +253,8 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
       left.push_back(target + path.substr(path.rfind('/')));
   }
   for (const std::string& path : left) {
-    auto gone = co_await store().remove(path, Durable::kYes);
-    if (!gone && gone.error().code() != Code::kNotFound) {
+    auto gone = co_await discard_file(slot_of(from), path);
+    if (!gone) {
       log_event(LogLevel::kWarning, "renamed-file-left", path, {{"error", gone.error().to_string()}});
     }
   }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "daemon/account/accounts.h"
+#include "daemon/base/log.h"
 #include "daemon/store/store_path.h"
 
 namespace canopy {
@@ -41,7 +42,7 @@ Task<Result<void>> copy_to(SettingsFiles& files, uint32_t slot, std::string from
   if (!staged) co_return fail(std::move(staged).error());
   auto moved = co_await move_into(files.store(), *staged, to, RenameMode::kReplace, Durable::kYes);
   if (!moved) co_return fail(co_await files.fenced_if_gone(*staged, std::move(moved).error()));
-  co_return co_await files.store().remove(from, Durable::kYes);
+  co_return moved;
 }
 
 }  // namespace
@@ -64,8 +65,10 @@ Task<Result<bool>> Accounts::move_files(AccountAddress address, const Way& way) 
       CANOPY_CO_TRY(
           co_await make_directories(store(), std::string(store_parent_of(to)), 0700, Durable::kYes));
     auto done = co_await move_into(store(), from, to, RenameMode::kReplace, Durable::kNo);
-    if (!done && done.error().code() == Code::kCrossStore)
+    if (!done && done.error().code() == Code::kCrossStore) {
       done = co_await copy_to(files_, slot_of(address), from, to);
+      if (done) done = co_await discard_file(slot_of(address), from);
+    }
     if (!done && done.error().code() == Code::kNotFound) continue;  // not every account has info
     if (!done) co_return fail(std::move(done).error());
     moved = true;
@@ -108,7 +111,7 @@ Task<Result<std::optional<Accounts::Way>>> Accounts::plan_move(EntryRef held, Ac
   if (may_lie_apart(*domain) || way.several_stores) {
     CANOPY_CO_ASSIGN(FoundPlace found, co_await find_place(store(), domain, address));
     if (!found.exists) co_return std::nullopt;  // removed meanwhile
-    for (const std::string& path : found.left) CANOPY_CO_TRY(co_await store().remove(path, Durable::kYes));
+    for (const std::string& path : found.left) CANOPY_CO_TRY(co_await discard_file(slot_of(address), path));
     way.now = std::move(found.place);
   } else {
     way.now.directory = held->place ? held->place->directory : std::move(seen_at);
@@ -164,6 +167,23 @@ Task<Result<Accounts::Relocated>> Accounts::relocate(AccountAddress address, std
   if (!known && held.use_count() <= 3 && held->watchers == 0 && !held->account)
     erase(held);  // the map, the order and this function hold it
   co_return done;
+}
+
+Task<Result<void>> Accounts::remove_files_elsewhere(AccountAddress address) {
+  EntryRef held = entry_unused(address);
+  auto gate = co_await held->gate.lock();
+  auto guard = co_await held->settings_gate.lock();
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  const AccountPlace newest = place_under(domain->layout, address);
+  CANOPY_CO_ASSIGN(const FoundPlace found, co_await find_place(store(), domain, address));
+  for (const std::string& path : files_apart(*domain, address)) {
+    if (path == newest.settings_file || path == newest.info_file) continue;
+    if (found.exists && (path == found.place.settings_file || path == found.place.info_file))
+      co_return fail(Code::kTryAgain, path, "it has yet to move");
+    CANOPY_CO_TRY(co_await discard_file(slot_of(address), path));
+  }
+  log_event(LogLevel::kInfo, "superseded-files-removed", address.to_string(), {{"exists", found.exists}});
+  co_return Result<void>();
 }
 
 Task<void> Accounts::settle_places() {

@@ -1,6 +1,6 @@
 #include "daemon/relocate/folders.h"
 
-#include <functional>
+#include <algorithm>
 #include <set>
 
 #include "daemon/account/domain_move.h"
@@ -44,6 +44,40 @@ std::set<std::string> roots_of(const Domain& domain) {
   return roots;
 }
 
+bool lies_elsewhere(const Domain& domain, const std::string& path, const AccountAddress& address) {
+  return path != domain.layout.settings_file(address) && path != domain.layout.info_file(address);
+}
+
+Task<Result<void>> visit_files(Store& store, const Domain& domain, std::string directory, uint32_t depth,
+                               const VisitAddresses& visit) {
+  std::vector<std::string> folders;
+  DirectoryPage page;
+  do {
+    auto next = co_await store.list(directory, page.next_cookie);
+    if (!next && next.error().code() == Code::kNotFound) co_return Result<void>();
+    if (!next) co_return fail(std::move(next).error());
+    page = std::move(*next);
+    std::vector<AccountAddress> elsewhere;
+    for (const DirectoryEntry& entry : page.entries) {
+      std::string path = directory + "/" + entry.name;
+      const TreePlace place = describe_path(path);
+      if (place.kind == TreePlaceKind::kAccountFile) {
+        AccountAddress address{std::string(place.account), domain.name};
+        auto prepared = prepare_account(address.account);
+        if (prepared && *prepared == address.account && lies_elsewhere(domain, path, address))
+          elsewhere.push_back(std::move(address));
+      } else if (place.kind == TreePlaceKind::kFolder && entry.type == FileType::kDirectory &&
+                 depth < kDepthMax) {
+        folders.push_back(std::move(path));
+      }
+    }
+    if (!elsewhere.empty()) CANOPY_CO_TRY(co_await visit(std::move(elsewhere)));
+  } while (!page.end);
+  for (const std::string& folder : folders)
+    CANOPY_CO_TRY(co_await visit_files(store, domain, folder, depth + 1, visit));
+  co_return Result<void>();
+}
+
 Task<Result<void>> sync_one(Store& store, std::string directory, bool) {
   auto done = co_await store.sync_directory(std::move(directory));
   if (!done && done.error().code() == Code::kNotFound) co_return Result<void>();
@@ -63,6 +97,15 @@ Task<Result<void>> remove_one(Store& store, std::string directory, bool empty) {
 Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> domain) {
   for (const std::string& root : roots_of(*domain))
     CANOPY_CO_TRY(co_await visit_folders(store, root, 0, sync_one));
+  co_return Result<void>();
+}
+
+Task<Result<void>> visit_files_elsewhere(Store& store, std::shared_ptr<const Domain> domain,
+                                         const VisitAddresses& visit) {
+  if (std::ranges::none_of(domain->older, [](const TreeLayout& of) { return of.fast_index() != 0; }))
+    co_return Result<void>();
+  for (const std::string& root : roots_of(*domain))
+    CANOPY_CO_TRY(co_await visit_files(store, *domain, root, 0, visit));
   co_return Result<void>();
 }
 

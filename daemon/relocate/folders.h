@@ -2,8 +2,10 @@
 // thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/account/domains.h"
 #include "daemon/store/store.h"
@@ -12,6 +14,12 @@ namespace canopy {
 
 // Makes the names in all folders of the domain durable, `fast` ones included.
 Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> domain);
+
+// Hands on, page by page, whose settings or info lie apart from an account's directory where the newest
+// layout has none.
+using VisitAddresses = std::function<Task<Result<void>>(std::vector<AccountAddress> page)>;
+Task<Result<void>> visit_files_elsewhere(Store& store, std::shared_ptr<const Domain> domain,
+                                         const VisitAddresses& visit);
 
 // Removes the folders in which nothing is, and those above `fast` ones that are empty then. One that gets
 // something meanwhile stays; who is about to put something into one that has gone makes it again

@@ -3,6 +3,7 @@
 #include "account_fixture.h"
 #include "daemon/relocate/folders.h"
 #include "daemon/relocate/relocation_pass.h"
+#include "daemon/store/store_path.h"
 
 namespace canopy {
 namespace {
@@ -209,6 +210,51 @@ TEST_F(AccountMoves, AnOlderCopyThatWasLeftDoesNotCount) {
   ASSERT_TRUE(relocate(of));
   expect_whole(of, 1, 2);
   expect_at_newest(of, domain->older);
+}
+
+// Before a superseded layout is forgotten, settings that no account has there go; those of accounts stay.
+TEST_F(AccountMoves, SettingsOfNobodyUnderASupersededLayoutGo) {
+  const AccountAddress of{"jsmith", "company.com"}, nobody{"nobody", "company.com"},
+      moved{"ann", "company.com"};
+  put(layout_settings("1", 2));
+  create(of);
+  create(moved);
+  const std::string left = domain->layout.settings_file(nobody), copy = domain->layout.settings_file(moved);
+  const std::string unknown = std::string(store_parent_of(left)) + "/No Body.settings";
+  change_layout("1", 1);
+  ASSERT_TRUE(relocate(moved));
+  auto text = backend->run(read_file(backend->store, domain->layout.settings_file(moved), kDictBytesMax));
+  ASSERT_TRUE(text);
+  const std::string_view piece = *text;
+  for (const std::string& path : {left, copy, unknown}) {
+    ASSERT_TRUE(backend->run(
+        make_directories(backend->store, std::string(store_parent_of(path)), 0700, Durable::kYes)));
+    OpenOptions options;
+    options.write = options.create = true;
+    auto file = disk.open(path, options);
+    ASSERT_TRUE(file);
+    ASSERT_TRUE(disk.write(*file, false, 0, std::span(&piece, 1), Durable::kYes));
+    disk.close(*file);
+  }
+  std::set<std::string> met;
+  auto visit = [&](std::vector<AccountAddress> page) -> Task<Result<void>> {
+    for (const AccountAddress& address : page) {
+      met.insert(address.account);
+      auto gone = co_await accounts->remove_files_elsewhere(address);
+      EXPECT_EQ(gone.has_value(), address.account != of.account);
+    }
+    co_return Result<void>();
+  };
+  ASSERT_TRUE(backend->run(visit_files_elsewhere(backend->store, domain, visit)));
+  EXPECT_EQ(met, (std::set<std::string>{"ann", "jsmith", "nobody"}));
+  EXPECT_FALSE(exists(left));
+  EXPECT_FALSE(exists(copy));
+  EXPECT_TRUE(exists(unknown));
+  expect_whole(of, 1, 1);
+  expect_whole(moved, 1, 1);
+  ASSERT_TRUE(relocate(of));
+  expect_at_newest(of, domain->older);
+  expect_at_newest(moved, domain->older);
 }
 
 TEST_F(AccountMoves, OneThatSomebodyGoesOnUsingStaysForNow) {

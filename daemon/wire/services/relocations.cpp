@@ -331,9 +331,24 @@ Task<void> Relocations::await_late_renames(RunRef run) {
   if (run->state == State::kSettling) run->state = State::kMoving;
 }
 
+Task<Result<void>> Relocations::remove_files_elsewhere(std::vector<AccountAddress> page) {
+  const auto& shards = node_.shards();
+  Result<void> done;
+  for (size_t i = 0; done && i < page.size(); ++i) {
+    Shard& shard = *shards[slot_of(page[i]) % shards.size()];
+    co_await shard.loop.switch_to();
+    done = co_await shard.accounts.remove_files_elsewhere(std::move(page[i]));
+  }
+  co_await shards.front()->loop.switch_to();
+  co_return done;
+}
+
 // The older layouts are needed by nobody any more once that all lie under the newest is durable.
 Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain, dict::Version as_of) {
   Shard& first = *node_.shards().front();
+  CANOPY_CO_TRY(co_await visit_files_elsewhere(
+      *first.store, domain,
+      [this](std::vector<AccountAddress> page) { return remove_files_elsewhere(std::move(page)); }));
   CANOPY_CO_TRY(co_await sync_folders(*first.store, domain));
   bool done = false;
   auto drop = [&done, domain, as_of](Shard& on, DomainTable& table) -> Task<Result<void>> {

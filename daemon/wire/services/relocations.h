@@ -86,6 +86,7 @@ class Relocations {
   Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);
   Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares);
   Task<void> await_late_renames(RunRef run);
+  Task<Result<void>> remove_files_elsewhere(std::vector<AccountAddress> page);
   // False when the domain's settings are others than those of `as_of`, before the last walk: its layout may
   // have changed meanwhile, and changed back.
   Task<Result<bool>> finish(std::shared_ptr<const Domain> domain, dict::Version as_of);
