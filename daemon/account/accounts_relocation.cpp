@@ -64,7 +64,8 @@ Task<Result<bool>> Accounts::move_files(AccountAddress address, const Way& way) 
     if (!with_directory)
       CANOPY_CO_TRY(
           co_await make_directories(store(), std::string(store_parent_of(to)), 0700, Durable::kYes));
-    auto done = co_await move_into(store(), from, to, RenameMode::kReplace, Durable::kNo);
+    // Never over another one: a rename that comes late must not put back what has been written since.
+    auto done = co_await move_into(store(), from, to, RenameMode::kNoReplace, Durable::kNo);
     if (!done && done.error().code() == Code::kCrossStore) {
       done = co_await copy_to(files_, slot_of(address), from, to);
       if (done) done = co_await discard_file(slot_of(address), from);

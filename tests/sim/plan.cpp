@@ -60,7 +60,6 @@ Plan Plan::draw(uint64_t seed) {
   plan.cuts = static_cast<uint32_t>(random.below(2));
   plan.abandon_one_in = random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(5, 50));
   plan.relayouts = random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(3, 30));
-  if (plan.relayouts != 0) plan.faults.late = 0;  // see docs/status.md
   return plan;
 }
 
