@@ -40,6 +40,7 @@ Accounts::Accounts(LogEnvironment environment, SettingsFiles& files, AccountsOpt
       files_(files),
       options_(options),
       domains_(std::make_shared<DomainTable>()),
+      renaming_together_(*environment_.loop),
       released_(*environment_.loop),
       background_(*environment_.loop) {
   environment_.options = options_.log;
@@ -88,6 +89,11 @@ void Accounts::erase(const EntryRef& held) {
   auto domain = of_domain_.find(held->name.substr(held->name.rfind('@') + 1));
   domain->second.erase(held.get());
   if (domain->second.empty()) of_domain_.erase(domain);
+}
+
+void Accounts::forget_unused(const EntryRef& held, bool known) {
+  if (known || held.use_count() > 3 || held->watchers != 0 || held->account) return;
+  erase(held);  // the map, the order and the caller hold it
 }
 
 void Accounts::count(Entry& held) {

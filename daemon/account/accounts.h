@@ -6,6 +6,7 @@
 #include <list>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -91,10 +92,22 @@ class Accounts {
   };
   Task<Result<Relocated>> relocate(AccountAddress address, std::string seen_at,
                                    MoveFigures* figures = nullptr);
+  // Moves those of many that nobody uses and that one rename moves, by one request to the store for several,
+  // and says what became of them; the others are to be moved one by one (`moves_together()`: most of this
+  // domain's are not).
+  struct Moving {
+    AccountAddress address;
+    std::string seen_at;
+    MoveFigures figures = {};
+    std::optional<Result<Relocated>> became = {};
+  };
+  Task<void> relocate_together(std::span<Moving> all);  // while others are renamed, the next are made ready
+  bool moves_together(const Domain& domain) const;
   // Removes settings and info that a creation without an end, or a late request, has left under a superseded
-  // layout: they count for nobody, but would once their layout is the newest again. kTryAgain: they are those
-  // of an account that has yet to move.
-  Task<Result<void>> remove_files_elsewhere(AccountAddress address);
+  // layout of the domain: they count for nobody, but would once their layout is the newest again. Those of
+  // accounts that are suspended, and of nobody that was ever made here, stay: other hands may need them.
+  // kTryAgain: they are those of an account that has yet to move, or the domain is another one now.
+  Task<Result<void>> remove_files_elsewhere(std::shared_ptr<const Domain> domain, AccountAddress address);
   // Waits until no account is being made or renamed by what the table of domains was before this one.
   Task<void> settle_places();
   // Closes all accounts of the domain and keeps everybody else waiting until release_domain(), as its
@@ -189,6 +202,8 @@ class Accounts {
   EntryRef entry(const AccountAddress& address);  // and counts as using it
   EntryRef entry_unused(const AccountAddress& address);
   void erase(const EntryRef& entry);
+  // After something that does not count as using it: `known`, whether there was an entry before.
+  void forget_unused(const EntryRef& entry, bool known);
   void count(Entry& entry);  // its bytes anew
   bool over_budget() const {
     return memory_bytes_ > options_.memory_bytes_max || entries_.size() > options_.entries_max;
@@ -203,9 +218,9 @@ class Accounts {
   Task<Result<dict::VersionedDict>> load_info(EntryRef entry, AccountAddress address);
   Task<Result<void>> exists_already(EntryRef entry, AccountAddress address, RequestId id);
   ChangeRequest change_request(RequestId id) const { return {id, loop().wall_clock_ns() / kSecond}; }
-  // Removes a file that lies apart from a directory, wherever it lies, if there is one. By way of the stage,
-  // which a successor removes: a late removal must not take what has been put there since.
-  Task<Result<void>> discard_file(uint32_t slot, std::string path);
+  // Removes a file that lies apart from a directory, wherever it lies, and says whether there was one: as
+  // dispose() does, so that a removal that comes late finds nothing.
+  Task<Result<bool>> discard_file(uint32_t slot, std::string path);
   Task<Result<void>> check_absent(std::shared_ptr<const Domain> domain, AccountAddress address);
   Task<Result<void>> copy_apart(AccountPlace from, const Domain& to_domain, const AccountAddress& to);
   // accounts_relocation.cpp. What is to be moved, and between which fixed places.
@@ -223,7 +238,23 @@ class Accounts {
   Task<Result<std::optional<Way>>> plan_move(EntryRef entry, AccountAddress address, std::string seen_at);
   Task<Result<Relocated>> relocate_entry(EntryRef entry, AccountAddress address, std::string seen_at,
                                          MoveFigures* figures);
+  // One of those that are renamed together, with both of its gates.
+  struct Held {
+    Moving* moving;
+    EntryRef entry;
+    bool known;  // before
+    Mutex::Guard gate, settings_gate;
+  };
+  // None: it is in use, or one rename does not move it. `renaming`: what has to be renamed; empty: nothing.
+  std::optional<Held> hold_unused(Moving& moving, Renaming& renaming);
+  void let_go(Held held);
+  Task<std::vector<Moving*>> rename_held(std::vector<Moving*> all);
   Task<Result<bool>> move_files(AccountAddress address, const Way& way);
+  // Settings or info, which are known by `path`, between two of their places.
+  Task<Result<void>> move_file(uint32_t slot, std::string path, std::string from, std::string to);
+  // Of a file at a superseded place. kTryAgain: it has yet to move.
+  Task<Result<bool>> counts_for_nobody(std::shared_ptr<const Domain> domain, AccountAddress address,
+                                       std::string path);
   Task<Result<dict::VersionedDict>> read_at(EntryRef held, AccountAddress address,
                                             std::shared_ptr<const Domain> domain,
                                             std::string AccountPlace::* file);
@@ -273,6 +304,7 @@ class Accounts {
   std::shared_ptr<const DomainTable> domains_;
   uint64_t table_number_ = 0;        // of the table of domains
   std::multiset<uint64_t> placing_;  // the tables by which accounts get their places now
+  Mutex renaming_together_;          // one request to the store at a time
   NamesObserver names_changed_ = [](const AccountAddress&, std::optional<bool>) {};
   MoveObserver moves_ = [](const AccountAddress&, bool) {};
   std::map<std::string, std::string> disposals_;  // of directories, not answered: where they were put

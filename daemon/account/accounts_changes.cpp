@@ -8,16 +8,17 @@
 
 namespace canopy {
 
-Task<Result<void>> Accounts::discard_file(uint32_t slot, std::string path) {
+Task<Result<bool>> Accounts::discard_file(uint32_t slot, std::string path) {
+  bool any = false;
   for (const StoreSite& part : store().parts_of(path)) {
-    CANOPY_CO_ASSIGN(const std::string aside, co_await files_.stage_path(slot, part.path));
-    auto put = co_await store().rename(part.path, aside, RenameMode::kReplace, Durable::kYes);
-    if (!put && put.error().code() == Code::kNotFound) continue;
-    if (!put) co_return put;
-    auto gone = co_await store().remove(aside, Durable::kNo);
-    if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
+    CANOPY_CO_TRY(co_await settle_disposal(part.path));
+    auto there = co_await store().attributes(part.path);
+    if (!there && there.error().code() == Code::kNotFound) continue;
+    if (!there) co_return fail(std::move(there).error());
+    CANOPY_CO_TRY(co_await dispose(slot, part.path));
+    any = true;
   }
-  co_return Result<void>();
+  co_return any;
 }
 
 Task<Result<void>> Accounts::check_absent(std::shared_ptr<const Domain> domain, AccountAddress address) {
@@ -113,6 +114,10 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
       co_return co_await exists_already(held, address, id);
     }
     names_changed_(address, std::nullopt);
+    // When it is on its way yet it must find nothing: accounts may be made elsewhere by then.
+    auto gone = co_await discard(slot, *staged);
+    if (!gone)
+      log_event(LogLevel::kWarning, "staged-account-left", *staged, {{"error", gone.error().to_string()}});
     co_return fail(co_await files_.fenced_if_gone(*staged, std::move(error)));
   }
   names_changed_(address, true);
@@ -187,6 +192,7 @@ Task<Result<void>> Accounts::copy_apart(AccountPlace from, const Domain& to_doma
       CANOPY_CO_TRY(co_await discard_file(slot_of(to), target));
       continue;
     }
+    CANOPY_CO_TRY(co_await settle_disposal(store().parts_of(target).front().path));
     CANOPY_CO_TRY(
         co_await make_directories(store(), std::string(store_parent_of(target)), 0700, Durable::kYes));
     auto staged = co_await files_.stage_file(slot_of(to), target, std::move(*text));

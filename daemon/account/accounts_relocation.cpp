@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "daemon/account/accounts.h"
+#include "daemon/account/suspended_marks.h"
 #include "daemon/base/log.h"
 #include "daemon/store/store_path.h"
 
@@ -26,26 +27,28 @@ Task<Result<void>> move_into(Store& store, std::string from, std::string to, Ren
 
 namespace {
 
-bool may_lie_apart(const Domain& domain) {
-  return domain.layout.fast_index() != 0 ||
-         std::ranges::any_of(domain.older, [](const TreeLayout& of) { return of.fast_index() != 0; });
-}
-
 std::string inside(const std::string& directory, const std::string& file) {
   return directory + file.substr(file.rfind('/'));
 }
 
-// From store to store: whole at the new place before it goes from the old one.
-Task<Result<void>> copy_to(SettingsFiles& files, uint32_t slot, std::string from, std::string to) {
-  CANOPY_CO_ASSIGN(std::string text, co_await read_file(files.store(), from, kDictBytesMax));
-  auto staged = co_await files.stage_file(slot, to, std::move(text));
-  if (!staged) co_return fail(std::move(staged).error());
-  auto moved = co_await move_into(files.store(), *staged, to, RenameMode::kReplace, Durable::kYes);
-  if (!moved) co_return fail(co_await files.fenced_if_gone(*staged, std::move(moved).error()));
-  co_return moved;
-}
-
 }  // namespace
+
+// Never over another one: a rename that comes late must not put back what has been written since. A store
+// that others write to has no such rename of one step, so that there, as from store to store, the file is
+// copied.
+Task<Result<void>> Accounts::move_file(uint32_t slot, std::string path, std::string from, std::string to) {
+  Result<void> done = fail(Code::kCrossStore, to, "it is copied");
+  if (!store().shared_at(to)) {
+    CANOPY_CO_TRY(co_await settle_disposal(to));
+    done = co_await move_into(store(), from, to, RenameMode::kNoReplace, Durable::kNo);
+  }
+  if (done || done.error().code() != Code::kCrossStore) co_return done;
+  CANOPY_CO_TRY(co_await settle_disposal(to));
+  CANOPY_CO_TRY(co_await files_.copy(slot, std::move(path), from, std::move(to)));
+  auto gone = co_await discard_file(slot, std::move(from));
+  if (!gone) co_return fail(std::move(gone).error());
+  co_return Result<void>();
+}
 
 // The files go first: wherever this ends, each of the three is at one place, and is found there.
 Task<Result<bool>> Accounts::move_files(AccountAddress address, const Way& way) {
@@ -54,6 +57,7 @@ Task<Result<bool>> Accounts::move_files(AccountAddress address, const Way& way) 
   for (auto [from, to] : {std::pair(way.now.settings_file, way.next.settings_file),
                           std::pair(way.now.info_file, way.next.info_file)}) {
     if (with_directory) to = inside(way.now.directory, to);
+    const std::string path = to;
     if (way.several_stores) {
       CANOPY_CO_ASSIGN(const StoreSite is, co_await store().site_of(from));
       to = with_directory ? inside(way.from.path, to) : store().parts_of(to).front().path;
@@ -64,12 +68,7 @@ Task<Result<bool>> Accounts::move_files(AccountAddress address, const Way& way) 
     if (!with_directory)
       CANOPY_CO_TRY(
           co_await make_directories(store(), std::string(store_parent_of(to)), 0700, Durable::kYes));
-    // Never over another one: a rename that comes late must not put back what has been written since.
-    auto done = co_await move_into(store(), from, to, RenameMode::kNoReplace, Durable::kNo);
-    if (!done && done.error().code() == Code::kCrossStore) {
-      done = co_await copy_to(files_, slot_of(address), from, to);
-      if (done) done = co_await discard_file(slot_of(address), from);
-    }
+    auto done = co_await move_file(slot_of(address), path, from, to);
     if (!done && done.error().code() == Code::kNotFound) continue;  // not every account has info
     if (!done) co_return fail(std::move(done).error());
     moved = true;
@@ -142,16 +141,20 @@ Task<Result<Accounts::Relocated>> Accounts::relocate_entry(EntryRef held, Accoun
   {
     auto gate = co_await held->gate.lock();
     auto guard = co_await held->settings_gate.lock();
+    const Nanos since = loop().now();
     CANOPY_CO_ASSIGN(auto way, co_await plan_move(held, address, std::move(seen_at)));
     if (!way) co_return Relocated::kNothing;
     if (!way->crosses()) {
-      if (!co_await close_unused(held, kUseAwaited)) co_return Relocated::kInUse;
+      const bool unused = co_await close_unused(held, kUseAwaited);
+      if (figures != nullptr) figures->held_for = std::max(figures->held_for, loop().now() - since);
+      if (!unused) co_return Relocated::kInUse;
       held->place.reset();
       Result<bool> moved;
       {
         const MoveNotice notice(moves_, address);
         moved = co_await move_within(address, std::move(*way));
       }
+      if (figures != nullptr) figures->held_for = std::max(figures->held_for, loop().now() - since);
       if (moved) co_return *moved ? Relocated::kMoved : Relocated::kNothing;
       if (moved.error().code() == Code::kNotFound) co_return Relocated::kNothing;  // removed meanwhile
       co_return fail(std::move(moved).error());
@@ -165,25 +168,52 @@ Task<Result<Accounts::Relocated>> Accounts::relocate(AccountAddress address, std
   const bool known = entries_.contains(address.to_string());
   EntryRef held = entry_unused(address);
   auto done = co_await relocate_entry(held, std::move(address), std::move(seen_at), figures);
-  if (!known && held.use_count() <= 3 && held->watchers == 0 && !held->account)
-    erase(held);  // the map, the order and this function hold it
+  forget_unused(held, known);
   co_return done;
 }
 
-Task<Result<void>> Accounts::remove_files_elsewhere(AccountAddress address) {
+// What a creation leaves that has not come to its end says which request it was.
+static Task<Result<bool>> was_to_be_made(SettingsFiles& files, std::string settings_file) {
+  auto file = co_await files.read(std::move(settings_file));
+  if (!file && file.error().retryable()) co_return fail(std::move(file).error());
+  co_return file && !file->created.empty();
+}
+
+Task<Result<bool>> Accounts::counts_for_nobody(std::shared_ptr<const Domain> domain, AccountAddress address,
+                                               std::string path) {
+  CANOPY_CO_ASSIGN(const FoundPlace found, co_await find_place(store(), domain, address));
+  if (found.exists) {
+    if (path == found.place.settings_file || path == found.place.info_file)
+      co_return fail(Code::kTryAgain, path, "it has yet to move");
+    co_return true;
+  }
+  CANOPY_CO_ASSIGN(const auto mark, co_await suspended_mark(store(), address));
+  if (mark) co_return false;
+  co_return path.ends_with(kSettingsSuffix) ? co_await was_to_be_made(files_, path) : Result<bool>(false);
+}
+
+Task<Result<void>> Accounts::remove_files_elsewhere(std::shared_ptr<const Domain> domain,
+                                                    AccountAddress address) {
+  const bool known = entries_.contains(address.to_string());
   EntryRef held = entry_unused(address);
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
-  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_ASSIGN(auto now, domain_of(address));
+  if (now->layout != domain->layout || now->older != domain->older)
+    co_return fail(Code::kTryAgain, domain->name, "its layout has changed meanwhile");
   const AccountPlace newest = place_under(domain->layout, address);
-  CANOPY_CO_ASSIGN(const FoundPlace found, co_await find_place(store(), domain, address));
   for (const std::string& path : files_apart(*domain, address)) {
     if (path == newest.settings_file || path == newest.info_file) continue;
-    if (found.exists && (path == found.place.settings_file || path == found.place.info_file))
-      co_return fail(Code::kTryAgain, path, "it has yet to move");
-    CANOPY_CO_TRY(co_await discard_file(slot_of(address), path));
+    auto there = co_await store().attributes(path);
+    if (!there && there.error().code() == Code::kNotFound) continue;
+    if (!there) co_return fail(std::move(there).error());
+    CANOPY_CO_ASSIGN(const bool nobodys, co_await counts_for_nobody(domain, address, path));
+    if (nobodys) CANOPY_CO_TRY(co_await discard_file(slot_of(address), path));
+    log_event(LogLevel::kInfo, nobodys ? "superseded-file-removed" : "superseded-file-left", path, {});
   }
-  log_event(LogLevel::kInfo, "superseded-files-removed", address.to_string(), {{"exists", found.exists}});
+  gate.release();
+  guard.release();
+  forget_unused(held, known);
   co_return Result<void>();
 }
 

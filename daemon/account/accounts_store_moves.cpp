@@ -260,7 +260,7 @@ Task<Result<void>> Accounts::dispose(uint32_t slot, std::string directory) {
   auto made = co_await store().make_directory(*staged, 0700, Durable::kNo);
   if (!made) co_return fail(co_await files_.fenced_if_gone(*staged, std::move(made).error()));
   disposals_[directory] = *staged;
-  auto renamed = co_await store().rename(directory, *staged + "/left", RenameMode::kNoReplace, Durable::kYes);
+  auto renamed = co_await store().rename(directory, *staged + "/left", RenameMode::kReplace, Durable::kYes);
   if (!renamed) {
     (void)co_await settle_disposal(directory);  // again before the next use when it fails
     co_return fail(co_await files_.fenced_if_gone(*staged, std::move(renamed).error()));

@@ -71,15 +71,13 @@ Task<Result<void>> bring_to_a_place(Store& store, const TreeSettings& tree, std:
     // Of another store, or with something in the way: the next one.
     if (done || done.error().retryable() || is_not_found(done)) break;
   }
-  if (!done)
-    log_event(LogLevel::kError, "domain-not-moved", name,
-              {{"lies_in", staged}, {"error", done.error().to_string()}});
   co_return done;
 }
 
 // A rename into it that is on its way finds nothing once it has gone; what is in it already gets another name
 // first, so that a rename of that which is on its way finds nothing either.
-Task<Result<void>> settle_passage(SettingsFiles& files, const TreeSettings& tree, std::string passage) {
+Task<Result<void>> settle_passage(SettingsFiles& files, const TreeSettings& tree, std::string passage,
+                                  std::vector<StrandedDomain>& stranded) {
   Store& store = files.store();
   auto gone = co_await store.remove_directory(passage, Durable::kYes);
   if (gone || is_not_found(gone)) co_return Result<void>();
@@ -91,7 +89,9 @@ Task<Result<void>> settle_passage(SettingsFiles& files, const TreeSettings& tree
     auto taken =
         co_await store.rename(passage + "/" + entry.name, staged, RenameMode::kNoReplace, Durable::kYes);
     if (!taken && !is_not_found(taken)) co_return taken;
-    if (taken) CANOPY_CO_TRY(co_await bring_to_a_place(store, tree, staged));
+    auto brought = taken ? co_await bring_to_a_place(store, tree, staged) : Result<void>();
+    if (!brought && brought.error().retryable()) co_return brought;
+    if (!brought) stranded.push_back({entry.name, staged, std::move(brought).error()});
     (void)co_await store.remove_directory(next, Durable::kNo);
   }
   gone = co_await store.remove_directory(passage, Durable::kYes);
@@ -135,14 +135,16 @@ Task<Result<void>> move_domain_directory(SettingsFiles& files, std::string from,
   co_return Result<void>();
 }
 
-Task<Result<void>> settle_domains(SettingsFiles& files, const TreeSettings& tree, StoreSite site) {
+Task<Result<std::vector<StrandedDomain>>> settle_domains(SettingsFiles& files, const TreeSettings& tree,
+                                                         StoreSite site) {
+  std::vector<StrandedDomain> stranded;
   const std::string all = files.passages_at(site);
   auto passages = co_await list_all(files.store(), all, kPassagesMax);
-  if (!passages && passages.error().code() == Code::kNotFound) co_return Result<void>();
+  if (!passages && passages.error().code() == Code::kNotFound) co_return stranded;
   if (!passages) co_return fail(std::move(passages).error());
   for (const DirectoryEntry& passage : *passages)
-    CANOPY_CO_TRY(co_await settle_passage(files, tree, all + "/" + passage.name));
-  co_return Result<void>();
+    CANOPY_CO_TRY(co_await settle_passage(files, tree, all + "/" + passage.name, stranded));
+  co_return stranded;
 }
 
 Task<Result<Foldering>> find_domain(Store& store, const TreeSettings& tree, std::string name) {

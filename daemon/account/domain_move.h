@@ -30,8 +30,15 @@ Task<Result<void>> move_domain_directory(SettingsFiles& files, std::string from,
 
 // Brings domains that are in our stage, where a move ended or a process before us did (older_stages.h), to a
 // place of theirs: that of the newest domain foldering, or else of a superseded one. `site`: of a directory
-// on the store in question. While no domain moves.
-Task<Result<void>> settle_domains(SettingsFiles& files, const TreeSettings& tree, StoreSite site);
+// on the store in question. While no domain moves. Answers those for which none of their places is free: they
+// stay in our stage, are not lost, and wait for somebody to make room.
+struct StrandedDomain {
+  std::string name;
+  std::string lies_in;  // the directory
+  Error error;          // of the last place that was tried
+};
+Task<Result<std::vector<StrandedDomain>>> settle_domains(SettingsFiles& files, const TreeSettings& tree,
+                                                         StoreSite site);
 
 // The domain foldering that a domain's directory lies under, newest first; kNotFound when all places that it
 // may have were asked.

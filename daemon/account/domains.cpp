@@ -1,7 +1,11 @@
 #include "daemon/account/domains.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "daemon/account/account_listing.h"
 #include "daemon/account/domain_move.h"
+#include "daemon/base/log.h"
 
 namespace canopy {
 
@@ -223,8 +227,7 @@ static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint
                                DomainTable& table) {
   const std::vector<StoreSite> parts = files.store().parts_of(directory);
   for (const StoreSite& part : parts) {
-    auto walked = depth == 0 ? co_await settle_domains(files, table.tree, part) : Result<void>();
-    if (walked) walked = co_await walk_part(files, part, parts.size() == 1, directory, depth, table);
+    auto walked = co_await walk_part(files, part, parts.size() == 1, directory, depth, table);
     if (walked) continue;
     if (part.root.empty() || !walked.error().retryable()) co_return walked;
     table.unread.emplace(part.name, std::move(walked).error());
@@ -232,9 +235,43 @@ static Task<Result<void>> walk(SettingsFiles& files, std::string directory, uint
   co_return Result<void>();
 }
 
-static Task<Result<void>> settle_all_domains(SettingsFiles& files, const TreeSettings& tree) {
-  for (const StoreSite& part : files.store().parts_of(std::string(kTreeRoot)))
-    CANOPY_CO_TRY(co_await settle_domains(files, tree, part));
+// Of those that were on their way when a process ended. `unread` takes in stores that do not answer, other
+// than the root; none: they are errors.
+static Task<Result<std::vector<StrandedDomain>>> settle_all_domains(
+    SettingsFiles& files, const TreeSettings& tree, std::map<std::string, Error, std::less<>>* unread) {
+  std::vector<StrandedDomain> stranded;
+  for (const StoreSite& part : files.store().parts_of(std::string(kTreeRoot))) {
+    auto settled = co_await settle_domains(files, tree, part);
+    if (settled)
+      std::ranges::move(*settled, std::back_inserter(stranded));
+    else if (unread == nullptr || part.root.empty() || !settled.error().retryable())
+      co_return fail(std::move(settled).error());
+    else
+      unread->emplace(part.name, std::move(settled).error());
+  }
+  co_return stranded;
+}
+
+// Those without a place are not served, and say why.
+static void name_stranded(const std::vector<StrandedDomain>& stranded, DomainTable& table) {
+  for (const StrandedDomain& each : stranded) {
+    if (table.domains.contains(each.name)) continue;
+    Error error(Code::kStoreUnavailable, each.name,
+                fmt::format("its directory lies in {}, as none of its places is free: {}", each.lies_in,
+                            each.error.to_string()));
+    auto [at, is_new] =
+        table.broken.try_emplace(each.name, BrokenDomain{.directory = each.lies_in, .error = error});
+    at->second.error = std::move(error);
+    if (is_new)
+      log_event(LogLevel::kError, "domain-not-moved", each.name,
+                {{"lies_in", each.lies_in}, {"error", each.error.to_string()}});
+  }
+}
+
+static Task<Result<void>> walk_all(SettingsFiles& files, DomainTable& table) {
+  CANOPY_CO_ASSIGN(const auto stranded, co_await settle_all_domains(files, table.tree, &table.unread));
+  CANOPY_CO_TRY(co_await walk(files, std::string(kTreeRoot), 0, table));
+  name_stranded(stranded, table);
   co_return Result<void>();
 }
 
@@ -243,13 +280,13 @@ Task<Result<std::shared_ptr<const DomainTable>>> load_domains(SettingsFiles& fil
   auto tree = co_await load_tree_settings(files);
   if (!tree) co_return fail(std::move(tree).error());
   table->tree = std::move(*tree);
-  CANOPY_CO_TRY(co_await walk(files, std::string(kTreeRoot), 0, *table));
+  CANOPY_CO_TRY(co_await walk_all(files, *table));
   co_return std::shared_ptr<const DomainTable>(std::move(table));
 }
 
 Task<Result<void>> read_more_domains(SettingsFiles& files, DomainTable& table) {
   table.unread.clear();
-  co_return co_await walk(files, std::string(kTreeRoot), 0, table);
+  co_return co_await walk_all(files, table);
 }
 
 Task<Result<void>> read_broken_again(SettingsFiles& files, DomainTable& table) {
@@ -265,12 +302,19 @@ Task<Result<void>> read_broken_again(SettingsFiles& files, DomainTable& table) {
     }
   }
   const auto broken = table.broken;
+  const bool some_on_the_way =
+      std::ranges::any_of(broken, [](const auto& each) { return each.second.error.retryable(); });
+  if (some_on_the_way) {  // nobody knows where their moves have ended
+    CANOPY_CO_ASSIGN(const auto stranded, co_await settle_all_domains(files, table.tree, nullptr));
+    name_stranded(stranded, table);
+  }
   for (const auto& [name, domain] : broken) {
     std::string directory = domain.directory;
-    if (domain.error.retryable()) {  // nobody knows where its move has ended
-      CANOPY_CO_TRY(co_await settle_all_domains(files, table.tree));
-      CANOPY_CO_ASSIGN(const Foldering foldering, co_await find_domain(files.store(), table.tree, name));
-      directory = domain_directory(foldering, name);
+    if (domain.error.retryable()) {
+      auto foldering = co_await find_domain(files.store(), table.tree, name);
+      if (!foldering && foldering.error().code() == Code::kNotFound) continue;
+      if (!foldering) co_return fail(std::move(foldering).error());
+      directory = domain_directory(*foldering, name);
     }
     CANOPY_CO_TRY(co_await take_in(files, name, directory, table));
   }

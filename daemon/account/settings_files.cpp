@@ -55,18 +55,24 @@ Task<Result<void>> SettingsFiles::move_to_newest_store(uint32_t slot, std::strin
   CANOPY_CO_ASSIGN(const StoreSite now, co_await store_.site_of(path));
   const std::string next = store_.parts_of(path).front().path;
   if (now.path == next) co_return Result<void>();
-  CANOPY_CO_ASSIGN(std::string text, co_await read_file(store_, now.path, kDictBytesMax));
   CANOPY_CO_TRY(co_await make_directories(store_, std::string(store_parent_of(next)), 0700, Durable::kYes));
-  auto staged = co_await stage_file(slot, next, std::move(text));
+  CANOPY_CO_TRY(co_await copy(slot, path, now.path, next));
+  co_return co_await store_.remove(now.path, Durable::kYes);
+}
+
+Task<Result<void>> SettingsFiles::copy(uint32_t slot, std::string path, std::string from, std::string to) {
+  CANOPY_CO_TRY(co_await settle(path));
+  CANOPY_CO_ASSIGN(std::string text, co_await read_file(store_, from, kDictBytesMax));
+  auto staged = co_await stage_file(slot, to, std::move(text));
   if (!staged) co_return fail(std::move(staged).error());
   undecided_[path] = *staged;
-  auto moved = co_await store_.rename(*staged, next, RenameMode::kReplace, Durable::kYes);
+  auto moved = co_await store_.rename(*staged, to, RenameMode::kReplace, Durable::kYes);
   if (!moved) {
     (void)co_await settle(path);
     co_return fail(co_await fenced_if_gone(*staged, std::move(moved).error()));
   }
   undecided_.erase(path);
-  co_return co_await store_.remove(now.path, Durable::kYes);
+  co_return Result<void>();
 }
 
 // Create, then list: a successor makes its stage before it removes the older ones, so either it finds ours,
@@ -264,7 +270,9 @@ static Task<Result<void>> clear_passages(Store& store, std::string path, std::st
     CANOPY_CO_ASSIGN(auto inside, co_await list_all(store, from, kStagedAtOnceMax));
     for (const DirectoryEntry& entry : inside) {
       // Of this time alone: what may still be on its way to its place must not find it.
-      const std::string ours = fmt::format("{}/{}.{}", into, stage, passage.name);
+      // Its name has as many bytes however often processes end on the way.
+      const uint64_t hash = XXH3_64bits(passage.name.data(), passage.name.size());
+      const std::string ours = fmt::format("{}/{}.{:016x}", into, stage, hash);
       CANOPY_CO_TRY(co_await make_directories(store, ours, 0700, Durable::kYes));
       auto taken = co_await store.rename(fmt::format("{}/{}", from, entry.name),
                                          fmt::format("{}/{}", ours, entry.name), RenameMode::kNoReplace,

@@ -50,6 +50,10 @@ class SettingsFiles {
   // Where the file lies elsewhere than the newest row of the mount table says: brings it there, while nobody
   // replaces it. What has a higher version counts, should a crash leave it at both places.
   Task<Result<void>> move_to_newest_store(uint32_t slot, std::string path);
+  // Copies it, as it is, from one of the places that `path` may lie at to another; durable. As with
+  // replace(), a copy without an answer cannot appear any more once `path` is read or replaced again. The
+  // directory must exist: it may be an account's, which nobody makes twice.
+  Task<Result<void>> copy(uint32_t slot, std::string path, std::string from, std::string to);
   // Replaces (or makes) the file by `file` under the next version after the one in it, remembering the
   // request; durable. Answers the file as it is now. The directory must exist. kFenced: a process with a
   // higher epoch has removed our stage. After another error either file may be there; before it is read or

@@ -353,6 +353,50 @@ TEST_F(LateDomainMoves, ADomainInAStageGoesWhereThereIsRoomForIt) {
   expect_whole(of);
 }
 
+// Where none of its places is free, the others are served all the same, and it is when there is room again.
+TEST_F(LateDomainMoves, ADomainInAStageWithoutAPlaceIsNamed) {
+  const AccountAddress of{"jsmith", "company.com"};
+  DomainMove move;
+  const dict::Dict settings = begin_at_flat(of, move);
+  ASSERT_NO_FATAL_FAILURE(take_into_passage(move));
+  for (const std::string& place : {move.from, move.to}) {
+    ASSERT_TRUE(backend->run(make_directories(backend->store, place + "/x.sub", 0700, Durable::kYes)));
+    OpenOptions options;
+    options.write = options.create = true;
+    auto file = disk.open(place + "/x.sub/mine", options);
+    ASSERT_TRUE(file);
+    disk.close(*file);
+  }
+  ASSERT_TRUE(backend->run(make_directories(backend->store, "SharedDomains/other.org", 0700, Durable::kYes)));
+  dict::VersionedDict other;
+  ASSERT_TRUE(backend->run(files->replace(0, "SharedDomains/other.org/domain.settings", std::move(other))));
+  stop_accounts();
+  restart(++number);
+  ASSERT_TRUE(backend->run(retire_older_stages(backend->store, backend->epoch)));
+  auto loaded = backend->run(load_domains(*files));
+  ASSERT_TRUE(loaded) << loaded.error().to_string();
+  DomainTable now = **loaded;
+  EXPECT_TRUE(now.domains.contains("other.org"));
+  EXPECT_FALSE(now.domains.contains("company.com"));
+  ASSERT_TRUE(now.broken.contains("company.com"));
+  const Error& error = now.broken.at("company.com").error;
+  EXPECT_EQ(error.code(), Code::kStoreUnavailable);
+  EXPECT_EQ(code_of(now.get("company.com")), Code::kStoreUnavailable);
+  for (int i = 0; i < 2; ++i) {
+    const std::string words = error.to_string();
+    const size_t begins = words.find(".canopy/"), ends = words.find(',', begins);
+    ASSERT_NE(begins, std::string::npos) << words;
+    EXPECT_TRUE(exists(words.substr(begins, ends - begins) + "/domain.settings")) << words;
+    ASSERT_TRUE(backend->run(read_broken_again(*files, now)));
+    ASSERT_TRUE(now.broken.contains("company.com"));
+  }
+  ASSERT_TRUE(backend->run(backend->store.remove(move.from + "/x.sub/mine", Durable::kYes)));
+  ASSERT_TRUE(backend->run(read_broken_again(*files, now)));
+  EXPECT_FALSE(now.broken.contains("company.com"));
+  ASSERT_TRUE(now.domains.contains("company.com"));
+  EXPECT_EQ(now.domains.at("company.com")->directory(), move.from);
+}
+
 // Opens the account as often as told, and says how often it could.
 Task<void> open_once(Accounts& accounts, AccountAddress of, int& opened) {
   auto account = co_await accounts.open(of);

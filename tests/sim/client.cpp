@@ -81,6 +81,7 @@ Task<void> SimClient::live() {
 
 Task<void> SimClient::one_operation() {
   if (number_ == 1 && random_.below(100) < site_.plan.relayouts) return change_layout();
+  if (number_ == 1 && random_.below(100) < site_.plan.refolderings) return change_domain_foldering();
   const auto on = static_cast<size_t>(random_.below(accounts_.size()));
   const uint64_t dice = random_.below(110);
   if (dice < 28) return deliver(on);

@@ -80,6 +80,11 @@ class SimClient {
   // client_layout.cpp
   Task<void> change_layout();
   Task<void> set_layout();
+  Task<void> change_domain_foldering();
+  Task<void> turn_or_pause(std::string relocation);
+  Task<void> go_on(std::string relocation);
+  // Until the relocation of that name has ended; empty when it does not.
+  Task<std::optional<v1::RelocationInfo>> settle(std::string relocation);
 
   Task<Result<void>> see_mailboxes(v1::AccountRef account, Seen& seen);
   Task<Result<void>> see_contents(v1::AccountRef account, SeenMailbox& box);

@@ -10,24 +10,38 @@ constexpr Nanos kSettleMax = 300 * kSecond;
 }  // namespace
 
 Task<void> SimClient::change_layout() {
-  const uint64_t dice = random_.below(10);
-  if (dice < 6) co_return co_await set_layout();
-  const std::string domain(kSimDomain);
-  if (dice < 8) {
+  if (random_.below(10) < 6) co_return co_await set_layout();
+  co_await turn_or_pause(std::string(kSimDomain));
+}
+
+Task<void> SimClient::turn_or_pause(std::string relocation) {
+  if (random_.one_in(2)) {
     v1::DomainRequest request;
-    request.set_name(domain);
+    request.set_name(relocation);
     // Refused when nothing moves.
     (void)co_await ask<v1::DomainRequest, v1::RelocationInfo>(0, CANOPY_SIM_METHOD(Relocation, Cancel),
-                                                              request, "cancel the relocation");
+                                                              request, "cancel the relocation " + relocation);
     co_return;
   }
   v1::SetRelocationRequest request;
-  request.set_domain(domain);
+  request.set_domain(relocation);
   request.set_which(1);
   request.set_paused(random_.one_in(2));
   (void)co_await ask<v1::SetRelocationRequest, v1::RelocationInfo>(
       0, CANOPY_SIM_METHOD(Relocation, Set), request,
-      request.paused() ? "pause" : "go on with what is paused");
+      (request.paused() ? "pause " : "go on with what is paused: ") + relocation);
+}
+
+Task<void> SimClient::change_domain_foldering() {
+  constexpr std::string_view kMethods[] = {"flat", "1", "2-1", "hash-1"};
+  if (random_.below(10) >= 6) co_return co_await turn_or_pause(std::string(wire::kAllDomains));
+  v1::SetInfoRequest request;
+  request.set_kind(v1::SETTINGS);
+  request.set_text(fmt::format("{{DomainFoldering=\"{}\";}}", kMethods[random_.below(std::size(kMethods))]));
+  request.set_request_id(new_id());
+  // Refused when domains lie under too many folderings, or have no place under this one.
+  (void)co_await ask<v1::SetInfoRequest, v1::InfoResponse>(0, CANOPY_SIM_METHOD(Info, Set), request,
+                                                           "domain foldering " + request.text());
 }
 
 Task<void> SimClient::set_layout() {
@@ -43,26 +57,41 @@ Task<void> SimClient::set_layout() {
                                                            "layout " + request.text());
 }
 
-Task<std::optional<TreeLayout>> SimClient::settle_layout() {
-  v1::SetRelocationRequest go_on;
-  go_on.set_domain(std::string(kSimDomain));
-  go_on.set_which(1);
-  (void)co_await ask<v1::SetRelocationRequest, v1::RelocationInfo>(0, CANOPY_SIM_METHOD(Relocation, Set),
-                                                                   go_on, "go on with what is paused");
+Task<void> SimClient::go_on(std::string relocation) {
+  v1::SetRelocationRequest request;
+  request.set_domain(relocation);
+  request.set_which(1);
+  (void)co_await ask<v1::SetRelocationRequest, v1::RelocationInfo>(
+      0, CANOPY_SIM_METHOD(Relocation, Set), request, "go on with what is paused: " + relocation);
+}
+
+Task<std::optional<v1::RelocationInfo>> SimClient::settle(std::string relocation) {
   v1::DomainRequest which;
-  which.set_name(std::string(kSimDomain));
+  which.set_name(relocation);
   const Nanos until = loop_.now() + kSettleMax;
   while (loop_.now() < until && site_.trace.violation().empty()) {
-    auto now = co_await ask<v1::DomainRequest, v1::RelocationInfo>(0, CANOPY_SIM_METHOD(Relocation, Get),
-                                                                   which, "look at the relocation");
-    if (now.done() && (now.response.state() == "none" || now.response.state() == "finished")) {
-      auto layout = TreeLayout::parse("flat", now.response.to().account_foldering(),
-                                      std::to_string(now.response.to().fast_index()));
-      if (layout) co_return *layout;
-    }
+    auto now = co_await ask<v1::DomainRequest, v1::RelocationInfo>(
+        0, CANOPY_SIM_METHOD(Relocation, Get), which, "look at the relocation " + relocation);
+    if (now.done() && (now.response.state() == "none" || now.response.state() == "finished"))
+      co_return std::move(now.response);
     co_await loop_.sleep(kSecond);
   }
   co_return std::nullopt;
+}
+
+// The domain first: its accounts' settings may follow it. It may have to wait for them, too, when they lie
+// under too many layouts.
+Task<std::optional<TreeLayout>> SimClient::settle_layout() {
+  co_await go_on(std::string(wire::kAllDomains));
+  co_await go_on(std::string(kSimDomain));
+  const auto domains = co_await settle(std::string(wire::kAllDomains));
+  if (!domains) co_return std::nullopt;
+  const auto accounts = co_await settle(std::string(kSimDomain));
+  if (!accounts) co_return std::nullopt;
+  auto layout = TreeLayout::parse(domains->to().account_foldering(), accounts->to().account_foldering(),
+                                  std::to_string(accounts->to().fast_index()));
+  if (!layout) co_return std::nullopt;
+  co_return *layout;
 }
 
 }  // namespace canopy::sim

@@ -53,7 +53,10 @@ void check_places(MemoryDisk& disk, const TreeLayout& layout, std::string_view d
     const std::string_view name = std::string_view(path).substr(path.rfind('/') + 1);
     if (name.ends_with(kAccountSuffix)) accounts.emplace(name.substr(0, name.size() - kAccountSuffix.size()));
   }
+  const std::string of_domain = layout.domain_settings_file(domain);
   for (const std::string& path : paths) {
+    if (path.ends_with("/domain.settings") && path != of_domain)
+      trace.violation("{} lies there although no domain moves any more; it should be {}", path, of_domain);
     const std::string expected = expected_of(path, layout, domain, accounts);
     if (!expected.empty() && expected != path)
       trace.violation("{} lies there although nothing moves any more; it should be {}", path, expected);

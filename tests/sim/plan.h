@@ -29,6 +29,7 @@ struct Plan {
   uint32_t kills = 3, power_cuts = 1, takeovers = 3, pauses = 1, cuts = 1;
   uint32_t relayouts =
       0;  // operations of the first client in a hundred that change how accounts are laid out
+  uint32_t refolderings = 0;     // and that change the domain foldering
   uint32_t abandon_one_in = 30;  // failed attempts after which a client never asks again; 0: none
 
   static Plan draw(uint64_t seed);

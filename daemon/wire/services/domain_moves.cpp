@@ -1,5 +1,7 @@
 #include "daemon/wire/services/domain_moves.h"
 
+#include <algorithm>
+
 #include "daemon/base/log.h"
 #include "daemon/store/set/store_set.h"
 #include "daemon/wire/services/domain_hold.h"
@@ -74,6 +76,14 @@ Task<Result<void>> change_tree(
   });
 }
 
+// What an account has left on another store is known by where it went.
+constexpr const char kAccountsGoElsewhere[] =
+    "accounts are on the way to other stores: canopyctl relocation show /";
+
+bool accounts_go_elsewhere(const Shard& on) {
+  return on.stores != nullptr && !on.stores->config()->mounts->superseded().empty();
+}
+
 }  // namespace
 
 struct DomainMoves::Attempt {
@@ -133,6 +143,9 @@ void DomainMoves::hold_up(const std::string& error) {
 Task<void> DomainMoves::pass(const std::atomic<bool>& over) {
   Shard& first = *node_.shards().front();
   const auto table = first.accounts.domain_table();
+  const bool some = std::ranges::any_of(
+      table->domains, [&](const auto& each) { return !is_at_place(*each.second, table->tree); });
+  if (some && accounts_go_elsewhere(first)) co_return hold_up(kAccountsGoElsewhere);
   figures_.domains = table->domains.size();
   figures_.seen = figures_.failed = 0;
   bool all = true;
@@ -181,12 +194,13 @@ Task<void> DomainMoves::read_half_moved() {
   std::vector<std::pair<std::string, std::string>> were;  // names, and where they were
   for (const auto& [name, broken] : first.accounts.domains().broken)
     if (broken.error.retryable()) were.emplace_back(name, broken.directory);
-  if (were.empty()) co_return;
+  if (were.empty() || first.loop.now() < next_look_) co_return;
   auto read = co_await node_.change_domains(
       [](Shard& on, DomainTable& into) { return read_broken_again(on.files, into); });
   if (!read) co_return hold_up(read.error().to_string());
   for (const auto& [name, directory] : were) {
     const Domain* now = first.accounts.domains().find(name);
+    if (now == nullptr) next_look_ = first.loop.now() + kDomainsRetriedAfter;  // somebody has to make room
     if (now == nullptr) continue;
     const std::string lies = now->directory();
     for (const auto& shard : node_.shards()) {
@@ -221,9 +235,8 @@ Task<Result<void>> DomainMoves::move_held(Node& node, Shard& on, DomainTable& ta
   const std::shared_ptr<const Domain> domain = at->second;
   attempt.directory = attempt.now = domain->directory();
   attempt.outcome = Moved::kNotYet;
-  // What an account has left on another store is known by where it went.
-  if (on.stores != nullptr && !on.stores->config()->mounts->superseded().empty()) {
-    attempt.waits_for = "accounts are on the way to other stores: canopyctl relocation show /";
+  if (accounts_go_elsewhere(on)) {
+    attempt.waits_for = kAccountsGoElsewhere;
     co_return Result<void>();
   }
   auto planned = plan_domain_move(*domain, table.tree.domain_foldering);

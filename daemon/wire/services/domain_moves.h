@@ -65,6 +65,7 @@ class DomainMoves {
   Node& node_;
   Figures figures_;
   Nanos next_pass_ = 0;  // not before, after something has failed
+  Nanos next_look_ = 0;  // for domains that lie at no place
 };
 
 }  // namespace canopy::wire

@@ -245,8 +245,10 @@ Task<Result<v1::StoreInfo>> StoresService::set(CallContext& call, const v1::SetS
         done = fail(std::move(opened).error());
       }
     }
-    if (!next) done = fail(std::move(next).error());
-    if (done) done = co_await switch_to(std::move(*next));
+    if (!next)
+      done = fail(std::move(next).error());
+    else if (done)
+      done = co_await switch_to(std::move(*next));
     info = done ? co_await info_of(request.name()) : Result<v1::StoreInfo>(fail(std::move(done).error()));
   }
   co_await call.loop().switch_to();
@@ -381,11 +383,11 @@ Task<Result<void>> StoresService::put_back_mounts(CallContext& call) {
     auto guard = co_await gate_.lock();
     const StoresConfig now = *first.stores->config();
     auto next = with_rows(now, now.rows_before);
-    if (now.mounts->superseded().empty() || now.rows_before.empty())
+    if (now.mounts->superseded().empty() || now.rows_before.empty()) {
       done = fail(Code::kNotFound, "/", "nothing is on its way to another store");
-    else if (!next)
+    } else if (!next) {
       done = fail(std::move(next).error());
-    if (done) {
+    } else {
       next->relocation.erase("Paused");
       done = co_await switch_to(std::move(*next));
     }
@@ -433,8 +435,8 @@ Task<Result<v1::MeasureStoreResponse>> StoresService::measure(CallContext& call,
   if (store) {
     const Nanos each = std::max(1u, request.seconds()) * kSecond;
     auto rows = co_await measure_store(**store, node_.shards().front()->loop, each);
-    if (!rows) out = fail(std::move(rows).error());
-    for (const StoreMeasurement& row : rows ? *rows : std::vector<StoreMeasurement>()) {
+    const auto measured = rows.value_or(std::vector<StoreMeasurement>());
+    for (const StoreMeasurement& row : measured) {
       v1::StoreMeasurement* one = out->add_rows();
       one->set_operation(row.operation);
       one->set_depth(row.depth);
@@ -444,6 +446,7 @@ Task<Result<v1::MeasureStoreResponse>> StoresService::measure(CallContext& call,
       one->set_latency_p50_us(static_cast<uint64_t>(row.p50 / kMicrosecond));
       one->set_latency_p99_us(static_cast<uint64_t>(row.p99 / kMicrosecond));
     }
+    if (!rows) out = fail(std::move(rows).error());
   } else {
     out = fail(std::move(store).error());
   }
