@@ -20,7 +20,8 @@ Task<Result<void>> move_into(Store& store, std::string from, std::string to, Ren
     auto moved = co_await store.rename(from, to, mode, durable);
     if (moved || moved.error().code() != Code::kNotFound || i == kTries) co_return moved;
     auto source = co_await store.attributes(from);
-    if (!source) co_return moved;
+    if (!source && source.error().code() == Code::kNotFound) co_return moved;
+    if (!source) co_return fail(std::move(source).error());  // nobody knows whether it is there
     CANOPY_CO_TRY(co_await make_directories(store, std::string(store_parent_of(to)), 0700, durable));
   }
 }

@@ -60,14 +60,38 @@ Task<Result<void>> rename_to_place(Store& store, std::string from, std::string t
   co_return co_await move_into(store, from, to, RenameMode::kNoReplace, Durable::kYes);
 }
 
-Task<Result<void>> bring_to_a_place(Store& store, const TreeSettings& tree, std::string staged) {
+// It may have been on its way to another place than this one: its settings then name that place only. They
+// get every layout that something of it may lie under once it is here.
+Task<Result<void>> prepare_for(SettingsFiles& files, const TreeSettings& tree, std::string staged,
+                               Foldering to) {
+  const std::string path = fmt::format("{}/{}", staged, name_in(domain_settings_file(to, name_in(staged))));
+  auto file = co_await files.read(path);
+  if (!file && file.error().retryable()) co_return fail(std::move(file).error());
+  if (!file) co_return Result<void>();  // a creation without an end, or damaged: nobody is served from it
+  auto domain = make_domain(tree, name_in(staged), *file, to);
+  if (!domain) co_return Result<void>();
+  std::vector<TreeLayout> layouts = (*domain)->older;
+  for (const TreeLayout& older : (*domain)->older)
+    add_after_move(layouts, older, older.domain_foldering(), to);
+  std::erase(layouts, (*domain)->layout);
+  if (layouts.size() <= (*domain)->older.size()) co_return Result<void>();
+  if (layouts.size() > kSupersededMax)
+    co_return fail(Code::kInvalidArgument, std::move(staged), "its accounts lie under too many layouts");
+  put_superseded(layouts, std::nullopt, file->dict);
+  auto written = co_await files.replace((*domain)->slot, path, std::move(*file));
+  if (!written) co_return fail(std::move(written).error());
+  co_return Result<void>();
+}
+
+Task<Result<void>> bring_to_a_place(SettingsFiles& files, const TreeSettings& tree, std::string staged) {
   const std::string name = name_in(staged);
   std::vector<Foldering> folderings = {tree.domain_foldering};
   folderings.insert(folderings.end(), tree.older_domain_folderings.begin(),
                     tree.older_domain_folderings.end());
   Result<void> done;
   for (const Foldering& foldering : folderings) {
-    done = co_await rename_to_place(store, staged, domain_directory(foldering, name));
+    done = co_await prepare_for(files, tree, staged, foldering);
+    if (done) done = co_await rename_to_place(files.store(), staged, domain_directory(foldering, name));
     // Of another store, or with something in the way: the next one.
     if (done || done.error().retryable() || is_not_found(done)) break;
   }
@@ -89,7 +113,7 @@ Task<Result<void>> settle_passage(SettingsFiles& files, const TreeSettings& tree
     auto taken =
         co_await store.rename(passage + "/" + entry.name, staged, RenameMode::kNoReplace, Durable::kYes);
     if (!taken && !is_not_found(taken)) co_return taken;
-    auto brought = taken ? co_await bring_to_a_place(store, tree, staged) : Result<void>();
+    auto brought = taken ? co_await bring_to_a_place(files, tree, staged) : Result<void>();
     if (!brought && brought.error().retryable()) co_return brought;
     if (!brought) stranded.push_back({entry.name, staged, std::move(brought).error()});
     (void)co_await store.remove_directory(next, Durable::kNo);
