@@ -158,8 +158,10 @@ class Relocation(MailCase):
             self.settled(domain)
             self.check_places(domain, names, "1", index)
             if index == 2:  # a creation that never ended has left this
-                settings = self.base(self.ctl("locate", names[0])["settings_file"])
-                shutil.copy(settings, os.path.join(os.path.dirname(settings), "nobody.settings"))
+                left = self.base(self.text("path", domain, "nobody", "--account-foldering", "1", "--fast-index", "2",
+                                           "--domain-foldering", "flat").split()[1])
+                os.makedirs(os.path.dirname(left), exist_ok=True)
+                shutil.copy(self.base(self.ctl("locate", names[0])["settings_file"]), left)
         client.stop()
         self.assertEqual(client.errors, [])
         for name, count in client.counted.items():

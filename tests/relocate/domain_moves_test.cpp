@@ -353,6 +353,48 @@ TEST_F(LateDomainMoves, ADomainInAStageGoesWhereThereIsRoomForIt) {
   expect_whole(of);
 }
 
+// It was on its way to one place, and the newest is another one by then: its settings get what its accounts may
+// lie under there.
+TEST_F(LateDomainMoves, ADomainThatGetsAnotherPlaceThanItWasOnItsWayToIsWhole) {
+  const AccountAddress of{"jsmith", "company.com"};
+  ASSERT_TRUE(put("flat", "flat", layout("hash-1", 0)));
+  create(of);
+  dict::Dict settings = layout("1", 0);
+  const auto next = TreeLayout::make({}, *Foldering::parse("1"), 0);
+  ASSERT_TRUE(supersede(*domain, *next, settings));
+  ASSERT_TRUE(put("1", "flat", settings));
+  const auto move = plan_domain_move(*domain, table->tree.domain_foldering);
+  ASSERT_TRUE(move);
+  dict::VersionedDict file = domain->settings;
+  put_superseded(move->superseded, std::nullopt, file.dict);
+  ASSERT_TRUE(backend->run(files->replace(domain->slot, domain->settings_file(), std::move(file))));
+  ASSERT_NO_FATAL_FAILURE(take_into_passage(*move));
+  TreeSettings tree;
+  tree.domain_foldering = *Foldering::parse("2-1");
+  tree.older_domain_folderings = {*Foldering::parse("1"), Foldering()};
+  auto settled = backend->run(settle_domains(*files, tree, {"root", "", std::string(kTreeRoot)}));
+  ASSERT_TRUE(settled) << settled.error().to_string();
+  EXPECT_TRUE(settled->empty());
+  const std::string path = domain_settings_file(tree.domain_foldering, "company.com");
+  auto now = backend->run(files->read(path));
+  ASSERT_TRUE(now) << now.error().to_string();
+  ASSERT_TRUE(put("2-1", "2-1", now->dict));
+  expect_whole(of);
+}
+
+TEST_F(LateDomainMoves, ADomainInAStageIsCarriedAlongHoweverManyProcessesEndOnTheWay) {
+  const AccountAddress of{"jsmith", "company.com"};
+  DomainMove move;
+  const dict::Dict settings = begin_at_flat(of, move);
+  ASSERT_NO_FATAL_FAILURE(take_into_passage(move));
+  for (int i = 0; i < 30; ++i) {
+    restart(++number);
+    auto retired = backend->run(retire_older_stages(backend->store, backend->epoch));
+    ASSERT_TRUE(retired) << retired.error().to_string();
+  }
+  expect_found(of, settings);
+}
+
 // Where none of its places is free, the others are served all the same, and it is when there is room again.
 TEST_F(LateDomainMoves, ADomainInAStageWithoutAPlaceIsNamed) {
   const AccountAddress of{"jsmith", "company.com"};
