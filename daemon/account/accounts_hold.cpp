@@ -1,4 +1,6 @@
 // Keeping everybody from the accounts of a domain while its directory moves.
+#include <algorithm>
+
 #include "daemon/account/accounts.h"
 
 namespace canopy {
@@ -34,6 +36,7 @@ Task<bool> Accounts::hold_domain(std::string domain, Nanos awaited, bool force) 
   std::vector<EntryRef> there;
   if (auto at = of_domain_.find(domain); at != of_domain_.end()) {
     for (Entry* each : at->second) there.push_back(entries_.at(each->name));
+    std::ranges::sort(there, {}, [](const EntryRef& each) -> const std::string& { return each->name; });
   }
   hold_.emplace();
   hold_->domain = std::move(domain);

@@ -353,8 +353,8 @@ TEST_F(LateDomainMoves, ADomainInAStageGoesWhereThereIsRoomForIt) {
   expect_whole(of);
 }
 
-// It was on its way to one place, and the newest is another one by then: its settings get what its accounts may
-// lie under there.
+// It was on its way to one place, and the newest is another one by then: its settings get what its accounts
+// may lie under there.
 TEST_F(LateDomainMoves, ADomainThatGetsAnotherPlaceThanItWasOnItsWayToIsWhole) {
   const AccountAddress of{"jsmith", "company.com"};
   ASSERT_TRUE(put("flat", "flat", layout("hash-1", 0)));
