@@ -108,7 +108,7 @@ Task<Result<void>> fill(Run& run) {
   co_return Result<void>();
 }
 
-void report_phase(Run& run, std::string what, Json more) {
+void report_phase(Run& run, std::string what, const Json& more) {
   const double seconds = static_cast<double>(run.loop.now() - run.phase.begun) / 1e9;
   const double per_s = static_cast<double>(run.phase.all.count()) / seconds;
   Json row{{"while", std::move(what)}, {"seconds", rounded(seconds)}, {"per_s", rounded(per_s)}};

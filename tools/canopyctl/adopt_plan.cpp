@@ -21,8 +21,8 @@ Result<TreeLayout> layout_in(const Foldering& domains, const dict::Dict& setting
 Result<std::vector<TreeLayout>> layouts_in(const Foldering& domains, const dict::Dict& settings) {
   std::vector<TreeLayout> layouts;
   if (!settings.contains(kFolderingKey) && !settings.contains(kFastIndexKey)) return layouts;
-  CANOPY_ASSIGN(TreeLayout own, layout_in(domains, settings));
-  layouts.push_back(std::move(own));
+  CANOPY_ASSIGN(const TreeLayout own, layout_in(domains, settings));
+  layouts.push_back(own);
   const dict::Value* older = settings.find(kSupersededKey);
   if (older == nullptr || older->array() == nullptr) return layouts;
   for (const dict::Value& one : *older->array()) {
@@ -32,8 +32,8 @@ Result<std::vector<TreeLayout>> layouts_in(const Foldering& domains, const dict:
     if (const dict::Value* named = one.dict()->find(kDomainFolderingKey)) {
       CANOPY_ASSIGN(above, Foldering::parse(named->string() == nullptr ? "" : *named->string()));
     }
-    CANOPY_ASSIGN(TreeLayout layout, layout_in(above, *one.dict()));
-    layouts.push_back(std::move(layout));
+    CANOPY_ASSIGN(const TreeLayout layout, layout_in(above, *one.dict()));
+    layouts.push_back(layout);
   }
   return layouts;
 }
@@ -84,7 +84,7 @@ std::vector<LayoutClaim> claims_of(const FoundAccount& account, const std::strin
     LayoutClaim both{{}, file.claim.fast_index};
     for (const Foldering& method : file.claim.methods)
       if (std::ranges::find(account.methods, method) != account.methods.end()) both.methods.push_back(method);
-    claims.push_back(both.methods.empty() ? file.claim : std::move(both));
+    claims.push_back(both.methods.empty() ? file.claim : both);
   }
   claims.push_back({account.methods, std::nullopt});
   return claims;

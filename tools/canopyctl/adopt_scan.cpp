@@ -97,7 +97,7 @@ Result<void> AdoptScan::take_account(const Place& place, const std::string& name
 }
 
 Result<void> AdoptScan::take_domain(Place place) {
-  if (place.fast_index != 0) return walk(std::move(place));
+  if (place.fast_index != 0) return walk(place);
   FoundDomain& found = domains_[place.path];
   found.name = place.domain;
   found.directory = place.path;
@@ -108,7 +108,7 @@ Result<void> AdoptScan::take_domain(Place place) {
     found.settings = read_settings(settings);
     found.damaged = !found.settings;
   }
-  return walk(std::move(place));
+  return walk(place);
 }
 
 // A directory within `place`.
@@ -124,11 +124,11 @@ Result<void> AdoptScan::enter(const Place& place, const std::string& name) {
       inner.fast_index = place.elements;
       inner.elements = place.elements;
       inner.plain = place.plain;
-      return walk(std::move(inner));
+      return walk(inner);
     case TreeElement::kFolder:
       (below_domain ? inner.account_folders : inner.domain_folders)
           .push_back(without_suffix(name, kFolderSuffix));
-      return walk(std::move(inner));
+      return walk(inner);
     case TreeElement::kDomain:
       inner.domain = name;
       inner.domain_directory = inner.plain;
@@ -155,7 +155,7 @@ Result<void> AdoptScan::enter(const Place& place, const std::string& name) {
   }
   findings_.add(inner.path, "a folder of a wrong name: folders are called x.sub");
   inner.odd = true;
-  return walk(std::move(inner));
+  return walk(inner);
 }
 
 void AdoptScan::take_file(const Place& place, const std::string& name) {
@@ -183,7 +183,7 @@ void AdoptScan::take_file(const Place& place, const std::string& name) {
   findings_.add(path, "a file that is none of Canopy's");
 }
 
-Result<void> AdoptScan::walk(Place place) {
+Result<void> AdoptScan::walk(const Place& place) {
   if (place.elements > kWalkDepthMax) {
     findings_.add(place.path, "too deep to be looked at");
     return {};
@@ -228,7 +228,7 @@ Result<void> AdoptScan::run() {
         fmt::format("there is no directory {} in it: give the base directory, which holds the domains "
                     "in a directory of that name",
                     kTreeRoot));
-  CANOPY_TRY(walk(std::move(root)));
+  CANOPY_TRY(walk(root));
   join_fast_files();
   std::ifstream file(base_ + "/Settings/Tree.settings", std::ios::binary);
   if (file) tree_settings_.assign(std::istreambuf_iterator<char>(file), {});

@@ -81,7 +81,7 @@ class AdoptScan {
     uint32_t elements = 1;         // of `path`, without `fast`
     bool odd = false;              // below a folder of a wrong name
   };
-  Result<void> walk(Place place);
+  Result<void> walk(const Place& place);
   Result<void> enter(const Place& place, const std::string& name);
   Result<void> take_account(const Place& place, const std::string& name);
   void take_file(const Place& place, const std::string& name);
