@@ -1,7 +1,5 @@
 #include "daemon/account/account_place.h"
 
-#include <algorithm>
-
 #include "daemon/base/limits.h"
 #include "daemon/dict/versioned.h"
 #include "daemon/store/departure.h"
@@ -88,11 +86,6 @@ AccountPlace place_under(const TreeLayout& layout, const AccountAddress& address
 bool is_on_several_stores(Store& store, const std::string& path) {
   const auto parts = store.parts_of(path);
   return parts.size() > 1 || parts.front().path != path;
-}
-
-bool may_lie_apart(const Domain& domain) {
-  return domain.layout.fast_index() != 0 ||
-         std::ranges::any_of(domain.older, [](const TreeLayout& of) { return of.fast_index() != 0; });
 }
 
 bool may_lie_elsewhere(Store& store, const Domain& domain, const AccountAddress& address) {

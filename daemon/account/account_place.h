@@ -41,9 +41,6 @@ Task<Result<FoundPlace>> find_place(Store& store, std::shared_ptr<const Domain> 
 Task<Result<void>> move_into(Store& store, std::string from, std::string to, RenameMode mode,
                              Durable durable);
 
-// Whether settings and info of its accounts may lie apart from their directories.
-bool may_lie_apart(const Domain& domain);
-
 // Every path at which settings or info of the account may lie apart from its directory.
 std::vector<std::string> files_apart(const Domain& domain, const AccountAddress& address);
 

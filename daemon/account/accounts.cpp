@@ -40,7 +40,6 @@ Accounts::Accounts(LogEnvironment environment, SettingsFiles& files, AccountsOpt
       files_(files),
       options_(options),
       domains_(std::make_shared<DomainTable>()),
-      renaming_together_(*environment_.loop),
       released_(*environment_.loop),
       background_(*environment_.loop) {
   environment_.options = options_.log;

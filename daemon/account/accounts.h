@@ -6,7 +6,6 @@
 #include <list>
 #include <memory>
 #include <set>
-#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -92,17 +91,6 @@ class Accounts {
   };
   Task<Result<Relocated>> relocate(AccountAddress address, std::string seen_at,
                                    MoveFigures* figures = nullptr);
-  // Moves those of many that nobody uses and that one rename moves, by one request to the store for several,
-  // and says what became of them; the others are to be moved one by one (`moves_together()`: most of this
-  // domain's are not).
-  struct Moving {
-    AccountAddress address;
-    std::string seen_at;
-    MoveFigures figures = {};
-    std::optional<Result<Relocated>> became = {};
-  };
-  Task<void> relocate_together(std::span<Moving> all);  // while others are renamed, the next are made ready
-  bool moves_together(const Domain& domain) const;
   // Removes settings and info that a creation without an end, or a late request, has left under a superseded
   // layout of the domain: they count for nobody, but would once their layout is the newest again. Those of
   // accounts that are suspended, and of nobody that was ever made here, stay: other hands may need them.
@@ -218,9 +206,9 @@ class Accounts {
   Task<Result<dict::VersionedDict>> load_info(EntryRef entry, AccountAddress address);
   Task<Result<void>> exists_already(EntryRef entry, AccountAddress address, RequestId id);
   ChangeRequest change_request(RequestId id) const { return {id, loop().wall_clock_ns() / kSecond}; }
-  // Removes a file that lies apart from a directory, wherever it lies, and says whether there was one: as
-  // dispose() does, so that a removal that comes late finds nothing.
-  Task<Result<bool>> discard_file(uint32_t slot, std::string path);
+  // Removes a file that lies apart from a directory, wherever it lies, if there is one: as dispose() does, so
+  // that a removal that comes late finds nothing.
+  Task<Result<void>> discard_file(uint32_t slot, std::string path);
   Task<Result<void>> check_absent(std::shared_ptr<const Domain> domain, AccountAddress address);
   Task<Result<void>> copy_apart(AccountPlace from, const Domain& to_domain, const AccountAddress& to);
   // accounts_relocation.cpp. What is to be moved, and between which fixed places.
@@ -238,17 +226,6 @@ class Accounts {
   Task<Result<std::optional<Way>>> plan_move(EntryRef entry, AccountAddress address, std::string seen_at);
   Task<Result<Relocated>> relocate_entry(EntryRef entry, AccountAddress address, std::string seen_at,
                                          MoveFigures* figures);
-  // One of those that are renamed together, with both of its gates.
-  struct Held {
-    Moving* moving;
-    EntryRef entry;
-    bool known;  // before
-    Mutex::Guard gate, settings_gate;
-  };
-  // None: it is in use, or one rename does not move it. `renaming`: what has to be renamed; empty: nothing.
-  std::optional<Held> hold_unused(Moving& moving, Renaming& renaming);
-  void let_go(Held held);
-  Task<std::vector<Moving*>> rename_held(std::vector<Moving*> all);
   Task<Result<bool>> move_files(AccountAddress address, const Way& way);
   // Settings or info, which are known by `path`, between two of their places.
   Task<Result<void>> move_file(uint32_t slot, std::string path, std::string from, std::string to);
@@ -304,7 +281,6 @@ class Accounts {
   std::shared_ptr<const DomainTable> domains_;
   uint64_t table_number_ = 0;        // of the table of domains
   std::multiset<uint64_t> placing_;  // the tables by which accounts get their places now
-  Mutex renaming_together_;          // one request to the store at a time
   NamesObserver names_changed_ = [](const AccountAddress&, std::optional<bool>) {};
   MoveObserver moves_ = [](const AccountAddress&, bool) {};
   std::map<std::string, std::string> disposals_;  // of directories, not answered: where they were put

@@ -8,17 +8,15 @@
 
 namespace canopy {
 
-Task<Result<bool>> Accounts::discard_file(uint32_t slot, std::string path) {
-  bool any = false;
+Task<Result<void>> Accounts::discard_file(uint32_t slot, std::string path) {
   for (const StoreSite& part : store().parts_of(path)) {
     CANOPY_CO_TRY(co_await settle_disposal(part.path));
     auto there = co_await store().attributes(part.path);
     if (!there && there.error().code() == Code::kNotFound) continue;
     if (!there) co_return fail(std::move(there).error());
     CANOPY_CO_TRY(co_await dispose(slot, part.path));
-    any = true;
   }
-  co_return any;
+  co_return Result<void>();
 }
 
 Task<Result<void>> Accounts::check_absent(std::shared_ptr<const Domain> domain, AccountAddress address) {

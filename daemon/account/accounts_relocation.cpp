@@ -28,6 +28,11 @@ Task<Result<void>> move_into(Store& store, std::string from, std::string to, Ren
 
 namespace {
 
+bool may_lie_apart(const Domain& domain) {
+  return domain.layout.fast_index() != 0 ||
+         std::ranges::any_of(domain.older, [](const TreeLayout& of) { return of.fast_index() != 0; });
+}
+
 std::string inside(const std::string& directory, const std::string& file) {
   return directory + file.substr(file.rfind('/'));
 }
@@ -38,17 +43,13 @@ std::string inside(const std::string& directory, const std::string& file) {
 // that others write to has no such rename of one step, so that there, as from store to store, the file is
 // copied.
 Task<Result<void>> Accounts::move_file(uint32_t slot, std::string path, std::string from, std::string to) {
-  Result<void> done = fail(Code::kCrossStore, to, "it is copied");
-  if (!store().shared_at(to)) {
-    CANOPY_CO_TRY(co_await settle_disposal(to));
-    done = co_await move_into(store(), from, to, RenameMode::kNoReplace, Durable::kNo);
-  }
-  if (done || done.error().code() != Code::kCrossStore) co_return done;
   CANOPY_CO_TRY(co_await settle_disposal(to));
+  if (!store().shared_at(to)) {
+    auto done = co_await move_into(store(), from, to, RenameMode::kNoReplace, Durable::kNo);
+    if (done || done.error().code() != Code::kCrossStore) co_return done;
+  }
   CANOPY_CO_TRY(co_await files_.copy(slot, std::move(path), from, std::move(to)));
-  auto gone = co_await discard_file(slot, std::move(from));
-  if (!gone) co_return fail(std::move(gone).error());
-  co_return Result<void>();
+  co_return co_await discard_file(slot, std::move(from));
 }
 
 // The files go first: wherever this ends, each of the three is at one place, and is found there.

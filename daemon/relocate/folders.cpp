@@ -11,6 +11,15 @@ namespace {
 // Under the domain's directory there may be `fast` and as many folders as a method has levels.
 constexpr uint32_t kDepthMax = kFolderingLevelsMax + 1;
 
+// False: the directory has gone.
+Task<Result<bool>> next_page(Store& store, std::string directory, DirectoryPage& page) {
+  auto next = co_await store.list(std::move(directory), page.next_cookie);
+  if (!next && next.error().code() == Code::kNotFound) co_return false;
+  if (!next) co_return fail(std::move(next).error());
+  page = std::move(*next);
+  co_return true;
+}
+
 using Visit = Task<Result<void>> (*)(Store& store, std::string directory, bool empty);
 
 // Visits folders from the leaves on; `empty`: nothing but what the visits before may have removed was there.
@@ -19,10 +28,8 @@ Task<Result<void>> visit_folders(Store& store, std::string directory, uint32_t d
   bool empty = true;
   DirectoryPage page;
   do {
-    auto next = co_await store.list(directory, page.next_cookie);
-    if (!next && next.error().code() == Code::kNotFound) co_return Result<void>();
-    if (!next) co_return fail(std::move(next).error());
-    page = std::move(*next);
+    CANOPY_CO_ASSIGN(const bool there, co_await next_page(store, directory, page));
+    if (!there) co_return Result<void>();
     for (const DirectoryEntry& entry : page.entries) {
       const TreeElement kind = classify_element(entry.name, true);
       const bool folder = kind == TreeElement::kFolder || kind == TreeElement::kFast;
@@ -53,10 +60,8 @@ Task<Result<void>> visit_files(Store& store, const Domain& domain, std::string d
   std::vector<std::string> folders;
   DirectoryPage page;
   do {
-    auto next = co_await store.list(directory, page.next_cookie);
-    if (!next && next.error().code() == Code::kNotFound) co_return Result<void>();
-    if (!next) co_return fail(std::move(next).error());
-    page = std::move(*next);
+    CANOPY_CO_ASSIGN(const bool there, co_await next_page(store, directory, page));
+    if (!there) co_return Result<void>();
     std::vector<AccountAddress> elsewhere;
     for (const DirectoryEntry& entry : page.entries) {
       std::string path = directory + "/" + entry.name;

@@ -1,7 +1,5 @@
 #include "daemon/store/store.h"
 
-#include <algorithm>
-
 #include "daemon/store/store_path.h"
 
 #include <cerrno>
@@ -25,14 +23,6 @@ Task<Result<void>> Store::set_xattr(std::string path, std::string, std::string, 
 }
 Task<Result<void>> Store::remove_xattr(std::string path, std::string, Durable) {
   co_return without_xattrs(path);
-}
-
-Task<std::vector<Result<void>>> Store::rename_all(std::vector<Renaming> all, RenameMode mode) {
-  constexpr size_t kOneByOne = 8;
-  std::vector<Result<void>> done;
-  for (size_t i = 0; i < std::min(all.size(), kOneByOne); ++i)
-    done.push_back(co_await rename(std::move(all[i].from), std::move(all[i].to), mode, Durable::kNo));
-  co_return done;
 }
 
 Task<Result<StoreSite>> Store::site_of(std::string path) {

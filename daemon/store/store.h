@@ -131,10 +131,6 @@ struct Replacement {
   std::string text;
 };
 
-struct Renaming {
-  std::string from, to;
-};
-
 inline constexpr size_t kStoreWritePiecesMax = 1024;
 inline constexpr size_t kStoreDirectoryPageEntries = 4096;
 inline constexpr size_t kStoreXattrNameBytesMax = 255;
@@ -164,10 +160,6 @@ class Store {
   virtual Task<Result<void>> remove_directory(std::string path, Durable durable) = 0;
   virtual Task<Result<void>> remove(std::string path, Durable durable) = 0;  // a file or link
   virtual Task<Result<void>> rename(std::string from, std::string to, RenameMode mode, Durable durable) = 0;
-  // Renames one after the other, none durable; answers what became of each. A store that needs a switch to
-  // another thread for a rename needs one for all. At least the first has an answer; it may stop soon after,
-  // as others wait for what is renamed, and the rest then has none.
-  virtual Task<std::vector<Result<void>>> rename_all(std::vector<Renaming> all, RenameMode mode);
   // Makes a new file `staged` that holds the text, and renames it over `path`. Both are durable when it
   // answers, and at no moment is the new name durable without the text; many that are under way at once may
   // share their syncs. After an error either file is there, or the new one under the staged name, or a part.

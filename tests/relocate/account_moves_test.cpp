@@ -93,17 +93,6 @@ class AccountMoves : public testing::Test {
     if (!place) return fail(place.error());
     return backend->run(accounts->relocate(of, place->directory));
   }
-  // As a walk has met them.
-  std::vector<Accounts::Moving> moving(const std::vector<AccountAddress>& all) {
-    std::vector<Accounts::Moving> some;
-    for (const AccountAddress& of : all) some.push_back({of, domain->older.front().account_directory(of)});
-    return some;
-  }
-  void make_folders(const std::vector<AccountAddress>& all) {  // of the newest layout
-    for (const AccountAddress& of : all)
-      ASSERT_TRUE(backend->run(
-          make_directories(backend->store, domain->layout.account_parent(of), 0700, Durable::kYes)));
-  }
   bool exists(const std::string& path) { return disk.attributes(path).has_value(); }
   // It lies where the newest layout says, and nowhere else.
   void expect_at_newest(const AccountAddress& of, const std::vector<TreeLayout>& others) {
@@ -194,114 +183,6 @@ TEST_F(AccountMoves, CutOffAtEveryStep) {
       expect_whole(of, 2, 2);
       if (ended) break;
     }
-  }
-}
-
-TEST_F(AccountMoves, ManyMoveTogetherAndThoseInUseComeLater) {
-  put(layout_settings("1", 0));
-  std::vector<AccountAddress> all;
-  for (int i = 0; i < 20; ++i) {
-    all.push_back({fmt::format("{}user{}", static_cast<char>('a' + i % 3), i), "company.com"});
-    create(all.back());
-  }
-  backend->run_void(accounts->close_all());
-  ASSERT_TRUE(append(all[0], "again"));  // open, but nobody has it
-  auto used = backend->run(accounts->open(all[1]));
-  ASSERT_TRUE(used);
-  change_layout("hash-1-1", 0);
-  EXPECT_TRUE(accounts->moves_together(*domain));
-  make_folders(all);
-  all.push_back({"gone", "company.com"});
-  auto some = moving(all);
-  const size_t entries = accounts->entries();
-  const uint64_t operations = backend->store.operations();
-  backend->run_void(accounts->relocate_together(some));
-  EXPECT_EQ(backend->store.operations(), operations + all.size() - 2);  // one rename each, and nothing else
-  EXPECT_LE(accounts->entries(), entries);  // nothing is remembered of those that nobody uses
-  for (size_t i = 0; i < all.size(); ++i) {
-    const bool alone = i < 2 || i == 20;
-    ASSERT_EQ(some[i].became.has_value(), !alone) << i;
-    if (alone) continue;
-    ASSERT_TRUE(*some[i].became) << some[i].became->error().to_string();
-    EXPECT_EQ(**some[i].became, Accounts::Relocated::kMoved) << i;
-    EXPECT_GT(some[i].figures.held_for, 0);
-  }
-  const auto became = [&](size_t i) { return relocate(all[i]).value_or(Accounts::Relocated::kNothing); };
-  EXPECT_EQ(became(0), Accounts::Relocated::kMoved);
-  EXPECT_EQ(became(1), Accounts::Relocated::kInUse);
-  EXPECT_EQ(became(20), Accounts::Relocated::kNothing);
-  used->reset();
-  EXPECT_EQ(became(1), Accounts::Relocated::kMoved);
-  for (size_t i = 0; i < 20; ++i) {
-    expect_at_newest(all[i], domain->older);
-    expect_whole(all[i], i == 0 ? 2 : 1, 1);
-  }
-  EXPECT_FALSE(exists(place_under(domain->layout, all[20]).directory));
-  change_layout("hash-1-1", 2);
-  EXPECT_FALSE(accounts->moves_together(*domain));
-}
-
-// Whoever wants an account while it is being renamed with others waits, and finds it at its new place.
-TEST_F(AccountMoves, WhoComesWhileManyMoveWaits) {
-  put(layout_settings("flat", 0));
-  const std::vector<AccountAddress> all = {{"albert", "company.com"}, {"bella", "company.com"}};
-  for (const AccountAddress& of : all) create(of);
-  backend->run_void(accounts->close_all());
-  change_layout("1", 0);
-  make_folders(all);
-  size_t came = 0;
-  int found = 0;
-  backend->store.on_operation([&](uint64_t, StoreOperation operation, std::string_view) {
-    if (operation != StoreOperation::kRename || came == all.size()) return;
-    backend->loop.spawn([](Accounts& in, AccountAddress who, int& opened) -> Task<void> {
-      auto account = co_await in.open(who);
-      EXPECT_TRUE(account) << account.error().to_string();
-      if (account &&
-          (*account)->directory() == place_under((*in.domains().get(who.domain))->layout, who).directory)
-        ++opened;
-    }(*accounts, all[all.size() - 1 - came++], found));
-  });
-  auto some = moving(all);
-  backend->run_void(accounts->relocate_together(some));
-  for (const AccountAddress& of : all) expect_whole(of, 1, 1);
-  EXPECT_EQ(came, all.size());
-  EXPECT_EQ(found, 2);
-  for (const AccountAddress& of : all) expect_at_newest(of, domain->older);
-}
-
-// The process ends right before each operation in turn: each account is at one of its two places.
-TEST_F(AccountMoves, ManyCutOffAtEveryStep) {
-  uint64_t process = 1;
-  for (uint64_t steps = 1;; ++steps) {
-    SCOPED_TRACE(fmt::format("cut off at step {}", steps));
-    put(layout_settings("1", 0));
-    std::vector<AccountAddress> all;
-    for (char letter : {'a', 'b', 'c'}) all.push_back({fmt::format("{}{}", letter, steps), "company.com"});
-    for (const AccountAddress& of : all) create(of);
-    backend->run_void(accounts->close_all());
-    change_layout("hash-1", 0);
-    make_folders(all);
-    auto some = moving(all);
-    const uint64_t from = backend->store.operations();
-    backend->store.on_operation([&](uint64_t index, StoreOperation, std::string_view) {
-      if (index >= from + steps) backend->store.halt();
-    });
-    const bool ended =
-        world.run_until_done(backend->loop, accounts->relocate_together(some), world.now() + 60 * kSecond);
-    EXPECT_EQ(ended, steps > all.size());
-    world.kill(backend->loop);
-    accounts.reset();
-    restart(++process);
-    for (size_t i = 0; i < all.size(); ++i) {
-      expect_whole(all[i], 1, 1);
-      ASSERT_TRUE(append(all[i], "second"));
-      auto again = relocate(all[i]);
-      ASSERT_TRUE(again) << again.error().to_string();
-      if (i + 1 < steps) EXPECT_EQ(*again, Accounts::Relocated::kNothing);
-      expect_at_newest(all[i], domain->older);
-      expect_whole(all[i], 2, 1);
-    }
-    if (ended) break;
   }
 }
 

@@ -160,34 +160,6 @@ TYPED_TEST(StoreNames, RenameWithoutReplacingRefusesATakenName) {
   EXPECT_THAT(this->names("moved"), ElementsAre("e"));
 }
 
-TYPED_TEST(StoreNames, ManyAreRenamedInTheirOrderAndEachSaysWhatBecameOfIt) {
-  this->must(make_directories(this->store(), "d/e", 0700, Durable::kNo));
-  this->must(make_directories(this->store(), "f", 0700, Durable::kNo));
-  for (const char* name : {"a", "b", "d/c"}) this->create(name);
-  std::vector<Renaming> all = {{"a", "d/a"}, {"d/c", "b"},   {"d/c", "f/c"}, {"nothing", "x"},
-                               {"b", "g/b"}, {"d/e", "f/e"}, {"d/a", "a"},   {"f/e", "f/e/x"},
-                               {"", "x"},    {"a/b", "x"}};
-  const auto rename = [this](std::vector<Renaming> left, RenameMode mode) {
-    std::vector<Code> codes;
-    while (!left.empty()) {  // it may stop before the end
-      const auto done = this->run(this->store().rename_all(left, mode));
-      if (done.empty()) break;
-      for (const Result<void>& one : done) codes.push_back(this->code_of(one));
-      left.erase(left.begin(), left.begin() + static_cast<ptrdiff_t>(done.size()));
-    }
-    return codes;
-  };
-  const std::vector<Code> codes = rename(std::move(all), RenameMode::kNoReplace);
-  EXPECT_THAT(codes, ElementsAre(Code::kOk, Code::kAlreadyExists, Code::kOk, Code::kNotFound, Code::kNotFound,
-                                 Code::kOk, Code::kOk, Code::kInvalidArgument, Code::kInvalidArgument,
-                                 Code::kNotDirectory));
-  EXPECT_THAT(this->names(""), ElementsAre("a", "b", "d", "f"));
-  EXPECT_THAT(this->names("d"), IsEmpty());
-  EXPECT_THAT(this->names("f"), ElementsAre("c", "e"));
-  EXPECT_THAT(rename({{"a", "b"}, {"b", "f/c"}}, RenameMode::kReplace), ElementsAre(Code::kOk, Code::kOk));
-  EXPECT_THAT(this->names(""), ElementsAre("d", "f"));
-}
-
 TYPED_TEST(StoreNames, RenameExchangesTwoNamesOfAnyType) {
   this->must(this->store().make_directory("d", 0700, Durable::kNo));
   this->create("d/inner");

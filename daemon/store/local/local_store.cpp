@@ -244,13 +244,6 @@ Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMo
   co_return Result<void>();
 }
 
-Task<std::vector<Result<void>>> LocalStore::rename_all(std::vector<Renaming> all, RenameMode mode) {
-  if (options_.workers == nullptr) co_return co_await Store::rename_all(std::move(all), mode);
-  auto done = co_await local::rename_round(blocking_, root_.get(), all, mode);
-  if (done) co_return std::move(*done);
-  co_return co_await Store::rename_all(std::move(all), mode);  // all workers have enough to do
-}
-
 Task<Result<void>> LocalStore::replace(Replacement what) {
   CANOPY_CO_TRY(check_store_name(what.staged));
   CANOPY_CO_TRY(check_store_name(what.path));

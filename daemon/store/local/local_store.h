@@ -48,7 +48,6 @@ class LocalStore final : public Store {
   Task<Result<void>> remove_directory(std::string path, Durable durable) override;
   Task<Result<void>> remove(std::string path, Durable durable) override;
   Task<Result<void>> rename(std::string from, std::string to, RenameMode mode, Durable durable) override;
-  Task<std::vector<Result<void>>> rename_all(std::vector<Renaming> all, RenameMode mode) override;
   Task<Result<void>> replace(Replacement what) override;
   Task<Result<void>> link(std::string from, std::string to, Durable durable) override;
   Task<Result<void>> make_symlink(std::string target, std::string path, Durable durable) override;

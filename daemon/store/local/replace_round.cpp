@@ -7,7 +7,6 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
-#include <chrono>
 
 #include "daemon/store/store_path.h"
 
@@ -83,38 +82,6 @@ Result<void> round_now(int root, const ReplaceGroups::Group& renames, const Repl
   return {};
 }
 
-unsigned flags_of(RenameMode mode) {
-  if (mode == RenameMode::kNoReplace) return RENAME_NOREPLACE;
-  return mode == RenameMode::kExchange ? RENAME_EXCHANGE : 0;
-}
-
-Result<void> rename_now(LastDirectory& sources, LastDirectory& targets, const Renaming& what,
-                        unsigned flags) {
-  CANOPY_TRY(check_store_name(what.from));
-  CANOPY_TRY(check_store_name(what.to));
-  const int from = sources.of(what.from);
-  if (from < 0) return fail_system(errno, what.from, "open");
-  const int to = targets.of(what.to);
-  if (to < 0) return fail_system(errno, what.to, "open");
-  const std::string leaf(store_leaf_of(what.from)), new_leaf(store_leaf_of(what.to));
-  if (renameat2(from, leaf.c_str(), to, new_leaf.c_str(), flags) == 0) return {};
-  const bool about_target = errno == EEXIST || errno == ENOTEMPTY || errno == EISDIR || errno == ENOTDIR;
-  if (about_target) return fail_system(errno, what.to, "rename");
-  return fail_system(errno, what.from, "rename to " + what.to);
-}
-
-Result<std::vector<Result<void>>> rename_all_now(int root, const std::vector<Renaming>& all,
-                                                 RenameMode mode) {
-  LastDirectory sources(root), targets(root);
-  const auto until = std::chrono::steady_clock::now() + std::chrono::nanoseconds(kRenameRoundMost);
-  std::vector<Result<void>> done;
-  for (const Renaming& what : all) {
-    done.push_back(rename_now(sources, targets, what, flags_of(mode)));
-    if (std::chrono::steady_clock::now() > until) break;
-  }
-  return done;
-}
-
 }  // namespace
 
 bool syncs_as_a_whole(int fd) {
@@ -133,11 +100,6 @@ bool syncs_as_a_whole(int fd) {
 Task<Result<void>> replace_round(const Blocking& calls, int root, ReplaceGroups::Group renames,
                                  ReplaceGroups::Group writes) {
   co_return co_await calls.run([&] { return round_now(root, renames, writes); });
-}
-
-Task<Result<std::vector<Result<void>>>> rename_round(const Blocking& calls, int root,
-                                                     const std::vector<Renaming>& all, RenameMode mode) {
-  co_return co_await calls.run([&] { return rename_all_now(root, all, mode); });
 }
 
 }  // namespace canopy::local

@@ -169,10 +169,6 @@ Task<Result<void>> StoreSet::rename(std::string from, std::string to, RenameMode
   if (alone()) return root_->rename(std::move(from), std::move(to), mode, durable);
   return rename_among(std::move(from), std::move(to), mode, durable);
 }
-Task<std::vector<Result<void>>> StoreSet::rename_all(std::vector<Renaming> all, RenameMode mode) {
-  if (alone()) return root_->rename_all(std::move(all), mode);
-  return Store::rename_all(std::move(all), mode);
-}
 Task<Result<void>> StoreSet::rename_among(std::string from, std::string to, RenameMode mode,
                                           Durable durable) {
   CANOPY_CO_TRY(check_store_name(from));

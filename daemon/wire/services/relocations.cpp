@@ -17,10 +17,7 @@ constexpr Nanos kInUseAgainAfter = 200 * kMillisecond;
 constexpr Nanos kStopLookedAtAfter = 100 * kMillisecond;
 // A move that took longer says that the store has enough to do: as long again it is left to the users.
 constexpr Nanos kLongMove = 5 * kMillisecond;
-constexpr Nanos kOneOfMany = 100 * kMicrosecond;  // and each further one of those that move together
 constexpr Nanos kRestMax = kSecond;
-// Accounts that one request to the store moves: all of them wait for it.
-constexpr size_t kMovedTogether = 64;
 // So long it goes on before others on the loop have their turn.
 constexpr Nanos kTurn = 200 * kMicrosecond;
 
@@ -262,86 +259,19 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
     if (!domain || may_have_to_move(*domain, seen))
       shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
   }
-  const uint32_t at_once = run->settings.concurrency;
-  // Of renames between directories a file system does one at a time: loops that both rename would only wait
-  // for each other, a switch for each.
-  if (domain && at_once > 1 && run->rate == 0 && shards.front()->accounts.moves_together(*domain))
-    for (size_t i = 0; i < shares.size() && !run->stop; ++i)
-      if (!shares[i].empty()) co_await move_together(run, *shards[i], shares[i]);
   TaskGroup moving(shards.front()->loop);
   for (size_t i = 0; i < shares.size(); ++i)
-    if (!shares[i].empty()) moving.spawn(move_share(run, *shards[i], std::move(shares[i]), at_once));
+    if (!shares[i].empty())
+      moving.spawn(move_share(run, *shards[i], std::move(shares[i]), run->settings.concurrency));
   co_await moving.join();
   co_return !run->stop;
-}
-
-Task<void> Relocations::rest(Loop& loop, Nanos began, Nanos long_move, Nanos& turn_ends) {
-  const Nanos now = loop.now();
-  if (now - began > long_move)
-    co_await loop.sleep(std::min(now - began, kRestMax));
-  else if (now > turn_ends)
-    co_await loop.yield();
-  else
-    co_return;
-  turn_ends = loop.now() + kTurn;
-}
-
-void Relocations::note(Run& run, const AccountAddress& address, const Accounts::MoveFigures& figures,
-                       const Result<Accounts::Relocated>& became, std::string& last_error) {
-  run.bytes_copied += figures.bytes_copied;
-  if (figures.held_for > run.held_max) run.held_max = figures.held_for;
-  if (became && *became == Accounts::Relocated::kMoved) ++run.moved;
-  if (became && *became == Accounts::Relocated::kInUse) ++run.in_use;
-  if (became) return;
-  ++run.failed;
-  last_error = became.error().to_string();
-  log_event(LogLevel::kWarning, "account-not-moved", address.to_string(), {{"error", last_error}});
 }
 
 struct Relocations::Shares {
   std::vector<SeenAccount> accounts;
   size_t next = 0;
-  std::vector<SeenAccount> left;  // what did not move together
   std::string last_error;
-
-  std::vector<Accounts::Moving> take(size_t most) {
-    std::vector<Accounts::Moving> some;
-    for (; some.size() < most && next < accounts.size(); ++next)
-      some.push_back({std::move(accounts[next].address), std::move(accounts[next].directory)});
-    return some;
-  }
 };
-
-Task<void> Relocations::move_together(RunRef run, Shard& shard, std::vector<SeenAccount>& share) {
-  constexpr int kTogetherAtOnce = 2;  // one is renamed, one made ready
-  auto shares = std::make_shared<Shares>();
-  shares->accounts = std::move(share);
-  co_await shard.loop.switch_to();
-  {
-    TaskGroup moving(shard.loop);
-    for (int i = 0; i < kTogetherAtOnce; ++i) moving.spawn(move_some_together(run, shard, shares));
-    co_await moving.join();
-  }
-  co_await node_.shards().front()->loop.switch_to();
-  share = std::move(shares->left);
-  if (!shares->last_error.empty()) run->last_error = shares->last_error;
-}
-
-Task<void> Relocations::move_some_together(RunRef run, Shard& shard, std::shared_ptr<Shares> shares) {
-  Nanos turn_ends = shard.loop.now() + kTurn;
-  while (shares->next < shares->accounts.size() && !run->stop) {
-    std::vector<Accounts::Moving> some = shares->take(kMovedTogether);
-    const Nanos began = shard.loop.now();
-    co_await shard.accounts.relocate_together(some);
-    for (Accounts::Moving& moving : some) {
-      if (moving.became)
-        note(*run, moving.address, moving.figures, *moving.became, shares->last_error);
-      else
-        shares->left.push_back({std::move(moving.address), std::move(moving.seen_at)});
-    }
-    co_await rest(shard.loop, began, kLongMove + kOneOfMany * static_cast<Nanos>(2 * some.size()), turn_ends);
-  }
-}
 
 Task<void> Relocations::move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share,
                                    uint32_t at_once) {
@@ -370,9 +300,26 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
     }
     const Nanos began = shard.loop.now();
     Accounts::MoveFigures figures;
-    const auto moved = co_await shard.accounts.relocate(seen.address, std::move(seen.directory), &figures);
-    note(*run, seen.address, figures, moved, shares->last_error);
-    co_await rest(shard.loop, began, kLongMove, turn_ends);
+    auto moved = co_await shard.accounts.relocate(seen.address, std::move(seen.directory), &figures);
+    run->bytes_copied += figures.bytes_copied;
+    if (figures.held_for > run->held_max) run->held_max = figures.held_for;
+    if (moved && *moved == Accounts::Relocated::kMoved) ++run->moved;
+    if (moved && *moved == Accounts::Relocated::kInUse) ++run->in_use;
+    if (!moved) {
+      ++run->failed;
+      shares->last_error = moved.error().to_string();
+      log_event(LogLevel::kWarning, "account-not-moved", seen.address.to_string(),
+                {{"error", shares->last_error}});
+    }
+    const Nanos now = shard.loop.now();
+    if (now - began > kLongMove) {
+      co_await shard.loop.sleep(std::min(now - began, kRestMax));
+    } else if (now > turn_ends) {
+      co_await shard.loop.yield();
+    } else {
+      continue;
+    }
+    turn_ends = shard.loop.now() + kTurn;
   }
 }
 

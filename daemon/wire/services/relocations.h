@@ -83,13 +83,6 @@ class Relocations {
   // True when the domain is done with, false when it is to be tried again.
   Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
-  // After a move: as long again for the users when it took long, and a turn for others now and then.
-  static Task<void> rest(Loop& loop, Nanos began, Nanos long_move, Nanos& turn_ends);
-  static void note(Run& run, const AccountAddress& address, const Accounts::MoveFigures& figures,
-                   const Result<Accounts::Relocated>& became, std::string& last_error);
-  // What one rename each moves, on a loop of its own at a time; the others stay in `share`.
-  Task<void> move_together(RunRef run, Shard& shard, std::vector<SeenAccount>& share);
-  Task<void> move_some_together(RunRef run, Shard& shard, std::shared_ptr<Shares> shares);
   Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);
   Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares);
   Task<void> await_late_renames(RunRef run);
