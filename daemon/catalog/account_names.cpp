@@ -107,6 +107,7 @@ auto AccountNames::on_rows(NamesRef names, F work)
 Task<Result<NamePage>> AccountNames::list(std::shared_ptr<const Domain> domain, std::string after,
                                           std::string prefix, size_t limit) {
   co_await AfterWhatWasPosted{loop_};
+  take_moves();
   if (catalog_ != nullptr && catalog_->instance() == 0) {
     // Opens it, or learns that it cannot be.
     (void)co_await catalog_->run(loop_, [](CatalogRows&) -> Result<void> { return {}; });
@@ -134,16 +135,22 @@ Task<Result<NamePage>> AccountNames::list(std::shared_ptr<const Domain> domain, 
 
 Task<Result<NamePage>> AccountNames::walk_pages(std::shared_ptr<const Domain> domain, NameWindow window) {
   for (int walks = 0; walks < kNamesWalksMax; ++walks) {
+    take_moves();
     const uint64_t begun = moves_begun_;
     const bool quiet = moving_.empty();
     CANOPY_CO_TRY(co_await walk_accounts(store_, domain, window));
-    co_await AfterWhatWasPosted{loop_};
+    take_moves();
     if (quiet && moves_begun_ == begun) break;
   }
   co_return window.page();
 }
 
 void AccountNames::changed(const AccountAddress& address, std::optional<bool> present) {
+  take_moves();  // of what was told before this, nothing may come after it
+  change(address, present);
+}
+
+void AccountNames::change(const AccountAddress& address, std::optional<bool> present) {
   auto at = domains_.find(address.domain);
   if (at == domains_.end()) return;
   const NamesRef& names = at->second;
@@ -159,7 +166,22 @@ void AccountNames::changed(const AccountAddress& address, std::optional<bool> pr
   }
 }
 
-void AccountNames::moves(const AccountAddress& address, bool begins) {
+bool AccountNames::moves(const AccountAddress& address, bool begins) {
+  std::lock_guard lock(told_mutex_);
+  told_.emplace_back(address, begins);
+  return told_.size() == kMovesToldTakenAt;
+}
+
+void AccountNames::take_moves() {
+  std::vector<std::pair<AccountAddress, bool>> told;
+  {
+    std::lock_guard lock(told_mutex_);
+    told.swap(told_);
+  }
+  for (const auto& [address, begins] : told) move(address, begins);
+}
+
+void AccountNames::move(const AccountAddress& address, bool begins) {
   if (begins) {
     moving_.insert(address);
     ++moves_begun_;
@@ -169,7 +191,7 @@ void AccountNames::moves(const AccountAddress& address, bool begins) {
   auto at = domains_.find(address.domain);
   if (at == domains_.end()) return;
   at->second->hidden = true;
-  if (at->second->building != 0) changed(address, true);
+  if (at->second->building != 0) change(address, true);
 }
 
 Task<void> AccountNames::flush(NamesRef names) {
@@ -221,6 +243,7 @@ Task<void> AccountNames::verify(NamesRef names) {
   uint64_t generation = names->generation;
   if (generation == 0) co_return;
   auto hold = co_await stamps_hold(names, generation);
+  take_moves();
   names->verified_at = loop_.now();
   names->verify_took = names->verified_at - begun;
   // A change of our own meanwhile may be what moved a stamp; the next listing, or a walk, tells.
@@ -284,9 +307,11 @@ Task<Result<void>> AccountNames::fill(NamesRef names, std::vector<std::string>* 
     co_return overtaken(names->domain->name);
   names->building = generation;  // before the walk begins: changes behind its back go under it as well
   bool young = std::exchange(names->young, false), hidden = std::exchange(names->hidden, false);
+  take_moves();
   for (const AccountAddress& address : moving_)
-    if (address.domain == names->domain->name) changed(address, true);
+    if (address.domain == names->domain->name) change(address, true);
   auto walked = co_await walk(names, generation, names->domain->directory(), 0);
+  take_moves();
   if (!walked) {
     names->young = names->young || young;
     names->hidden = names->hidden || hidden;

@@ -14,7 +14,10 @@
 #pragma once
 
 #include <map>
+#include <mutex>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "daemon/account/account_listing.h"
 #include "daemon/catalog/account_names_rows.h"
@@ -25,6 +28,7 @@ namespace canopy {
 
 inline constexpr size_t kNamesPendingMax = 65'536;  // changes of one domain on the way to its rows
 inline constexpr size_t kNamesFlushedAt = 1024;
+inline constexpr size_t kMovesToldTakenAt = 1024;  // that many wait at most, and as many again on the way
 // Walks for one page while accounts move. An account escapes as many only by moving in each of them, which
 // takes as many changes of the layout.
 inline constexpr int kNamesWalksMax = 3;
@@ -52,8 +56,10 @@ class AccountNames {
   // This process has made or removed the account, or (nullopt) may have.
   void changed(const AccountAddress& address, std::optional<bool> present);
   // This process begins (or ends) to move the account's directory within its domain: a walk that is under way
-  // meanwhile may see it nowhere.
-  void moves(const AccountAddress& address, bool begins);
+  // meanwhile may see it nowhere. From any thread. It wakes nobody: what was told is looked at whenever it
+  // matters. True when so much waits that the caller has to post take_moves() to this loop.
+  bool moves(const AccountAddress& address, bool begins);
+  void take_moves();
   // Forgets domains that are not there any more.
   void keep_only(const DomainTable& table);
 
@@ -84,6 +90,8 @@ class AccountNames {
   NamesRef find(const std::shared_ptr<const Domain>& domain);
   // The rows are of no more use; what is to come starts from the tree.
   static void lose(Names& names);
+  void change(const AccountAddress& address, std::optional<bool> present);
+  void move(const AccountAddress& address, bool begins);
   Task<void> verify(NamesRef names);
   Task<Result<NamePage>> walk_pages(std::shared_ptr<const Domain> domain, NameWindow window);
   Task<Result<bool>> stamps_hold(NamesRef names, uint64_t generation);
@@ -106,6 +114,9 @@ class AccountNames {
   uint64_t moves_begun_ = 0;
   TaskGroup background_;
   bool stopping_ = false;
+
+  std::mutex told_mutex_;
+  std::vector<std::pair<AccountAddress, bool>> told_;  // of moves, and not looked at yet
 };
 
 }  // namespace canopy

@@ -228,7 +228,7 @@ Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMo
     io_uring_prep_renameat(sqe, source.fd.get(), leaf, target.fd.get(), new_leaf, flags);
   };
   int32_t answer =
-      is_large(target.fd.get(), to_leaf)
+      mode != RenameMode::kNoReplace && is_large(target.fd.get(), to_leaf)
           ? co_await blocking_.by_ring(later)
           : co_await blocking_.quickly(
                 [&] { return renameat2(source.fd.get(), leaf, target.fd.get(), new_leaf, flags); }, later);

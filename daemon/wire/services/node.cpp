@@ -52,10 +52,9 @@ Node::Node(NodeOptions options, std::vector<std::unique_ptr<Shard>> shards, Work
           if (owner == on) return owner->names.changed(address, present);
           owner->loop.post([owner, address, present] { owner->names.changed(address, present); });
         });
-    shard->accounts.on_move([this, on = shard.get()](const AccountAddress& address, bool begins) {
+    shard->accounts.on_move([this](const AccountAddress& address, bool begins) {
       Shard* owner = &shard_of(slot_of("", address.domain));
-      if (owner == on) return owner->names.moves(address, begins);
-      owner->loop.post([owner, address, begins] { owner->names.moves(address, begins); });
+      if (owner->names.moves(address, begins)) owner->loop.post([owner] { owner->names.take_moves(); });
     });
   }
 }

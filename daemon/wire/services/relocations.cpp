@@ -259,10 +259,15 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
     if (!domain || may_have_to_move(*domain, seen))
       shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
   }
+  // A kernel renames one directory of a file system at a time: two that are asked for at once only wait.
+  const bool by_turns = domain && !shards.front()->store->shared_at(domain->directory());
+  const uint32_t at_once = by_turns ? 1 : run->settings.concurrency;
   TaskGroup moving(shards.front()->loop);
-  for (size_t i = 0; i < shares.size(); ++i)
-    if (!shares[i].empty())
-      moving.spawn(move_share(run, *shards[i], std::move(shares[i]), run->settings.concurrency));
+  for (size_t i = 0; i < shares.size(); ++i) {
+    if (shares[i].empty()) continue;
+    moving.spawn(move_share(run, *shards[i], std::move(shares[i]), at_once));
+    if (by_turns) co_await moving.join();
+  }
   co_await moving.join();
   co_return !run->stop;
 }
