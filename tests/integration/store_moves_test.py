@@ -253,11 +253,15 @@ class Moves(Recut):
 
 @unittest.skipIf(why_unavailable(), f"NOT TESTED: {why_unavailable()}")
 class OverNfs(Recut):
+    def setUp(self):
+        super().setUp()
+        self.servers = {}
+
     def add(self, name):
         """A store of this name on an NFS server of its own."""
         directory = tempfile.mkdtemp(prefix="canopy-nfs.")
         self.addCleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
-        server = Ganesha(directory)
+        server = self.servers[name] = Ganesha(directory)
         self.addCleanup(server.kill)
         server.start()
         self.ctl("store", "add", name, server.address(), "--new")
@@ -279,6 +283,9 @@ class OverNfs(Recut):
             self.stack.stop(signal.SIGKILL)
             self.stack.start()
         self.settled()
+        self.check_after_kills(clients, names)
+
+    def check_after_kills(self, clients, names):
         for client in clients:
             client.stop()
         self.assertEqual(sorted(self.found()), sorted(names))
@@ -289,6 +296,46 @@ class OverNfs(Recut):
                     self.assertEqual(sum(one.endswith(text) for one in got), 1, name)
         self.assertEqual(self.ctl("check", DOMAIN)["damages"], [])
         self.check_nothing_left()
+
+    def colour(self, name):
+        """Of the account's settings, once its server and its backend are back."""
+        deadline = time.monotonic() + 60
+        while True:
+            done = self.stack.ctl("--json", "settings", "get", name, check=False)
+            if done.returncode == 0:
+                return json.loads(done.stdout)["values"]["Colour"]
+            self.assertLess(time.monotonic(), deadline, done.stderr)
+            time.sleep(0.2)
+
+    def test_whoever_is_killed_between_two_servers_every_account_is_whole_at_one_place(self):
+        self.add("nas1")
+        self.add("nas2")
+        names = self.accounts(20)
+        self.table(rows_over(["nas1"]))
+        self.settled()
+        clients = self.clients(names, 2, patient=True)
+        for client in clients:
+            client.start()
+        source, target = "nas1", "nas2"
+        for number in range(ROUNDS):
+            rng = random.Random(number)
+            self.ctl("relocation", "set", "/", "--rate", "20")
+            self.table(rows_over([target]))
+            time.sleep(rng.uniform(0.3, 2.0))
+            victim = (source, target, "canopyd")[number % 3]
+            if victim == "canopyd":
+                self.stack.stop(signal.SIGKILL)
+                self.stack.start()
+            else:
+                self.servers[victim].kill()
+                time.sleep(rng.uniform(0.1, 1.5))
+                self.servers[victim].start()
+            for name in rng.sample(names, 5):
+                self.assertEqual(self.colour(name), "c" + name.split("@")[0])
+            source, target = target, source
+        self.settled()
+        self.assertEqual({store for store, _ in self.found().values()}, {source})
+        self.check_after_kills(clients, names)
 
 
 if __name__ == "__main__":
