@@ -9,6 +9,7 @@ constexpr size_t kFoldersAtOnce = 1000;
 constexpr size_t kComparedAtOnce = 4096;
 constexpr size_t kDifferencesMax = 100;
 constexpr Nanos kRewalkWait = kSecond;
+constexpr int kRowsReadMax = 3;  // for one page; then it is walked
 
 // Runs on the loop after everything that any thread has posted before.
 struct AfterWhatWasPosted {
@@ -119,14 +120,16 @@ Task<Result<NamePage>> AccountNames::list(std::shared_ptr<const Domain> domain, 
       start_build(names, nullptr);
       co_await names->built.wait_until(loop_.now() + kNamesBuildWait);
     }
-    if (names->complete && names->domain == domain) {
+    for (int i = 0; i < kRowsReadMax && names->complete && names->domain == domain; ++i) {
+      const uint64_t generation = names->generation;
       auto page = co_await on_rows(names, [&](AccountNamesRows& rows, CatalogRows&) {
-        return rows.names(names->generation, after, prefix, limit);
+        return rows.names(generation, after, prefix, limit);
       });
-      if (page) {
-        catalog_->counters().pages_from_rows.fetch_add(1, std::memory_order_relaxed);
-        co_return page;
-      }
+      if (!page) break;
+      // They may have been given up, or made anew, before or while they were read.
+      if (!names->complete || names->generation != generation || names->domain != domain) continue;
+      catalog_->counters().pages_from_rows.fetch_add(1, std::memory_order_relaxed);
+      co_return page;
     }
   }
   if (catalog_ != nullptr) catalog_->counters().pages_walked.fetch_add(1, std::memory_order_relaxed);

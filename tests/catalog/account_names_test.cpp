@@ -106,6 +106,27 @@ TEST_F(AccountNamesTest, AnExactlyFullPageIsTheLast) {
   EXPECT_FALSE(two.end);
 }
 
+// Whoever lists with newer settings of the domain gives the rows up that others are about to read.
+TEST_F(AccountNamesTest, RowsThatAreGivenUpWhileAPageIsReadDoNotMakeItEmpty) {
+  use_domain("flat");
+  for (int i = 0; i < 50; ++i) make(fmt::format("user{}", i));
+  start();
+  ASSERT_EQ(all(100).size(), 50u);
+  auto list = [](AccountNames& of, std::shared_ptr<const Domain> as) -> Task<Result<NamePage>> {
+    co_return co_await of.list(std::move(as), "", "", 100);
+  };
+  for (int round = 0; round < 20; ++round) {
+    const auto newer = std::make_shared<const Domain>(*domain);
+    std::vector<Task<Result<NamePage>>> at_once;
+    for (const auto& as : {domain, domain, newer, domain, newer}) at_once.push_back(list(*names, as));
+    for (const Result<NamePage>& page : run(join_all(loop, std::move(at_once)))) {
+      ASSERT_TRUE(page) << page.error().to_string();
+      EXPECT_EQ(page->names.size(), 50u) << round;
+    }
+    domain = newer;
+  }
+}
+
 // From a folder that a walk reads late to one that it has read, at every moment of the walk.
 TEST_F(AccountNamesTest, AnAccountThatMovesMeanwhileIsListedWithAndWithoutACatalog) {
   use_domain("flat");
@@ -135,11 +156,14 @@ TEST_F(AccountNamesTest, AnAccountThatMovesMeanwhileIsListedWithAndWithoutACatal
       names->moves({"zoe", domain->name}, true);
       go_on();
       CANOPY_CHECK(run(store.rename(before, there, RenameMode::kNoReplace, Durable::kYes)).has_value());
+      const std::string emptied = domain->directory() + "/z.sub";  // a walk may be about to read it
+      CANOPY_CHECK(run(store.remove_directory(emptied, Durable::kYes)).has_value());
       go_on();
       names->moves({"zoe", domain->name}, false);
       world.run_until([&] { return page.has_value(); }, kNever);
       ASSERT_TRUE(page->has_value()) << page->error().to_string();
       EXPECT_THAT((*page)->names, ElementsAre("a", "b", "zoe")) << with_catalog << " " << moved_at;
+      CANOPY_CHECK(run(make_directories(store, emptied, 0700, Durable::kYes)).has_value());
       CANOPY_CHECK(run(store.rename(there, before, RenameMode::kNoReplace, Durable::kYes)).has_value());
     }
   }
