@@ -1,7 +1,8 @@
-// canopyctl account: create, list, show, rename, delete, set, password, suspend, resume, alias.
+// canopyctl account: create, list, show, rename, move, delete, set, password, suspend, resume, alias.
 #include <ctime>
 
 #include "tools/canopyctl/account_csv.h"
+#include "tools/canopyctl/account_move.h"
 #include "tools/canopyctl/dictionary_arguments.h"
 
 namespace canopy::ctl {
@@ -286,6 +287,8 @@ void add_account_commands(CLI::App& app, Commands& commands) {
   rename_command.app->add_option("to", rename_command.arguments->to, "the new name")
       ->required()
       ->type_name("NEW");
+
+  add_account_move_command(group, commands);
 
   add_name(commands.add(group, "delete", "delete an account and all its mail", remove));
 

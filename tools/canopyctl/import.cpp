@@ -68,11 +68,12 @@ class TreeImport {
                    {"imported", imported_},
                    {"earlier", earlier_},
                    {"failed", failed},
-                   {"not_tried", accounts_.size() - next_}},
+                   {"not_tried", accounts_.size() - next_},
+                   {"interrupted", next_ - complete_ - failed_.size()}},
                   text);
   }
 
-  bool all_in() const { return failed_.empty() && next_ == accounts_.size(); }
+  bool all_in() const { return complete_ == accounts_.size(); }
   const std::optional<Error>& gave_up() const { return gave_up_; }
   const ImportState& state() const { return state_; }
 
