@@ -92,6 +92,16 @@ Task<Result<uint64_t>> AccountCopy::follow(std::vector<SliceInfo> slices) {
   co_return bytes_ - before;
 }
 
+uint64_t AccountCopy::missing(const std::vector<SliceInfo>& slices) const {
+  uint64_t sum = 0;
+  for (const SliceInfo& slice : slices) {
+    const auto at = copied_.find(slice.file);
+    const uint64_t have = at == copied_.end() ? 0 : at->second;
+    sum += slice.entry.length - std::min(have, slice.entry.length);
+  }
+  return sum;
+}
+
 Task<Result<void>> AccountCopy::copy_whole(std::string name, Attributes of) {
   CANOPY_CO_TRY(co_await copy_range(name, 0, of.size));
   if (of.mode == 0600) co_return Result<void>();

@@ -29,6 +29,8 @@ class AccountCopy {
   // What of these slices was not copied so far; their valid lengths are what counts. Answers how many bytes
   // that were.
   Task<Result<uint64_t>> follow(std::vector<SliceInfo> slices);
+  // So many bytes of these slices follow() or finish() would have to copy.
+  uint64_t missing(const std::vector<SliceInfo>& slices) const;
   // With nobody writing any more: the slices as they are now and everything else that belongs to the account.
   // kUnsupported: a file that is none of Canopy's and cannot be copied, by its path.
   Task<Result<void>> finish(std::vector<SliceInfo> slices);

@@ -92,6 +92,7 @@ void Accounts::erase(const EntryRef& held) {
 
 void Accounts::forget_unused(const EntryRef& held, bool known) {
   if (known || held.use_count() > 3 || held->watchers != 0 || held->account) return;
+  if (held->maildrop_lock != 0 && held->maildrop_until > loop().now()) return;
   erase(held);  // the map, the order and the caller hold it
 }
 

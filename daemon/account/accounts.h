@@ -14,6 +14,7 @@
 #include "daemon/account/account_place.h"
 #include "daemon/account/account_settings.h"
 #include "daemon/account/domains.h"
+#include "daemon/account/names_being_made.h"
 #include "daemon/runtime/sync.h"
 
 namespace canopy {
@@ -25,6 +26,8 @@ struct AccountsOptions {
   CapacityOptions capacity;
   AccountOptions account;
   AccountLogOptions log;
+  // One for all loops of a process: copies of the options share it.
+  std::shared_ptr<NamesBeingMade> being_made = std::make_shared<NamesBeingMade>();
 };
 
 inline constexpr size_t kSweptAtOnceMax = 1024;  // accounts that one sweep looks at
@@ -222,6 +225,8 @@ class Accounts {
              to.path == other.to.path;
     }
   };
+  Task<Result<std::string>> directory_of(EntryRef entry, std::shared_ptr<const Domain> domain,
+                                         AccountAddress address, std::string seen_at);
   // With both gates held. None: nothing has to move, or there is no such account.
   Task<Result<std::optional<Way>>> plan_move(EntryRef entry, AccountAddress address, std::string seen_at);
   Task<Result<Relocated>> relocate_entry(EntryRef entry, AccountAddress address, std::string seen_at,
@@ -268,7 +273,8 @@ class Accounts {
   Task<Result<StoreCapacity*>> capacity_at(std::string path);  // of the store that holds it
   Task<void> close_entry(EntryRef entry);
   // Closes it, with the gate held, once nobody uses it but `others`; false: somebody goes on after `awaited`.
-  Task<bool> close_unused(EntryRef entry, Nanos awaited, long others = 0);
+  Task<bool> await_unused(EntryRef entry, Nanos awaited, long others);
+  Task<bool> close_unused(EntryRef entry, Nanos awaited);
   // Closes those that are open, once nobody uses any of them; false: somebody goes on.
   Task<bool> close_held(std::vector<EntryRef> entries, Nanos awaited, bool force);
   static Task<void> close_one(Accounts& accounts, EntryRef entry, Semaphore::Permit turn);

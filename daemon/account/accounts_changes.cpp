@@ -38,6 +38,11 @@ Task<Result<void>> Accounts::exists_already(EntryRef held, AccountAddress addres
   co_return fail(Code::kAlreadyExists, address.to_string(), "there is such an account already");
 }
 
+static std::unexpected<Error> made_by_another(const AccountAddress& address) {
+  return fail(Code::kTryAgain, address.to_string(),
+              "another request is about to make an account of this name");
+}
+
 // Everything but the rename of the directory, which is the creation.
 Task<Result<void>> Accounts::make_ready(uint32_t slot, std::string staged, TreeLayout layout,
                                         AccountAddress address, std::string text) {
@@ -69,6 +74,8 @@ Task<Result<void>> Accounts::create(AccountAddress address, dict::Dict settings,
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   std::string directory = domain->layout.account_directory(address);
   if (held->settings) co_return co_await exists_already(held, address, id);
+  const NamesBeingMade::Claim name(*options_.being_made, address.to_string());
+  if (!name.mine()) co_return made_by_another(address);
   CANOPY_CO_ASSIGN(StoreCapacity * capacity, co_await capacity_at(directory));
   if (!capacity->known()) co_await capacity->look();
   CANOPY_CO_TRY(capacity->take(0));
@@ -217,6 +224,8 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   std::optional<Mutex::Guard> stays;
   if (to.domain != from.domain) stays.emplace(co_await target_domain->gate.lock());
   const Placing placing(*this);
+  const NamesBeingMade::Claim name(*options_.being_made, to.to_string());
+  if (!name.mine()) co_return made_by_another(to);
   CANOPY_CO_ASSIGN(auto from_domain, domain_of(from));
   CANOPY_CO_ASSIGN(auto to_domain, domain_of(to));
   auto known = co_await load_settings(held, from);
@@ -329,6 +338,9 @@ Task<Result<void>> Accounts::read_again(AccountAddress address) {
 Task<Result<dict::VersionedDict>> Accounts::info(AccountAddress address) {
   EntryRef held = entry(address);
   auto guard = co_await held->settings_gate.lock();
+  // Of a name without an account nothing may be remembered: it may be another account's by the next change.
+  auto known = co_await load_settings(held, address);
+  if (!known) co_return fail(std::move(known).error());
   co_return co_await load_info(held, std::move(address));
 }
 

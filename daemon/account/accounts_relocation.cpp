@@ -90,16 +90,39 @@ Task<Result<bool>> Accounts::move_within(AccountAddress address, Way way) {
   co_return true;
 }
 
-Task<bool> Accounts::close_unused(EntryRef held, Nanos awaited, long others) {
+// Whether nobody but the caller and `others` uses it; from then on nobody else does before the caller waits.
+Task<bool> Accounts::await_unused(EntryRef held, Nanos awaited, long others) {
   std::shared_ptr<Account> account =
       std::exchange(held->account, nullptr);  // so that nobody gets it any more
   if (!account) co_return true;
   const Nanos until = loop().now() + awaited;
   while (account.use_count() > 1 + others && loop().now() < until) co_await loop().sleep(kUseLookedAtAfter);
   held->account = std::move(account);
-  if (held->account.use_count() > 1 + others) co_return false;
+  co_return held->account.use_count() <= 1 + others;
+}
+
+Task<bool> Accounts::close_unused(EntryRef held, Nanos awaited) {
+  if (!co_await await_unused(held, awaited, 0)) co_return false;
   co_await close_entry(held);
   co_return true;
+}
+
+// Of a name's directories the one that counts; "": it is not where it was seen any more.
+Task<Result<std::string>> Accounts::directory_of(EntryRef held, std::shared_ptr<const Domain> domain,
+                                                 AccountAddress address, std::string seen_at) {
+  if (held->place) co_return held->place->directory;
+  // Nowhere else but under the newest, where it cannot be renamed over another one.
+  if (domain->older.size() == 1 && seen_at == domain->older.front().account_directory(address))
+    co_return seen_at;
+  CANOPY_CO_ASSIGN(FoundPlace found, co_await find_place(store(), std::move(domain), address));
+  if (!found.exists || found.place.directory == seen_at) co_return seen_at;
+  auto second = co_await store().attributes(seen_at);
+  if (!second && second.error().code() == Code::kNotFound) co_return std::string();  // it has just moved
+  if (!second) co_return fail(std::move(second).error());
+  co_return fail(Code::kConflict, seen_at,
+                 fmt::format("the account lies at {}, and this directory of its name does not count: move it "
+                             "away or remove it",
+                             found.place.directory));
 }
 
 Task<Result<std::optional<Accounts::Way>>> Accounts::plan_move(EntryRef held, AccountAddress address,
@@ -116,7 +139,8 @@ Task<Result<std::optional<Accounts::Way>>> Accounts::plan_move(EntryRef held, Ac
     for (const std::string& path : found.left) CANOPY_CO_TRY(co_await discard_file(slot_of(address), path));
     way.now = std::move(found.place);
   } else {
-    way.now.directory = held->place ? held->place->directory : std::move(seen_at);
+    CANOPY_CO_ASSIGN(way.now.directory, co_await directory_of(held, domain, address, std::move(seen_at)));
+    if (way.now.directory.empty()) co_return std::nullopt;
     way.now.settings_file = inside(way.now.directory, way.next.settings_file);
     way.now.info_file = inside(way.now.directory, way.next.info_file);
   }
@@ -190,7 +214,11 @@ Task<Result<bool>> Accounts::counts_for_nobody(std::shared_ptr<const Domain> dom
     co_return true;
   }
   CANOPY_CO_ASSIGN(const auto mark, co_await suspended_mark(store(), address));
-  if (mark) co_return false;
+  if (mark)
+    co_return fail(Code::kBusy, address.to_string(),
+                   fmt::format("it is suspended, its directory is not there, and {} is looked for only while "
+                               "accounts move: resume or delete the account",
+                               path));
   co_return path.ends_with(kSettingsSuffix) ? co_await was_to_be_made(files_, path) : Result<bool>(false);
 }
 

@@ -13,8 +13,9 @@ namespace canopy {
 namespace {
 
 constexpr uint64_t kTailBytes = 256u << 10;  // no more is left to be copied while the account is held, mostly
-constexpr int kFollowsMax = 8;               // of what came meanwhile, before it is held all the same
-constexpr int kTriesToHold = 40;             // while somebody goes on using it
+constexpr uint64_t kHeldCopyBytesMax = 4u << 20;
+constexpr int kFollowsMax = 8;    // of what came meanwhile, before it is held all the same
+constexpr int kTriesToHold = 40;  // while somebody goes on using it
 constexpr Nanos kEndOfUseAwaited = 80 * kMillisecond;
 constexpr Nanos kTryAgainAfter = 50 * kMillisecond;
 
@@ -124,7 +125,10 @@ Task<Result<Accounts::Relocated>> Accounts::end_copy(EntryRef held, AccountAddre
   CANOPY_CO_ASSIGN(auto way, co_await plan_move(held, address, copying->account->directory()));
   if (!way || !(*way == copying->way))
     co_return fail(Code::kTryAgain, address.to_string(), "it has to go elsewhere now");
-  if (!co_await close_unused(held, kEndOfUseAwaited, 1)) co_return Relocated::kInUse;
+  if (!co_await await_unused(held, kEndOfUseAwaited, 1)) co_return Relocated::kInUse;
+  // Others would wait for all that a compaction has just written anew: it is copied before.
+  if (copying->copy.missing(copying->account->slices()) > kHeldCopyBytesMax) co_return Relocated::kInUse;
+  co_await close_entry(held);
   const std::vector<SliceInfo> slices = copying->account->slices();
   const bool begun = copying->account->begun();
   copying->account.reset();

@@ -125,8 +125,8 @@ Task<Result<bool>> MountWalk::walk(MountRow row, std::string directory, uint32_t
         seen.push_back({{std::string(account_of_element(entry.name)), domain}, path});
       else if (folder)
         count_other(row, path);
-      else
-        CANOPY_CO_TRY(co_await visit_file(row, path, seen));
+      else if (auto visited = co_await visit_file(row, path, seen); !visited)
+        file_failed_ = std::move(visited).error();
     }
     if (!seen.empty() && !co_await accounts_(std::move(seen))) co_return false;
   } while (!page.end);
@@ -140,6 +140,7 @@ Task<Result<bool>> MountWalk::walk(MountRow row, std::string directory, uint32_t
 // What a store that is away holds waits for it; the others' accounts do not.
 Task<Result<bool>> MountWalk::run() {
   std::optional<Error> failed;
+  file_failed_.reset();
   for (const Root& root : roots()) {
     auto whole = co_await walk(root.row, root.directory, 0);
     if (!whole)
@@ -147,6 +148,7 @@ Task<Result<bool>> MountWalk::run() {
     else if (!*whole)
       co_return false;
   }
+  if (!failed) failed = std::move(file_failed_);
   if (failed) co_return fail(std::move(*failed));
   co_return true;
 }

@@ -23,7 +23,8 @@ class MountWalk {
   MountWalk(Store& store, std::shared_ptr<const Mounts> mounts, VisitAccounts accounts, VisitFile file)
       : store_(store), mounts_(std::move(mounts)), accounts_(std::move(accounts)), file_(std::move(file)) {}
 
-  // False: it was ended by a visit. Errors are those of listing a directory, and of the visits of files.
+  // False: it was ended by a visit. Errors are those of listing a directory, and of the visits of files; of
+  // the latter one holds up nothing else.
   Task<Result<bool>> run();
   // Removes the folders there in which nothing is and nothing new will be.
   Task<Result<void>> remove_empty_folders();
@@ -51,6 +52,7 @@ class MountWalk {
   const VisitFile file_;
   uint64_t others_ = 0;
   std::string other_;
+  std::optional<Error> file_failed_;
 };
 
 }  // namespace canopy

@@ -10,7 +10,7 @@ import time
 import unittest
 
 import relocation_test
-from ctl_case import FAILED, NOT_FOUND
+from ctl_case import FAILED, NOT_FOUND, TEMPORARY
 from mail_case import MailCase
 from stack import SOURCE, Stack
 
@@ -197,6 +197,7 @@ class Moves(Recut):
         deadline = time.monotonic() + 60
         while self.ctl("relocation", "show", "/")["moved"] == 0 and time.monotonic() < deadline:
             time.sleep(0.1)
+        self.table(rows_over(["one"]))  # the same once more: what to turn back to stays
         self.assertEqual(self.ctl("relocation", "pause", "/")["rate"], 5)
         while self.ctl("relocation", "show", "/")["state"] != "paused" and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -227,6 +228,45 @@ class Moves(Recut):
         os.unlink(stray)
         self.settled()
         self.assertEqual({store for store, _ in self.found().values()}, {"one"})
+
+    def test_one_account_goes_where_it_is_told_and_back(self):
+        names = self.accounts(10)
+        self.add("one")
+        who, other = names[0], names[1]
+        self.deliver(who, relocation_test.message(1))
+        self.refused(FAILED, "account", "move", who)
+        self.refused(NOT_FOUND, "account", "move", who, "--back")
+        self.refused(NOT_FOUND, "account", "move", f"nobody@{DOMAIN}", "one")
+        self.refused(FAILED, "account", "move", who, "none")
+        self.assertEqual(self.ctl("account", "move", who, "one", "--wait")["store"], "one")
+        self.ctl("account", "move", other, "one", "--wait")
+        self.assertEqual({name for name, (store, _) in self.found().items() if store == "one"}, {who, other})
+        self.assertEqual(self.ctl("locate", who)["store"], "one")
+        self.assertEqual(len(self.contents(who)), 1)
+        self.assertEqual(self.ctl("settings", "get", who)["values"]["Colour"], "c" + who.split("@")[0])
+        self.assertEqual(self.ctl("account", "move", who, "--back", "--wait")["store"], "root")
+        self.assertEqual({name for name, (store, _) in self.found().items() if store == "one"}, {other})
+        self.assertEqual(len(self.contents(who)), 1)
+
+    def test_a_domain_keeps_its_name_while_its_accounts_go_to_other_stores(self):
+        names = self.accounts(10)
+        self.add("one")
+        self.table("/ root\nSharedDomains/*/[8-9a-f].sub one\n")
+        self.settled()
+        self.assertEqual({store for store, _ in self.found().values()}, {"root", "one"})
+        self.ctl("relocation", "set", DOMAIN, "--rate", "1")
+        self.ctl("domain", "set", DOMAIN, "Foldering=flat")
+        self.ctl("relocation", "pause", DOMAIN)
+        self.refused(TEMPORARY, "domain", "rename", DOMAIN, "other.example")
+        self.ctl("relocation", "resume", DOMAIN)
+        self.ctl("relocation", "set", DOMAIN, "--rate", "0")
+        shown = json.loads(self.stack.ctl("--json", "relocation", "show", DOMAIN, "--wait").stdout)
+        self.assertIn(shown["state"], ("finished", "none"), shown)
+        self.assertEqual({store for store, _ in self.found().values()}, {"root"})
+        self.ctl("domain", "rename", DOMAIN, "other.example")
+        for name in names:
+            self.assertEqual(self.ctl("settings", "get", name.replace(DOMAIN, "other.example"))["values"]["Colour"],
+                             "c" + name.split("@")[0])
 
     def test_a_suspended_account_waits_and_a_full_domain_moves_with_its_files(self):
         names = self.accounts(6)

@@ -246,7 +246,9 @@ TEST_F(AccountMoves, SettingsOfNobodyUnderASupersededLayoutGo) {
     for (const AccountAddress& address : page) {
       met.insert(address.account);
       auto gone = co_await accounts->remove_files_elsewhere(domain, address);
-      EXPECT_EQ(gone.has_value(), address.account != of.account);
+      EXPECT_EQ(gone.has_value(), address.account != of.account && address.account != away.account);
+      // While it may come back at an older place, the layouts that lead there stay.
+      if (address.account == away.account) EXPECT_EQ(code_of(gone), Code::kBusy);
     }
     co_return Result<void>();
   };
@@ -280,6 +282,107 @@ TEST_F(AccountMoves, OneThatSomebodyGoesOnUsingStaysForNow) {
   ASSERT_TRUE(moved);
   EXPECT_EQ(*moved, Accounts::Relocated::kMoved);
   expect_whole(of, 2, 1);
+}
+
+// Of two directories of one name the one that counts moves, whichever of them a walk meets first.
+TEST_F(AccountMoves, ASecondDirectoryOfANameIsNamedAndDoesNotBecomeTheAccount) {
+  const AccountAddress of{"jsmith", "company.com"};
+  put(layout_settings("2-1", 0));
+  create(of);
+  change_layout("1", 0);
+  change_layout("flat", 0);
+  const std::string second = "SharedDomains/company.com/old.sub/jsmith.macnt";
+  ASSERT_TRUE(backend->run(make_directories(backend->store, second, 0700, Durable::kYes)));
+  restart(2);
+  auto moved = backend->run(accounts->relocate(of, second));
+  ASSERT_FALSE(moved);
+  EXPECT_EQ(moved.error().code(), Code::kConflict);
+  EXPECT_EQ(moved.error().object(), second);
+  EXPECT_TRUE(exists(second));
+  ASSERT_TRUE(relocate(of));
+  expect_whole(of, 1, 1);
+  expect_at_newest(of, domain->older);
+  // One that is not there any more was seen before it moved.
+  ASSERT_TRUE(backend->run(backend->store.remove_directory(second, Durable::kYes)));
+  restart(3);
+  moved = backend->run(accounts->relocate(of, second));
+  ASSERT_TRUE(moved) << moved.error().to_string();
+  EXPECT_EQ(*moved, Accounts::Relocated::kNothing);
+  expect_whole(of, 1, 1);
+}
+
+// A session that locks the maildrop while the account moves keeps it.
+TEST_F(AccountMoves, AMaildropStaysLockedWhileItsAccountMoves) {
+  const AccountAddress of{"jsmith", "company.com"};
+  put(layout_settings("flat", 0));
+  create(of);
+  change_layout("1", 0);
+  restart(2);
+  std::optional<uint64_t> lock;
+  accounts->on_move([&](const AccountAddress& address, bool begins) {
+    if (!begins) return;
+    auto locked = accounts->lock_maildrop(address, world.now() + 600 * kSecond);
+    ASSERT_TRUE(locked);
+    lock = *locked;
+  });
+  auto moved = backend->run(accounts->relocate(of, domain->older.front().account_directory(of)));
+  ASSERT_TRUE(moved);
+  EXPECT_EQ(*moved, Accounts::Relocated::kMoved);
+  ASSERT_TRUE(lock);
+  EXPECT_EQ(code_of(accounts->lock_maildrop(of, world.now() + kSecond)), Code::kBusy);
+  accounts->unlock_maildrop(of, *lock);
+  EXPECT_TRUE(accounts->lock_maildrop(of, world.now() + kSecond));
+}
+
+// What is remembered of a name under which there is no account must not hide another one's info.
+TEST_F(AccountMoves, NoInfoIsRememberedOfANameWithoutAnAccount) {
+  const AccountAddress of{"jsmith", "company.com"}, free{"zoe", "company.com"};
+  put(layout_settings("1", 1));
+  create(of);
+  EXPECT_EQ(code_of(backend->run(accounts->info(free))), Code::kNotFound);
+  ASSERT_TRUE(backend->run(accounts->rename(of, free)));
+  expect_whole(free, 1, 1);
+  ASSERT_TRUE(count_up(free));
+  expect_whole(free, 1, 2);
+}
+
+// Two that get the same name at once: one of them has it, with its own settings; the other stays as it was.
+TEST_F(AccountMoves, OfTwoThatWantANameAtOnceOneGetsIt) {
+  put(layout_settings("1", 1));
+  for (int round = 0; round < 8; ++round) {
+    SCOPED_TRACE(round);
+    const AccountAddress name{fmt::format("zoe{}", round), "company.com"};
+    const AccountAddress both[] = {{fmt::format("ann{}", round), "company.com"},
+                                   {fmt::format("bob{}", round), "company.com"}};
+    for (const AccountAddress& of : both) {
+      ASSERT_TRUE(backend->run(make_directories(backend->store, domain->directory(), 0700, Durable::kYes)));
+      dict::Dict settings;
+      settings.set("Colour", of.account);
+      ASSERT_TRUE(backend->run(accounts->create(of, std::move(settings))));
+    }
+    auto rename = [](Accounts& in, Loop& loop, Nanos after, AccountAddress from,
+                     AccountAddress to) -> Task<Result<void>> {
+      co_await loop.sleep(after);
+      co_return co_await in.rename(std::move(from), std::move(to));
+    };
+    std::vector<Task<Result<void>>> at_once;
+    at_once.push_back(rename(*accounts, backend->loop, round * kMillisecond / 4, both[0], name));
+    at_once.push_back(rename(*accounts, backend->loop, 0, both[1], name));
+    auto all = [](Loop& loop,
+                  std::vector<Task<Result<void>>> tasks) -> Task<Result<std::vector<Result<void>>>> {
+      co_return co_await join_all(loop, std::move(tasks));
+    };
+    auto done = backend->run(all(backend->loop, std::move(at_once)));
+    ASSERT_TRUE(done);
+    ASSERT_NE((*done)[0].has_value(), (*done)[1].has_value());
+    const size_t winner = (*done)[0] ? 0 : 1;
+    restart(static_cast<uint64_t>(2 + round));
+    for (const auto& [at, was] : {std::pair(name, winner), std::pair(both[1 - winner], 1 - winner)}) {
+      auto settings = backend->run(accounts->settings(at));
+      ASSERT_TRUE(settings) << settings.error().to_string();
+      EXPECT_EQ((*settings)->own.dict.string_or("Colour", ""), both[was].account);
+    }
+  }
 }
 
 TEST_F(AccountMoves, AnAccountThatLiesUnderAnOlderLayoutIsNotMadeAgain) {

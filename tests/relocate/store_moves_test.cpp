@@ -1,7 +1,9 @@
 // One account on its way from store to store: cut off at every step, with requests that fail, are lost or
 // arrive late, and processes that succeed each other, it is whole at exactly one place that counts.
 #include "account_fixture.h"
+#include "daemon/account/account_copy.h"
 #include "daemon/account/older_stages.h"
+#include "daemon/relocate/mount_walk.h"
 #include "daemon/store/departure.h"
 #include "daemon/store/marker.h"
 #include "daemon/store/set/store_set.h"
@@ -417,6 +419,61 @@ TEST_P(StoreMoves, WhatIsDeliveredMeanwhileComesAlong) {
   process->plan(Backend::quiet());
   expect_only_on("two", kWho);
   expect_whole(kWho, wanted);
+}
+
+// One file of the domain that cannot be moved holds up no account behind it.
+TEST_P(StoreMoves, AFileThatCannotMoveHoldsUpNoAccount) {
+  create(kWho);
+  const AccountAddress other{"zoe", "company.com"};
+  create(other);
+  OpenOptions options;
+  options.write = options.create = true;
+  auto settings = process->run(process->set->open(std::string(kFolder) + "/domain.settings", options));
+  ASSERT_TRUE(settings);
+  settings->reset();
+  to("two");
+  std::set<std::string> met;
+  std::vector<std::string> files;
+  MountWalk walk(
+      *process->set, mounts,
+      [&](std::vector<SeenAccount> page) -> Task<bool> {
+        for (const SeenAccount& seen : page) met.insert(seen.address.account);
+        co_return true;
+      },
+      [&](std::string path, std::string) -> Task<Result<void>> {
+        files.push_back(path);
+        co_return fail(Code::kDamaged, path, "cannot be read");
+      });
+  for (int twice = 0; twice < 2; ++twice) {
+    met.clear();
+    auto whole = process->run(walk.run());
+    ASSERT_FALSE(whole);
+    EXPECT_EQ(whole.error().code(), Code::kDamaged);
+    EXPECT_EQ(met, (std::set<std::string>{"jsmith", "zoe"}));
+  }
+  EXPECT_EQ(files.size(), 2u);
+}
+
+// What a compaction has written anew since is told before the account is held for it.
+TEST_P(StoreMoves, ACopySaysWhatItLacks) {
+  create(kWho);
+  ASSERT_TRUE(append(kWho, message_text(1, 20'000)));
+  auto account = process->run(process->accounts->open(kWho));
+  ASSERT_TRUE(account);
+  std::vector<SliceInfo> slices = (*account)->slices();
+  AccountCopy copy(*process->set, process->loop, domain->layout.account_directory(kWho),
+                   ".stores/two/.canopy/copy");
+  ASSERT_TRUE(process->run(make_directories(*process->set, ".stores/two/.canopy", 0700, Durable::kYes)));
+  ASSERT_TRUE(process->run(copy.begin()));
+  EXPECT_GT(copy.missing(slices), 20'000u);
+  ASSERT_TRUE(process->run(copy.follow(slices)));
+  EXPECT_EQ(copy.missing(slices), 0u);
+  SliceInfo written_anew = slices.front();
+  written_anew.file = "other";
+  written_anew.entry.length = 10u << 20;
+  slices.push_back(written_anew);
+  slices.front().entry.length += 100;
+  EXPECT_EQ(copy.missing(slices), (10u << 20) + 100);
 }
 
 // The process ends right before each operation of the move in turn. The next one finds everything, moves it

@@ -255,6 +255,12 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
       if (on.stores != nullptr && !on.stores->config()->mounts->superseded().empty())
         co_return fail(Code::kBusy, before,
                        "accounts are on the way to other stores: canopyctl relocation show /");
+      if (!domain->older.empty() && on.stores != nullptr &&
+          !on.stores->config()->mounts->table().rows_below(domain->directory()).empty())
+        co_return fail(Code::kBusy, before,
+                       fmt::format("its accounts are on the way, and some to other stores: canopyctl "
+                                   "relocation show {}",
+                                   before));
       CANOPY_CO_ASSIGN(out,
                        make_domain(into.tree, after, domain->settings, domain->layout.domain_foldering()));
       // Nobody may have an account of the old name open while its directory moves.

@@ -78,6 +78,8 @@ void put_rows(std::span<const MountRow> rows, google::protobuf::RepeatedPtrField
 // With these rows in the place of the present ones.
 Result<StoresConfig> with_rows(StoresConfig next, std::vector<MountRow> rows) {
   const auto before = next.mounts->table().rows();
+  if (std::ranges::equal(before, rows))
+    return next;  // what they were before stays what can be turned back to
   next.rows_before.assign(before.begin(), before.end());
   CANOPY_ASSIGN(Mounts changed, next.mounts->changed(std::move(rows)));
   next.mounts = std::make_shared<const Mounts>(std::move(changed));
