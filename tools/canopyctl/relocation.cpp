@@ -203,7 +203,7 @@ void add_relocation_commands(CLI::App& app, Commands& commands) {
       ->type_name("N");
   set_command.app
       ->add_option("--concurrency", set_command.arguments->concurrency,
-                   "accounts at once on each loop, 1 to 256")
+                   "accounts at once on each loop, 1 to 256; within one local store it is one")
       ->type_name("N");
   set_command.app
       ->add_option("--window", set_command.arguments->window,
