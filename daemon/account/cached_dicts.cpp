@@ -1,5 +1,7 @@
 #include "daemon/account/cached_dicts.h"
 
+#include <cerrno>
+
 namespace canopy {
 
 Task<Result<CachedDicts::Held>> CachedDicts::hold(std::string path) {
@@ -18,6 +20,9 @@ Task<Result<CachedDicts::Held>> CachedDicts::hold(std::string path) {
   held.guard_.emplace(co_await held.entry_->gate.lock());
   if (!held.entry_->loaded) {
     auto read = co_await files_.read(path);
+    // A handle that a server no longer knows says nothing of the file: it may be there in a moment.
+    if (!read && read.error().is_of_system() && read.error().error_number() == ESTALE)
+      co_return fail(Code::kStoreUnavailable, std::move(path), read.error().message());
     if (!read && read.error().code() != Code::kNotFound) co_return fail(std::move(read).error());
     held.entry_->file = read ? std::move(*read) : dict::VersionedDict{};
     held.entry_->loaded = true;

@@ -35,6 +35,7 @@ class CachedDicts {
     std::shared_ptr<Entry> entry_;
     std::optional<Mutex::Guard> guard_;
   };
+  // kStoreUnavailable, too, when the store cannot say whether there is one (a stale handle).
   Task<Result<Held>> hold(std::string path);
   // Makes its directory when that is not there.
   Task<Result<void>> replace(Held& held, uint32_t slot, dict::Dict changed, ChangeRequest request = {});

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "account_fixture.h"
+#include "daemon/account/cached_dicts.h"
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/store/nfs/nfs_store.h"
 #include "tests/store/nfs_server.h"
@@ -58,6 +59,7 @@ class Process {
   Account& account() { return *account_; }
   std::string picture() const { return picture_of(account_->state()); }
   Store& store() { return *store_; }
+  Loop& loop() { return *loop_; }
 
  private:
   std::unique_ptr<UringLoop> loop_ = *UringLoop::create();
@@ -199,6 +201,40 @@ TEST_P(AccountOverNfs, AServerThatIsStartedAgainHasWhatWasAcknowledged) {
     EXPECT_EQ(reader->picture(), writer->picture());
     read_all(*reader);
   }
+}
+
+// The server is back before its disk: it does not know the root's handle, which says nothing of the file.
+TEST_P(AccountOverNfs, ADictionaryOnAServerWithoutItsDiskIsNotTakenForAnEmptyOne) {
+  const std::string path = std::string(kDirectory) + "/small.settings";
+  auto with = [&path](Process& on, auto use) {
+    SettingsFiles files(on.store(), kEpoch, 0);
+    CachedDicts dicts(on.loop(), files);
+    auto held = on.run(dicts.hold(path));
+    use(dicts, held);
+    return held ? Code::kOk : held.error().code();
+  };
+  auto writer = process();
+  CANOPY_CHECK(writer->run(make_directories(writer->store(), kDirectory, 0700, Durable::kYes)));
+  with(*writer, [&](CachedDicts& dicts, auto& held) {
+    ASSERT_TRUE(held);
+    ASSERT_TRUE(writer->run(dicts.replace(*held, 0, dict::Dict{{"Name", "here"}})));
+  });
+  const auto at = server().export_path() / of_.export_path.substr(sizeof "/export");
+  const auto away = at.string() + ".away";
+  server().kill();
+  std::filesystem::copy(at, away, std::filesystem::copy_options::recursive);
+  std::filesystem::remove_all(at);
+  std::filesystem::create_directories(at);
+  server().start();
+  EXPECT_EQ(with(*writer, [](CachedDicts&, auto&) {}), Code::kStoreUnavailable);
+  server().kill();
+  std::filesystem::remove_all(at);
+  std::filesystem::rename(away, at);
+  server().start();
+  with(*process(), [](CachedDicts&, auto& held) {
+    ASSERT_TRUE(held);
+    EXPECT_EQ(held->file().dict, (dict::Dict{{"Name", "here"}}));
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Nfs, AccountOverNfs, testing::Values(3u, 4u),

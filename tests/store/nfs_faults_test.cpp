@@ -340,6 +340,47 @@ TEST_F(NfsFaults, ASyncAfterARestartSaysThatWhatWasNotSyncedIsLost) {
   must(file->sync());
 }
 
+// RFC 1813 lets a server do more than it was asked for.
+TEST_F(NfsFaults, WhatAServerMadeDurableUnaskedIsSynced) {
+  auto file = create(*store_, "f");
+  proxy_->edit(NFS3_WRITE,
+               [](std::string& answer) { RpcProxy::put_number(answer, answer.size() - 12, FILE_SYNC); });
+  std::string_view pieces[] = {"some"};
+  must(file->write(0, pieces, Durable::kNo));
+  must(file->sync());
+  must(file->sync());
+}
+
+TEST_F(NfsFaults, ASyncDuringTheFirstWriteOfAFileIsNoLoss) {
+  auto file = create(*store_, "f");
+  std::atomic<bool> held{true};
+  auto write_some = [](File& to) -> Task<Result<WriteOutcome>> {
+    std::string_view pieces[] = {"some"};
+    co_return co_await to.write(0, pieces, Durable::kNo);
+  };
+  // Puts the WRITE off until the COMMIT has been answered.
+  proxy_->answer(NFS3_WRITE, [&held](const std::string& call) -> std::optional<std::string> {
+    if (!held) return std::nullopt;
+    return RpcProxy::accepted(call, {NFS3ERR_JUKEBOX, 0, 0});
+  });
+  auto both = [&](Loop& loop, File& of) -> Task<Result<void>> {
+    Result<WriteOutcome> written;
+    TaskGroup group(loop);
+    auto keep = [](Task<Result<WriteOutcome>> task, Result<WriteOutcome>& into) -> Task<void> {
+      into = co_await std::move(task);
+    };
+    group.spawn(keep(write_some(of), written));
+    while (store_->figures().delays == 0) co_await loop.sleep(kMillisecond);
+    Result<void> synced = co_await of.sync();
+    held = false;
+    co_await group.join();
+    if (!written) co_return fail(written.error());
+    co_return synced;
+  };
+  must(both(*loop_, *file));
+  must(file->sync());
+}
+
 TEST_F(NfsFaults, WhatWaitsForAServerGoesOnWhenItIsBack) {
   put(*store_, "f", "content");
   server_->kill();

@@ -127,6 +127,30 @@ TEST_F(NfsInASet, AServerWithoutItsFileSystemIsAwayAndNothingOnItAbsent) {
   EXPECT_EQ(must(read_file(*set_, kFile, 100)), "content");
 }
 
+// The whole tree on one server: there is no store beside it, and no row but one.
+TEST_F(NfsInASet, AServerOfTheWholeTreeWithoutItsFileSystemIsAway) {
+  file_.reset();
+  run(set_->stop());
+  StoreSetOptions set_options;
+  set_options.probe_every = 3600 * kSecond;
+  set_options.probe_again_after = 20 * kMillisecond;
+  set_ = std::make_unique<StoreSet>(*loop_, must(open_nfs_store(*loop_, options_)), set_options);
+  set_->apply(std::make_shared<StoresConfig>(StoresConfig::root_only()));
+  run(set_->settle(loop_->now() + 60 * kSecond));
+  EXPECT_EQ(must(read_file(*set_, kFile, 100)), "content");
+  EXPECT_GT(set_->member("root")->figures().operations, 0u);
+  EXPECT_EQ(run(set_->attributes("SharedDomains/none")).error().code(), Code::kNotFound);
+  take_away();
+  for (const char* path : {kFile, "SharedDomains/none", "SharedDomains/company.com/aliases/5f.settings"}) {
+    auto there = run(set_->attributes(path));
+    ASSERT_FALSE(there);
+    EXPECT_EQ(there.error().code(), Code::kStoreUnavailable) << there.error().to_string();
+    auto text = run(read_file(*set_, path, 100));
+    ASSERT_FALSE(text);
+    EXPECT_EQ(text.error().code(), Code::kStoreUnavailable) << text.error().to_string();
+  }
+}
+
 TEST_F(NfsInASet, AFileThatIsGoneOnAStoreThatIsThereIsAbsent) {
   server_->kill();
   std::filesystem::remove(server_->export_path() / directory_ / kFile);

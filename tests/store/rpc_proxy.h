@@ -1,5 +1,6 @@
 // RpcProxy: stands between an NFS client and its server, counts the calls that pass, and loses chosen ones:
-// the call on its way, or its answer. Either way the connection breaks, as a lost answer over TCP does.
+// the call on its way, or its answer. Either way the connection breaks, as a lost answer over TCP does. It
+// also answers chosen calls in the server's place, and changes chosen answers.
 #pragma once
 
 #include <arpa/inet.h>
@@ -12,6 +13,7 @@
 #include <atomic>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <list>
 #include <map>
 #include <mutex>
@@ -56,6 +58,54 @@ class RpcProxy {
     std::lock_guard lock(mutex_);
     return !plan_.has_value();
   }
+  // What the client gets for calls of this procedure in place of the server's answer; the server does not
+  // see them. Nothing: the call passes. The record begins with its mark (answer_to() makes one).
+  using Answer = std::function<std::optional<std::string>(const std::string& call)>;
+  void answer(uint32_t procedure, Answer answer) {
+    std::lock_guard lock(mutex_);
+    answers_[procedure] = std::move(answer);
+  }
+  // Changes the server's answers to calls of this procedure.
+  using Edit = std::function<void(std::string& answer)>;
+  void edit(uint32_t procedure, Edit edit) {
+    std::lock_guard lock(mutex_);
+    edits_[procedure] = std::move(edit);
+  }
+  void pass_all() {
+    std::lock_guard lock(mutex_);
+    answers_.clear();
+    edits_.clear();
+  }
+  // A record that answers `call` with these words: from reply_stat on (RFC 5531, section 9).
+  static std::string answer_to(const std::string& call, std::initializer_list<uint32_t> words) {
+    std::string record(4 * (3 + words.size()), '\0');
+    put_number(record, 0, 0x80000000u | static_cast<uint32_t>(record.size() - 4));
+    put_number(record, 4, number(call, 4));
+    put_number(record, 8, 1);  // REPLY
+    size_t at = 12;
+    for (uint32_t word : words) put_number(record, std::exchange(at, at + 4), word);
+    return record;
+  }
+  // Of an answer that was accepted: the result, whose first word is the status.
+  static std::string accepted(const std::string& call, std::initializer_list<uint32_t> result) {
+    std::string record = answer_to(call, {0, 0, 0, 0});
+    for (uint32_t word : result) {
+      record.resize(record.size() + 4);
+      put_number(record, record.size() - 4, word);
+    }
+    put_number(record, 0, 0x80000000u | static_cast<uint32_t>(record.size() - 4));
+    return record;
+  }
+  static uint32_t number(const std::string& bytes, size_t at) {
+    uint32_t value;
+    std::memcpy(&value, bytes.data() + at, sizeof value);
+    return ntohl(value);
+  }
+  static void put_number(std::string& bytes, size_t at, uint32_t value) {
+    value = htonl(value);
+    std::memcpy(bytes.data() + at, &value, sizeof value);
+  }
+
   // Calls since the last question, by procedure; NULL calls are not counted.
   std::map<uint32_t, int> calls() {
     std::lock_guard lock(mutex_);
@@ -72,6 +122,7 @@ class RpcProxy {
   struct Connection {
     int client = -1, server = -1;
     std::string from_client, from_server;  // what is no whole record yet
+    std::map<uint32_t, uint32_t> asked;    // procedures by the numbers of their calls
   };
 
   static sockaddr_in loopback(uint16_t port) {
@@ -80,11 +131,6 @@ class RpcProxy {
     at.sin_port = htons(port);
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return at;
-  }
-  static uint32_t number(const std::string& bytes, size_t at) {
-    uint32_t value;
-    std::memcpy(&value, bytes.data() + at, sizeof value);
-    return ntohl(value);
   }
 
   void serve() {
@@ -140,12 +186,41 @@ class RpcProxy {
     while (bytes.size() >= 4) {
       const size_t size = 4 + (number(bytes, 0) & 0x7fffffff);
       if (bytes.size() < size) break;
-      const std::string record = bytes.substr(0, size);
+      std::string record = bytes.substr(0, size);
       bytes.erase(0, size);
+      if (is_call && answer_here(connection, record)) continue;
+      if (!is_call) change_answer(connection, record);
       if (is_call ? !look_at_call(record) : !look_at_answer(record)) return false;
       send(is_call ? connection.server : connection.client, record.data(), record.size(), MSG_NOSIGNAL);
     }
     return true;
+  }
+  bool answer_here(Connection& connection, const std::string& record) {
+    const uint32_t procedure = number(record, 24);
+    std::unique_lock lock(mutex_);
+    connection.asked[number(record, 4)] = procedure;
+    const auto at = answers_.find(procedure);
+    if (at == answers_.end()) return false;
+    const Answer answer = at->second;
+    lock.unlock();
+    const auto said = answer(record);
+    if (!said) return false;
+    lock.lock();
+    ++calls_[procedure];
+    send(connection.client, said->data(), said->size(), MSG_NOSIGNAL);
+    return true;
+  }
+  void change_answer(Connection& connection, std::string& record) {
+    const auto asked = connection.asked.find(number(record, 4));
+    if (asked == connection.asked.end()) return;
+    std::unique_lock lock(mutex_);
+    const auto at = edits_.find(asked->second);
+    const Edit edit = at == edits_.end() ? Edit() : at->second;
+    lock.unlock();
+    connection.asked.erase(asked);
+    if (!edit) return;
+    edit(record);
+    put_number(record, 0, 0x80000000u | static_cast<uint32_t>(record.size() - 4));
   }
   bool look_at_call(const std::string& record) {
     const uint32_t procedure = number(record, 24);
@@ -176,6 +251,8 @@ class RpcProxy {
   std::mutex mutex_;
   std::optional<Plan> plan_;
   std::map<uint32_t, int> calls_;
+  std::map<uint32_t, Answer> answers_;
+  std::map<uint32_t, Edit> edits_;
   std::thread thread_;
 };
 

@@ -155,18 +155,20 @@ Task<Result<WriteOutcome>> write_pieces(Client& client, FileHandle file, std::st
 
 Task<Result<void>> sync_file(Client& client, FileHandle file, std::string path) {
   const uint64_t order = client.next_order();
+  // Without an order, nothing has been written yet that the server may lose.
   std::optional<Unsynced> before;
-  if (const Unsynced* unsynced = client.unsynced(file, false); unsynced != nullptr) before = *unsynced;
+  if (const Unsynced* known = client.unsynced(file, false); known != nullptr && known->order != 0)
+    before = *known;
   CANOPY_CO_ASSIGN(const CommitAnswer committed, co_await commit(client, file, path));
-  if (!before) co_return Result<void>();
+  const bool kept = !before || (!before->lost && before->verifier == committed.verifier);
   if (Unsynced* now = client.unsynced(file, false); now != nullptr) {
     // What was written while the COMMIT was under way needs another.
     if (now->order < order)
       client.synced(file);
-    else
-      now->lost = false;
+    else if (!kept)
+      now->lost = false;  // it is said now
   }
-  if (!before->lost && before->verifier == committed.verifier) co_return Result<void>();
+  if (kept) co_return Result<void>();
   co_return fail(Code::kIo, path,
                  "the server restarted and lost what was written since the last sync; write it again");
 }

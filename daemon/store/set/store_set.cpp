@@ -28,6 +28,7 @@ StoreSet::StoreSet(Loop& loop, std::unique_ptr<Store> root, StoreSetOptions opti
   config.name = kRootStoreName;
   config.address = "dir:";
   root_member_ = std::make_shared<SetMember>(loop_, std::move(config), root_);
+  alone_ = !root_->shared();
   members_.emplace(kRootStoreName, root_member_);
 }
 
@@ -56,7 +57,7 @@ void StoreSet::apply(std::shared_ptr<const StoresConfig> config) {
   if (!std::exchange(watching_root_, true)) probes_.spawn(watch(root_member_));
   config_ = std::move(config);
   mounts_ = config_->mounts;
-  alone_ = mounts_->is_single() && mounts_->table().root().store == kRootStoreName &&
+  alone_ = !root_->shared() && mounts_->is_single() && mounts_->table().root().store == kRootStoreName &&
            mounts_->table().root().prefix.empty();
   found_.clear();
   merged_.clear();

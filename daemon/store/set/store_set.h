@@ -4,7 +4,7 @@
 //
 // - `Settings/`, `.canopy/` and the register of the cluster lie on the root store; the root of another store
 //   is the pseudo directory `.stores/NAME`, which no listing shows.
-// - While everything lies on the root store, it is asked directly.
+// - While everything lies on the root store, and no server serves that, it is asked directly.
 // - An account's directory, or a file outside of one, lies on one store: that of the newest row, or one that
 //   the row superseded, where it stays until it is moved. It is looked for in that order, at the first again
 //   after the last; it is absent when all have answered so. A
@@ -228,7 +228,7 @@ class StoreSet final : public Store {
   std::map<std::string, MemberRef, std::less<>> members_;  // with the root store
   std::shared_ptr<const StoresConfig> config_;
   std::shared_ptr<const Mounts> mounts_;
-  bool alone_ = true;
+  bool alone_ = false;
   bool watching_root_ = false;
   bool stopping_ = false;
   std::unordered_map<std::string, std::string>
