@@ -1,82 +1,14 @@
 // What an NfsStore makes of lost answers, restarted and frozen servers, and how many calls it needs.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
+#include <thread>
 
 #include "daemon/runtime/sync.h"
-#include "daemon/runtime/uring_loop.h"
-#include "daemon/store/nfs/libnfs.h"
-#include "daemon/store/nfs/nfs_store.h"
-#include "tests/store/nfs_server.h"
-#include "tests/store/rpc_proxy.h"
+#include "tests/store/nfs_faults_fixture.h"
 
 namespace canopy {
 namespace {
 
 using Lose = RpcProxy::Lose;
 using Calls = std::map<uint32_t, int>;
-
-class NfsFaults : public testing::Test {
- protected:
-  static void TearDownTestSuite() { server_.reset(); }
-  void SetUp() override {
-    if (const std::string& why = NfsServer::why_unavailable(); !why.empty())
-      GTEST_SKIP() << "NOT TESTED: " << why;
-    if (server_ == nullptr) server_ = std::make_unique<NfsServer>();
-    proxy_ = std::make_unique<RpcProxy>(server_->nfs_port());
-    options_ = server_->options(version(), server_->new_directory());
-    options_.hard_limit = 120 * kSecond;  // how slow the machine is must not matter
-    options_.soft_limit = 30 * kSecond;
-    other_ = open("direct", options_);
-    options_.nfs_port = proxy_->port();
-    store_ = open("proxied", options_);
-    create(*store_, "first");  // over NFSv4 it takes calls that others do not
-    must(store_->remove("first", Durable::kYes));
-    proxy_->calls();
-  }
-  virtual uint32_t version() const { return 3; }
-
-  std::unique_ptr<NfsStore> open(const std::string& name, NfsOptions options) {
-    options.name = name;
-    auto opened = run(open_nfs_store(*loop_, options));
-    if (!opened) std::fprintf(stderr, "%s\n", opened.error().to_string().c_str());
-    CANOPY_CHECK(opened.has_value());
-    return std::unique_ptr<NfsStore>(static_cast<NfsStore*>(opened->release()));
-  }
-  template <class T>
-  T run(Task<T> task) {
-    return loop_->run_until_done(std::move(task));
-  }
-  template <class T>
-  T must(Task<Result<T>> task) {
-    Result<T> result = run(std::move(task));
-    if (!result) {
-      ADD_FAILURE() << result.error().to_string();
-      std::fprintf(stderr, "%s\n", result.error().to_string().c_str());
-      abort();
-    }
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-  }
-  template <class T>
-  Code code(Task<Result<T>> task) {
-    Result<T> result = run(std::move(task));
-    return result ? Code::kOk : result.error().code();
-  }
-  std::unique_ptr<File> create(Store& store, const std::string& path, uint32_t mode = 0600) {
-    return must(store.open(path, {.write = true, .create = true, .exclusive = true, .mode = mode}));
-  }
-  void put(Store& store, const std::string& path, std::string_view bytes) {
-    auto file = must(store.open(path, {.write = true, .create = true, .truncate = true}));
-    std::string_view pieces[] = {bytes};
-    must(file->write(0, pieces, Durable::kYes));
-  }
-
-  static std::unique_ptr<NfsServer> server_;
-  std::unique_ptr<UringLoop> loop_ = *UringLoop::create();
-  std::unique_ptr<RpcProxy> proxy_;
-  NfsOptions options_;
-  std::unique_ptr<NfsStore> store_, other_;
-};
-std::unique_ptr<NfsServer> NfsFaults::server_;
 
 TEST_F(NfsFaults, AKnownFileCostsOneCallAndWarmPathsNone) {
   must(make_directories(*other_, "a/b/c", 0700, Durable::kYes));
@@ -223,11 +155,6 @@ INSTANTIATE_TEST_SUITE_P(Versions, NfsLost,
                                               std::get<1>(info.param) == Lose::kCall ? "Call" : "Answer");
                          });
 
-class NfsFaultsV4 : public NfsFaults {
- protected:
-  uint32_t version() const override { return 4; }
-};
-
 TEST_F(NfsFaultsV4, AKnownFileCostsOneCompoundAndAFileIsMadeInTwo) {
   must(make_directories(*other_, "a/b", 0700, Durable::kYes));
   put(*other_, "a/b/one", "content");
@@ -337,47 +264,6 @@ TEST_F(NfsFaults, ASyncAfterARestartSaysThatWhatWasNotSyncedIsLost) {
   EXPECT_THAT(synced.error().message(), testing::HasSubstr("lost what was written since the last sync"));
   must(file->write(0, pieces, Durable::kNo));
   must(file->sync());
-  must(file->sync());
-}
-
-// RFC 1813 lets a server do more than it was asked for.
-TEST_F(NfsFaults, WhatAServerMadeDurableUnaskedIsSynced) {
-  auto file = create(*store_, "f");
-  proxy_->edit(NFS3_WRITE,
-               [](std::string& answer) { RpcProxy::put_number(answer, answer.size() - 12, FILE_SYNC); });
-  std::string_view pieces[] = {"some"};
-  must(file->write(0, pieces, Durable::kNo));
-  must(file->sync());
-  must(file->sync());
-}
-
-TEST_F(NfsFaults, ASyncDuringTheFirstWriteOfAFileIsNoLoss) {
-  auto file = create(*store_, "f");
-  std::atomic<bool> held{true};
-  auto write_some = [](File& to) -> Task<Result<WriteOutcome>> {
-    std::string_view pieces[] = {"some"};
-    co_return co_await to.write(0, pieces, Durable::kNo);
-  };
-  // Puts the WRITE off until the COMMIT has been answered.
-  proxy_->answer(NFS3_WRITE, [&held](const std::string& call) -> std::optional<std::string> {
-    if (!held) return std::nullopt;
-    return RpcProxy::accepted(call, {NFS3ERR_JUKEBOX, 0, 0});
-  });
-  auto both = [&](Loop& loop, File& of) -> Task<Result<void>> {
-    Result<WriteOutcome> written;
-    TaskGroup group(loop);
-    auto keep = [](Task<Result<WriteOutcome>> task, Result<WriteOutcome>& into) -> Task<void> {
-      into = co_await std::move(task);
-    };
-    group.spawn(keep(write_some(of), written));
-    while (store_->figures().delays == 0) co_await loop.sleep(kMillisecond);
-    Result<void> synced = co_await of.sync();
-    held = false;
-    co_await group.join();
-    if (!written) co_return fail(written.error());
-    co_return synced;
-  };
-  must(both(*loop_, *file));
   must(file->sync());
 }
 

@@ -189,5 +189,65 @@ TEST(NfsLatency, IsCountedInPowersOfTwo) {
   EXPECT_EQ(latency.buckets.back(), 1u);
 }
 
+TEST(NfsUnsynced, OfClosedFilesTheLatestAreKnownAndOfOpenOnesAll) {
+  UnsyncedFiles files(3);
+  const auto handle = [](int number) { return FileHandle(std::to_string(number)); };
+  auto write = [&](int number) {
+    Unsynced* of = files.make(handle(number));
+    if (of != nullptr) of->order = static_cast<uint64_t>(number);
+    return of != nullptr;
+  };
+  for (int number : {1, 2, 3}) files.opened(handle(number));
+  for (int number : {1, 2, 3}) EXPECT_TRUE(write(number));
+  files.opened(handle(4));
+  EXPECT_FALSE(write(4)) << "all are of open files";
+  files.opened(handle(1));  // twice
+  for (int number : {1, 2, 3}) files.closed(handle(number));
+  EXPECT_TRUE(write(4));
+  EXPECT_EQ(files.find(handle(2)), nullptr) << "it was closed first";
+  ASSERT_NE(files.find(handle(1)), nullptr);
+  ASSERT_NE(files.find(handle(3)), nullptr) << "of a file that is opened again the writes are known";
+  files.opened(handle(3));
+  files.opened(handle(5));
+  EXPECT_FALSE(write(5));
+  files.synced(handle(3));
+  EXPECT_TRUE(write(5));
+  files.closed(handle(3));
+  EXPECT_EQ(files.size(), 3u);
+}
+
+TEST(NfsUnsynced, AFileThatWasClosedUnwrittenIsForgotten) {
+  UnsyncedFiles files(1);
+  files.opened(FileHandle("a"));
+  EXPECT_NE(files.make(FileHandle("a")), nullptr);
+  files.closed(FileHandle("a"));
+  EXPECT_EQ(files.size(), 0u);
+}
+
+TEST(NfsBirthmarks, AreMultiplesOfWhatTheServerKeeps) {
+  constexpr int64_t kNow = 1'700'000'000;
+  Birthmarks exact;
+  const FileTime mark = exact.next(kNow, 123'456'789);
+  EXPECT_EQ(mark.seconds, kNow);
+  EXPECT_EQ(mark.nanoseconds, 123'456'789u);
+  exact.learn(mark, mark);
+  exact.learn(mark, {.seconds = 17, .nanoseconds = 4});  // somebody has changed it
+  EXPECT_EQ(exact.unit(), 1);
+  for (auto [unit, kept] : {std::pair<Nanos, uint32_t>{100, 123'456'700},
+                            {kMicrosecond, 123'456'000},
+                            {kMillisecond, 123'000'000},
+                            {kSecond, 0}}) {
+    Birthmarks marks;
+    marks.learn(mark, {.seconds = kNow, .nanoseconds = kept});
+    EXPECT_EQ(marks.unit(), unit);
+    const FileTime next = marks.next(kNow, (uint64_t{77} << 32) + 987'654'321);
+    EXPECT_EQ(next.nanoseconds % std::min<Nanos>(unit, kSecond), 0u);
+    EXPECT_LE(next.seconds, kNow);
+    EXPECT_EQ(next.seconds<kNow, unit> kMicrosecond) << "too few multiples are in one second";
+    marks.learn(next, next);
+    EXPECT_EQ(marks.unit(), unit);
+  }
+}
+
 }  // namespace
 }  // namespace canopy::nfs

@@ -38,10 +38,11 @@ Client::Client(Loop& loop, NfsOptions options, RpcEndpoint endpoint, std::unique
       protocol_(std::move(protocol)),
       root_(root),
       server_(loop, options_, std::move(endpoint)),
-      names_(options_.names_max, options_.names_trusted) {}
+      names_(options_.names_max, options_.names_trusted),
+      unsynced_(std::make_shared<UnsyncedFiles>(options_.unsynced_max)) {}
 
 Task<Result<void>> Client::start() {
-  server_.start();
+  server_.start([this](RpcConnection& on) { return answers(on); });
   const Nanos until = deadline();
   auto found = co_await server_.insist<ServerLimits>(
       until, [this](RpcConnection& on) { return protocol_->limits(on, root_); });
@@ -54,6 +55,11 @@ Task<Result<void>> Client::start() {
   limits_.write_bytes = bounded(limits_.write_bytes);
   if (limits_.file_bytes == 0 || limits_.file_bytes > INT64_MAX) limits_.file_bytes = INT64_MAX;
   co_return Result<void>();
+}
+
+Task<bool> Client::answers(RpcConnection& on) {
+  const Reply<Attributes> found = co_await protocol_->attributes(on, root_);
+  co_return found || (found.error().status != kLost && found.error().status != kRefused);
 }
 
 std::unexpected<Error> Client::fail(Fault fault, std::string path, std::string_view operation) {
@@ -142,17 +148,6 @@ Task<Result<Attributes>> Client::attributes(Node node, std::string path, Nanos d
   co_return co_await attributes(node.file.handle, std::move(path), deadline);
 }
 
-FileTime Client::birthmark() {
-  return FileTime{.seconds = loop_.wall_clock_ns() / kSecond,
-                  .nanoseconds = static_cast<uint32_t>(loop_.random() % 1'000'000'000)};
-}
-
-Unsynced* Client::unsynced(const FileHandle& file, bool make) {
-  std::string key(file.bytes());
-  auto found = unsynced_.find(key);
-  if (found != unsynced_.end()) return &found->second;
-  if (!make || unsynced_.size() >= kUnsyncedFilesMax) return nullptr;
-  return &unsynced_[std::move(key)];
-}
+FileTime Client::birthmark() { return birthmarks_.next(loop_.wall_clock_ns() / kSecond, loop_.random()); }
 
 }  // namespace canopy::nfs

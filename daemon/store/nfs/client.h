@@ -5,12 +5,13 @@
 #pragma once
 
 #include <memory>
-#include <unordered_map>
 
+#include "daemon/store/nfs/birthmarks.h"
 #include "daemon/store/nfs/name_cache.h"
 #include "daemon/store/nfs/nfs_options.h"
 #include "daemon/store/nfs/protocol.h"
 #include "daemon/store/nfs/server.h"
+#include "daemon/store/nfs/unsynced.h"
 
 namespace canopy::nfs {
 
@@ -19,13 +20,6 @@ struct Node {
   NamedFile file;
   std::optional<Attributes> attributes;  // of just now; absent when the file was remembered
   bool remembered = false;
-};
-
-// Writes to a file that the server may still lose, by the verifier of the server's life that took them.
-struct Unsynced {
-  WriteVerifier verifier{};
-  bool lost = false;   // the server has begun another life since
-  uint64_t order = 0;  // of the last such write
 };
 
 class Client {
@@ -42,7 +36,8 @@ class Client {
   NameCache& names() { return names_; }
   const ServerLimits& limits() const { return limits_; }
   const FileHandle& root() const { return root_; }
-  Nanos deadline() const { return server_.deadline(); }
+  // Of an operation that begins now and carries so many bytes.
+  Nanos deadline(uint64_t bytes = 0) const { return server_.deadline() + time_for(bytes); }
 
   // Never through a symbolic link (kLoop). What is remembered is not asked again.
   Task<Result<Node>> resolve(std::string path, Nanos deadline);
@@ -63,14 +58,15 @@ class Client {
   // A file's or directory's time of access when it is made, by which it is known again when the answer was
   // lost.
   FileTime birthmark();
+  Birthmarks& birthmarks() { return birthmarks_; }
 
-  // Null: none; made when `make` and there is room.
-  Unsynced* unsynced(const FileHandle& file, bool make);
-  void synced(const FileHandle& file) { unsynced_.erase(std::string(file.bytes())); }
+  UnsyncedFiles& unsynced() { return *unsynced_; }
+  const std::shared_ptr<UnsyncedFiles>& unsynced_files() { return unsynced_; }
   uint64_t next_order() { return ++orders_; }
 
  private:
   const NamedFile* remembered(std::string_view path);
+  Task<bool> answers(RpcConnection& on);  // what it is asked about the root, whatever that is
 
   Loop& loop_;
   const NfsOptions options_;
@@ -79,7 +75,8 @@ class Client {
   Server server_;
   NameCache names_;
   ServerLimits limits_;
-  std::unordered_map<std::string, Unsynced> unsynced_;  // by handle
+  std::shared_ptr<UnsyncedFiles> unsynced_;
+  Birthmarks birthmarks_;
   uint64_t orders_ = 0;
 };
 

@@ -39,7 +39,11 @@ Task<Result<Node>> make(Client& client, Node parent, std::string path, FileTime 
   while (true) {
     const NameCache::Moment asked = client.names().moment();
     Reply<Made> made = co_await client.server().once<Made>(deadline, call);
-    if (made) co_return co_await made_node(client, parent, path, *made, asked, deadline);
+    if (made) {
+      auto node = co_await made_node(client, parent, path, *made, asked, deadline);
+      if (node && node->attributes) client.birthmarks().learn(mark, node->attributes->accessed);
+      co_return node;
+    }
     const int status = lost_in_time(client, made.error(), deadline);
     if (status != kLost && (status != kExists || !was_lost)) co_return client.fail({status}, path, operation);
     was_lost = true;

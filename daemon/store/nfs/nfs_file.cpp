@@ -19,7 +19,7 @@ Result<void> NfsFile::check_writable() const {
 
 Task<Result<size_t>> NfsFile::read(uint64_t offset, std::span<char> into) {
   if (offset > INT64_MAX) co_return fail(Code::kInvalidArgument, path_, "the offset is beyond any file");
-  co_return co_await read_range(client_, handle_, path_, offset, into);
+  co_return co_await read_range(client_, handle_, path_, offset, into, client_.deadline(into.size()));
 }
 
 Task<Result<WriteOutcome>> NfsFile::write(uint64_t offset, std::span<const std::string_view> pieces,
@@ -36,7 +36,8 @@ Task<Result<WriteOutcome>> NfsFile::write(uint64_t offset, std::span<const std::
     CANOPY_CO_ASSIGN(const Attributes now, co_await attributes());
     co_return WriteOutcome{.written = 0, .after = now};
   }
-  co_return co_await write_pieces(client_, handle_, path_, offset, pieces, total, durable);
+  co_return co_await write_pieces(client_, handle_, path_, offset, pieces, total, durable,
+                                  client_.deadline(total));
 }
 
 Task<Result<Attributes>> NfsFile::attributes() {
@@ -50,7 +51,9 @@ Task<Result<void>> NfsFile::set_attributes(SetAttributes change, Durable) {
   co_return co_await change_attributes(client_, node, path_, change, client_.deadline());
 }
 
-Task<Result<void>> NfsFile::sync() { co_return co_await sync_file(client_, handle_, path_); }
+Task<Result<void>> NfsFile::sync() {
+  co_return co_await sync_file(client_, handle_, path_, client_.deadline());
+}
 
 Task<Result<void>> NfsFile::allocate(AllocateMode, uint64_t, uint64_t size) {
   CANOPY_CO_TRY(check_writable());

@@ -24,13 +24,16 @@ struct NfsOptions {
   // A connection on which nothing came for this long although calls wait is given up; a call that may be
   // repeated is sent again on another.
   Nanos soft_limit = 5 * kSecond;
-  // An operation fails with kStoreUnavailable after this long, whatever happened.
+  // An operation fails with kStoreUnavailable after this long, whatever happened, and a second more for each
+  // MiB that it carries.
   Nanos hard_limit = 20 * kSecond;
   Nanos connect_limit = 2 * kSecond;
   // How long a name that was looked up is believed without asking again. What this store itself changes it
   // knows at once; what other machines rename it may see this much later.
   Nanos names_trusted = 30 * kSecond;
   size_t names_max = 65'536;
+  // Files with writes that no sync() has covered; of more that are open all at once, all writes are durable.
+  size_t unsynced_max = 16'384;
   // For looking up `host`, which may wait for a name server; null: on the loop. It must outlive the store.
   WorkerPool* workers = nullptr;
 };

@@ -165,7 +165,8 @@ Task<Result<std::string>> whole_file(Client& client, Node node, std::string path
     const size_t had = bytes.size();
     bytes.resize_and_overwrite(had + chunk, [](char*, size_t size) { return size; });
     CANOPY_CO_ASSIGN(const size_t got, co_await read_range(client, node.file.handle, path, had,
-                                                           std::span<char>(bytes.data() + had, chunk)));
+                                                           std::span<char>(bytes.data() + had, chunk),
+                                                           deadline + time_for(had + chunk)));
     bytes.resize(had + got);
     if (bytes.size() > bytes_max)
       co_return fail(Code::kTooLarge, path, fmt::format("the file is larger than {} bytes", bytes_max));

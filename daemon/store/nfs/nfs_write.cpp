@@ -46,10 +46,10 @@ struct Written {
 
 // Writes one part, again for what a short answer left.
 Task<Result<Written>> write_part(Client& client, FileHandle file, std::string path, uint64_t offset,
-                                 std::string_view bytes, Stability stability) {
+                                 std::string_view bytes, Stability stability, Nanos deadline) {
   Written written;
   while (!bytes.empty()) {
-    auto answer = co_await client.server().insist<WriteAnswer>(client.deadline(), [&](RpcConnection& on) {
+    auto answer = co_await client.server().insist<WriteAnswer>(deadline, [&](RpcConnection& on) {
       return client.protocol().write(on, file, offset, bytes, stability);
     });
     if (!answer) co_return client.fail(answer.error(), path, "WRITE");
@@ -65,22 +65,24 @@ Task<Result<Written>> write_part(Client& client, FileHandle file, std::string pa
 
 Task<Result<Written>> write_gathered(Client& client, FileHandle file, std::string path, uint64_t offset,
                                      std::span<const std::string_view> pieces, size_t from, size_t size,
-                                     Stability stability) {
+                                     Stability stability, Nanos deadline) {
   std::string room;
   co_return co_await write_part(client, file, std::move(path), offset + from,
-                                bytes_at(pieces, from, size, room), stability);
+                                bytes_at(pieces, from, size, room), stability, deadline);
 }
 
 // All of it, in as many WRITEs as it takes, several at a time.
 Task<Result<Written>> write_all(Client& client, FileHandle file, std::string path, uint64_t offset,
-                                std::span<const std::string_view> pieces, size_t total, Stability stability) {
+                                std::span<const std::string_view> pieces, size_t total, Stability stability,
+                                Nanos deadline) {
   const size_t part_bytes = client.limits().write_bytes;
+  const size_t at_once = pieces_in_flight(part_bytes);
   Written all;
   for (size_t at = 0; at < total;) {
     std::vector<Task<Result<Written>>> parts;
-    for (; at < total && parts.size() < kPiecesInFlightMax; at += part_bytes) {
+    for (; at < total && parts.size() < at_once; at += part_bytes) {
       const size_t size = std::min(part_bytes, total - at);
-      parts.push_back(write_gathered(client, file, path, offset, pieces, at, size, stability));
+      parts.push_back(write_gathered(client, file, path, offset, pieces, at, size, stability, deadline));
     }
     const auto answers = co_await join_all(client.loop(), std::move(parts));
     for (const auto& answer : answers) {
@@ -96,9 +98,9 @@ Task<Result<Written>> write_all(Client& client, FileHandle file, std::string pat
   co_return all;
 }
 
-Task<Result<CommitAnswer>> commit(Client& client, FileHandle file, std::string path) {
+Task<Result<CommitAnswer>> commit(Client& client, FileHandle file, std::string path, Nanos deadline) {
   auto answer = co_await client.server().insist<CommitAnswer>(
-      client.deadline(), [&](RpcConnection& on) { return client.protocol().commit(on, file); });
+      deadline, [&](RpcConnection& on) { return client.protocol().commit(on, file); });
   if (answer && answer->after && answer->after->links == 0) answer = fault(kStale);
   if (!answer) co_return client.fail(answer.error(), path, "COMMIT");
   co_return *answer;
@@ -116,24 +118,24 @@ void note_unsynced(Unsynced& of, const WriteVerifier& verifier, uint64_t order) 
 
 Task<Result<WriteOutcome>> write_pieces(Client& client, FileHandle file, std::string path, uint64_t offset,
                                         std::span<const std::string_view> pieces, size_t total,
-                                        Durable durable) {
+                                        Durable durable, Nanos deadline) {
   const bool small = total <= client.limits().write_bytes;
   for (unsigned round = 0; round < kRewritesMax; ++round) {
-    Unsynced* unsynced = durable == Durable::kNo ? client.unsynced(file, true) : nullptr;
+    Unsynced* unsynced = durable == Durable::kNo ? client.unsynced().make(file) : nullptr;
     // Where there is no room to remember that a sync() is needed, none must be.
     const bool stable = durable == Durable::kYes ? small : unsynced == nullptr;
     CANOPY_CO_ASSIGN(const Written written,
                      co_await write_all(client, file, path, offset, pieces, total,
-                                        stable ? Stability::kFile : Stability::kUnstable));
+                                        stable ? Stability::kFile : Stability::kUnstable, deadline));
     // The server began another life in between: whatever it had taken is written again.
     if (!written.one_life) continue;
     std::optional<Attributes> after = written.after;
     if (!written.all_stable && durable == Durable::kYes) {
-      CANOPY_CO_ASSIGN(const CommitAnswer committed, co_await commit(client, file, path));
+      CANOPY_CO_ASSIGN(const CommitAnswer committed, co_await commit(client, file, path, deadline));
       if (committed.verifier != *written.verifier) continue;
       after = committed.after;
     } else if (!written.all_stable) {
-      unsynced = client.unsynced(file, true);  // others came and went meanwhile
+      unsynced = client.unsynced().make(file);  // others came and went meanwhile
       if (unsynced == nullptr) {
         durable = Durable::kYes;
         continue;
@@ -144,7 +146,7 @@ Task<Result<WriteOutcome>> write_pieces(Client& client, FileHandle file, std::st
     if (written.calls > 1 && (written.all_stable || durable == Durable::kNo)) after.reset();
     if (after && after->links == 0) co_return fail_status(kStale, path, "WRITE");
     if (!after) {
-      CANOPY_CO_ASSIGN(after, co_await client.attributes(file, path, client.deadline()));
+      CANOPY_CO_ASSIGN(after, co_await client.attributes(file, path, deadline));
     }
     co_return WriteOutcome{.written = total, .after = *after};
   }
@@ -153,18 +155,18 @@ Task<Result<WriteOutcome>> write_pieces(Client& client, FileHandle file, std::st
       fmt::format("the server lost what was written {} times in a row before it was durable", kRewritesMax));
 }
 
-Task<Result<void>> sync_file(Client& client, FileHandle file, std::string path) {
+Task<Result<void>> sync_file(Client& client, FileHandle file, std::string path, Nanos deadline) {
   const uint64_t order = client.next_order();
   // Without an order, nothing has been written yet that the server may lose.
   std::optional<Unsynced> before;
-  if (const Unsynced* known = client.unsynced(file, false); known != nullptr && known->order != 0)
+  if (const Unsynced* known = client.unsynced().find(file); known != nullptr && known->order != 0)
     before = *known;
-  CANOPY_CO_ASSIGN(const CommitAnswer committed, co_await commit(client, file, path));
+  CANOPY_CO_ASSIGN(const CommitAnswer committed, co_await commit(client, file, path, deadline));
   const bool kept = !before || (!before->lost && before->verifier == committed.verifier);
-  if (Unsynced* now = client.unsynced(file, false); now != nullptr) {
+  if (Unsynced* now = client.unsynced().find(file); now != nullptr) {
     // What was written while the COMMIT was under way needs another.
     if (now->order < order)
-      client.synced(file);
+      client.unsynced().synced(file);
     else if (!kept)
       now->lost = false;  // it is said now
   }

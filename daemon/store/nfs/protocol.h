@@ -82,6 +82,15 @@ struct ListAnswer {
   bool end = false;
 };
 
+// Of a call without a result.
+inline int status_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kRefused: return kRefused;
+    case Outcome::kNotSent: return kNotSent;
+    default: return kLost;
+  }
+}
+
 class Protocol {
  public:
   virtual ~Protocol() = default;

@@ -10,6 +10,7 @@ namespace canopy::nfs {
 
 // RFC 1813 section 2.6 and RFC 7530 section 13, which agree on those that both have; negative: ours.
 enum Status : int {
+  kRefused = -4,  // as a call, before it came to the file
   kNotSent = -3,  // larger than libnfs can send
   kLost = -1,     // no answer; it may have been carried out, or may be later
   kGaveUp = -2,   // not within the limit, or the server is down

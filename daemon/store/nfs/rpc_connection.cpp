@@ -100,7 +100,7 @@ void RpcConnection::add(Pending& call) {
     loop_.arm(tick_timer_, call.sent_at + kTick);
     // A first call has nobody to wait for. What it breaks, the next tick takes apart: its caller is not
     // suspended yet.
-    if (rpc_service(context_, POLLOUT) != 0) {
+    if (serve(POLLOUT) != 0) {
       breaking_ = true;
       loop_.disarm(tick_timer_);
       loop_.arm(tick_timer_, call.sent_at);
@@ -122,18 +122,29 @@ void RpcConnection::finish(Pending& call, int status, void* data) {
     call.take(call, data);
     call.outcome = Outcome::kAnswered;
     owner_.answered(heard_at_ - call.sent_at);
-  } else if (status == RPC_STATUS_ERROR && data != nullptr) {
-    problem_ = static_cast<const char*>(data);
+  } else if (status == RPC_STATUS_ERROR) {
+    if (data != nullptr) problem_ = static_cast<const char*>(data);
+    if (!breaking_) refused_.push_back(&call);
   }
   loop_.defer(call.waiting);
 }
 
 Nanos RpcConnection::oldest_sent_at() const { return in_flight_ == 0 ? kNever : calls_.after->sent_at; }
 
+// A call that ends with an error while the connection goes on was answered.
+int RpcConnection::serve(int events) {
+  const int answer = rpc_service(context_, events);
+  const bool goes_on = answer == 0 && !breaking_ && rpc_get_fd(context_) >= 0;
+  if (!refused_.empty()) heard_at_ = loop_.now();
+  for (Pending* call : std::exchange(refused_, {}))
+    if (goes_on) call->outcome = Outcome::kRefused;
+  return answer;
+}
+
 bool RpcConnection::service(int events) {
   // With both, the library forgets the system's reason and says "POLLHUP".
   if ((events & POLLERR) != 0) events &= ~POLLHUP;
-  const int answer = rpc_service(context_, events);
+  const int answer = serve(events);
   if (answer != 0 || breaking_) {
     const char* words = rpc_get_error(context_);
     if (problem_.empty() && words != nullptr) problem_ = words;
@@ -169,6 +180,9 @@ void RpcConnection::tick() {
     return;
   } else {
     const Nanos oldest = oldest_sent_at();
+    if (!due_.empty() && now >= *due_.begin())
+      return break_up(fmt::format("no answer for {} ms, and the operation's time is over",
+                                  (now - oldest) / kMillisecond));
     if (now - std::max(oldest, heard_at_) >= endpoint_.soft_limit || now - oldest >= endpoint_.hard_limit)
       return break_up(fmt::format("no answer for {} ms", (now - oldest) / kMillisecond));
   }

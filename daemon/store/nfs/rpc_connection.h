@@ -9,7 +9,9 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "daemon/runtime/loop.h"
 #include "daemon/store/nfs/libnfs.h"
@@ -19,6 +21,7 @@ namespace canopy::nfs {
 enum class Outcome : uint8_t {
   kAnswered,
   kLost,     // no answer will come; the call may have been carried out, or may be later
+  kRefused,  // answered without a result: denied, no such program, garbage, system error (RFC 5531)
   kNotSent,  // libnfs has no room for it in a call's buffer
 };
 
@@ -52,6 +55,21 @@ class RpcConnection {
   bool can_send() const { return context_ != nullptr && connected_ && !breaking_; }
   size_t in_flight() const { return in_flight_; }
   Nanos oldest_sent_at() const;  // kNever when nothing is under way
+  const std::string& problem() const { return problem_; }
+  // While it lives, the connection is given up when the operation's time is over.
+  class Due {
+   public:
+    Due(RpcConnection& on, Nanos deadline) : on_(on), life_(on.life()), at_(on.due_.insert(deadline)) {}
+    Due(const Due&) = delete;
+    ~Due() {
+      if (!life_.expired()) on_.due_.erase(at_);
+    }
+
+   private:
+    RpcConnection& on_;
+    const std::weak_ptr<void> life_;
+    const std::multiset<Nanos>::iterator at_;
+  };
   // Expires with the connection: for who makes several calls on it, one after the other.
   std::weak_ptr<void> life() const { return life_; }
 
@@ -81,6 +99,7 @@ class RpcConnection {
   static void on_greeted(rpc_context* context, int status, void* data, void* private_data);
   void add(Pending& call);
   void finish(Pending& call, int status, void* data);
+  int serve(int events);     // rpc_service(), and what became of the calls that it ended
   bool service(int events);  // false: this may be gone
   void wait_for_events();
   void flush();
@@ -104,6 +123,8 @@ class RpcConnection {
   Nanos heard_at_ = 0;
   size_t in_flight_ = 0;
   Pending calls_;
+  std::vector<Pending*> refused_;  // while rpc_service() runs
+  std::multiset<Nanos> due_;
   Timer flush_timer_, tick_timer_;
   std::shared_ptr<void> life_ = std::make_shared<char>();
   std::string problem_;  // libnfs' words for the last call without an answer

@@ -22,7 +22,8 @@ Server::~Server() {
   places_.clear();
 }
 
-void Server::start() {
+void Server::start(Answers answers) {
+  answers_something_ = std::move(answers);
   for (uint32_t i = 0; i < options_.connections; ++i) {
     auto place = std::make_unique<Place>();
     place->server = this;
@@ -42,11 +43,40 @@ void Server::connect(Place& place) {
   place.connection->start();
 }
 
-void Server::Place::connected(RpcConnection&) {
+void Server::Place::be_ready() {
   ready = true;
   pause = kReconnectFirst;
-  server->health_.answered(server->loop_.now(), 0);
   server->changed_.wake_all();
+}
+
+void Server::Place::connected(RpcConnection& made) {
+  if (!server->health_.in_trouble()) return be_ready();
+  server->loop_.spawn(try_out(*server, server->life_, *this, made, made.life()));
+}
+
+// What it answers ends the trouble (Place::answered).
+Task<void> Server::try_out(Server& server, std::weak_ptr<void> life, Place& place, RpcConnection& made,
+                           std::weak_ptr<void> life_of_made) {
+  if (life.expired() || life_of_made.expired()) co_return;
+  const bool answers = co_await server.answers_something_(made);
+  if (life.expired() || life_of_made.expired()) co_return;
+  if (answers)
+    place.be_ready();
+  else
+    server.give_up(place, made.problem());
+}
+
+// As if the server had closed it.
+void Server::give_up(Place& place, std::string why) {
+  place.broken(*place.connection, why.empty() ? "the server refuses every call" : std::move(why));
+}
+
+Nanos Server::note_refused(const std::string& why) {
+  health_.failed(loop_.now(), why.empty() ? "the server refuses the call" : why);
+  look_after_health();
+  const Nanos pause = kDelayFirst << std::min(refused_in_a_row_, 6u);
+  ++refused_in_a_row_;
+  return std::min(pause, kDelayMax);
 }
 
 void Server::Place::broken(RpcConnection&, std::string why) {
@@ -118,6 +148,10 @@ void Server::watch_health() {
       log_event(LogLevel::kWarning, "nfs-store-up-again", options_.name, {{"host", options_.host}});
     }
     changed_.wake_all();
+    // Those that are open are of no use: a new one is used once something is answered on it.
+    if (down())
+      for (auto& place : places_)
+        if (place->ready) give_up(*place, health_.last_problem());
   }
   // A server that does well and has nothing to do needs no look.
   if (health_.state() != ServerState::kUp || health_.in_trouble() || calls_.available() < kCallsInFlightMax)

@@ -5,6 +5,8 @@
 // For the thread of its loop.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -22,7 +24,10 @@ class Server {
   Server(Loop& loop, const NfsOptions& options, RpcEndpoint endpoint);
   ~Server();
 
-  void start();
+  // `answers` asks the server something real on a connection: whether it says anything. A connection that is
+  // made in times of trouble is used once it does: a server may greet, and answer nothing else.
+  using Answers = std::function<Task<bool>(RpcConnection&)>;
+  void start(Answers answers);
 
   // Sends a call until something is answered that is neither a lost connection nor "later": for calls that
   // may be repeated. `call(RpcConnection&)` answers a Task<Reply<T>>.
@@ -50,6 +55,7 @@ class Server {
     Nanos pause = kReconnectFirst;
     Timer reconnect;
 
+    void be_ready();
     void connected(RpcConnection& made) override;
     void broken(RpcConnection& lost, std::string why) override;
     void answered(Nanos latency) override;
@@ -59,6 +65,11 @@ class Server {
   Task<RpcConnection*> acquire(Nanos deadline);
   void connect(Place& place);
   RpcConnection* least_busy();
+  static Task<void> try_out(Server& server, std::weak_ptr<void> life, Place& place, RpcConnection& made,
+                            std::weak_ptr<void> life_of_made);
+  void give_up(Place& place, std::string why);
+  // After a call that was refused as such: how long to wait before it is sent again.
+  Nanos note_refused(const std::string& why);
   void watch_health();
   void look_after_health();
   Nanos oldest_sent_at() const;
@@ -76,6 +87,9 @@ class Server {
   Event changed_;  // a connection is ready, or the state changed
   Semaphore calls_;
   Timer health_timer_;
+  Answers answers_something_;
+  std::shared_ptr<void> life_ = std::make_shared<char>();
+  unsigned refused_in_a_row_ = 0;
   uint64_t waiting_ = 0, answers_ = 0, lost_ = 0, delays_ = 0, broken_ = 0, not_made_ = 0, given_up_ = 0;
 };
 
@@ -83,10 +97,24 @@ template <class T, class Call>
 Task<Reply<T>> Server::once(Nanos deadline, Call call) {
   Nanos pause = kDelayFirst;
   while (true) {
-    const auto permit = co_await calls_.acquire();
+    auto allowed = co_await calls_.acquire();
+    if (loop_.now() >= deadline) co_return fault(kGaveUp);
     RpcConnection* connection = co_await acquire(deadline);
     if (connection == nullptr) co_return fault(kGaveUp);
-    Reply<T> reply = co_await call(*connection);
+    const std::weak_ptr<void> life = connection->life();
+    Reply<T> reply = fault(kLost);
+    {
+      const RpcConnection::Due due(*connection, deadline);
+      reply = co_await call(*connection);
+    }
+    allowed.release();
+    if (!reply && reply.error().status == kRefused) {
+      ++lost_;  // whether it was carried out all the same, who sent it finds out
+      const Nanos until = loop_.now() + note_refused(life.expired() ? std::string() : connection->problem());
+      co_await loop_.sleep_until(std::min(until, deadline));
+      co_return fault(kLost);
+    }
+    refused_in_a_row_ = 0;
     if (reply || reply.error().status != kDelayed) {
       if (!reply && reply.error().status == kLost) ++lost_;
       co_return reply;

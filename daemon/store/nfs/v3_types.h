@@ -34,7 +34,7 @@ Task<Reply<T>> ask(RpcConnection& on, int (*queue)(rpc_context*, rpc_cb, Argumen
                                    reply = take(answer);
                                  }
                                });
-  if (outcome != Outcome::kAnswered) co_return fault(outcome == Outcome::kLost ? kLost : kNotSent);
+  if (outcome != Outcome::kAnswered) co_return fault(status_of(outcome));
   co_return reply;
 }
 

@@ -266,6 +266,13 @@ std::optional<nfs_resop4> find(const COMPOUND4res& answer, nfs_opnum4 operation)
   return std::nullopt;
 }
 
+bool has_made(const COMPOUND4res& answer) {
+  const auto open = find(answer, OP_OPEN);
+  if (open && open->nfs_resop4_u.opopen.status == NFS4_OK) return true;
+  const auto create = find(answer, OP_CREATE);
+  return create && create->nfs_resop4_u.opcreate.status == NFS4_OK;
+}
+
 std::optional<Attributes> attributes_in(const COMPOUND4res& answer) {
   const auto found = find(answer, OP_GETATTR);
   if (!found) return std::nullopt;

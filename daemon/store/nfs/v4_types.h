@@ -60,6 +60,8 @@ utf8string text_of(const std::string& text);
 int status_from(nfsstat4 status);
 
 std::optional<nfs_resop4> find(const COMPOUND4res& answer, nfs_opnum4 operation);
+// Whether it has made something, though what came after may have failed.
+bool has_made(const COMPOUND4res& answer);
 std::optional<Attributes> attributes_in(const COMPOUND4res& answer);
 std::optional<FileHandle> handle_in(const COMPOUND4res& answer);
 
@@ -73,12 +75,13 @@ Task<Reply<T>> ask(RpcConnection& on, Compound& compound, Take take) {
       },
       [&](const COMPOUND4res& answer) {
         if (answer.status != NFS4_OK) {
-          reply = fault(status_from(answer.status));
+          // What comes after it failed: the name is there, and what it means is looked up.
+          reply = fault(has_made(answer) ? static_cast<int>(kLost) : status_from(answer.status));
         } else {
           reply = take(answer);
         }
       });
-  if (outcome != Outcome::kAnswered) co_return fault(outcome == Outcome::kLost ? kLost : kNotSent);
+  if (outcome != Outcome::kAnswered) co_return fault(status_of(outcome));
   co_return reply;
 }
 
