@@ -356,6 +356,36 @@ TEST_F(StoreSetTest, AbsenceIsSaidOnlyWhenEveryStoreThatCouldHoldItHasAnswered) 
   EXPECT_EQ(refused(set->attributes(kA + "/nobody.macnt")).code(), Code::kNotFound);
 }
 
+TEST_F(StoreSetTest, WhatIsOpenOnAStoreThatGetsAnotherAddressFailsAndIsOpenedThere) {
+  const std::initializer_list<std::string_view> rows = {"/ root", "SharedDomains/company.com/[a-d].sub one"};
+  const std::string path = kA + "/old.macnt/1.slice";
+  mount(rows);
+  ok(make_directories(*set, kA + "/old.macnt", 0700, Durable::kYes));
+  write(path, "there");
+  auto file = ok(set->open(path, {.write = true}));
+  const auto before = std::exchange(disks["one"], std::make_unique<MemoryDisk>(MemoryDiskOptions{}));
+  MemoryStore from(loop.get(), *before, {.name = "one"}), to(loop.get(), *disks["one"], {.name = "one"});
+  ok(make_directories(to, ".canopy", 0700, Durable::kYes));
+  ok(make_directories(to, kA + "/old.macnt", 0700, Durable::kYes));
+  for (const std::string& each : {std::string(kStoreMarkerPath), path}) {
+    const std::string text = ok(read_file(from, each, 1000));
+    auto copy = ok(to.open(each, {.write = true, .create = true}));
+    std::string_view piece = text;
+    ok(copy->write(0, std::span(&piece, 1), Durable::kYes));
+  }
+  configs["one"].address = "dir:/elsewhere";
+  mount(rows);
+  std::string_view text = "lost?";
+  const Error error = refused(file->write(0, std::span(&text, 1), Durable::kYes));
+  EXPECT_EQ(error.code(), Code::kStoreUnavailable);
+  EXPECT_THAT(error.message(), HasSubstr("its address was changed"));
+  char room[8];
+  EXPECT_EQ(refused(file->read(0, room)).code(), Code::kStoreUnavailable);
+  write(path, "moved");
+  EXPECT_EQ(on("one", path), "moved");
+  EXPECT_EQ(ok(read_file(from, path, 100)), "there");
+}
+
 class SilentStoreTest : public StoreSetTest {
  protected:
   SilentStoreTest() {

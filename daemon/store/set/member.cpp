@@ -65,6 +65,16 @@ Error SetMember::unavailable() const {
                            reason_ ? reason_->to_string() : "it has not answered since the start"));
 }
 
+void SetMember::retire(bool elsewhere) {
+  retired_ = true;
+  look_.set();
+  if (!elsewhere) return;
+  elsewhere_ = true;
+  usable_ = false;
+  state_ = StoreState::kWrong;
+  reason_ = Error(Code::kStoreUnavailable, name(), "its address was changed");
+}
+
 Task<Error> SetMember::named(Store& store, Error error) {
   const bool stale =
       error.code() == Code::kNotFound && error.is_of_system() && error.error_number() == ESTALE;

@@ -39,6 +39,7 @@ class SetMember {
   const StoreConfig& config() const { return config_; }
   bool is_root() const { return salt_ == 0; }
   bool usable() const { return usable_; }
+  bool elsewhere() const { return elsewhere_; }  // at another address: what this one answers counts no more
   // It has been asked something, and for kStoreSlow has answered nothing.
   bool silent() const { return figures_.in_flight > 0 && loop_.now() - heard_ > kStoreSlow; }
   StoreState state() const { return usable_ && space_ && full() ? StoreState::kFull : state_; }
@@ -88,6 +89,7 @@ class SetMember {
     const std::shared_ptr<Store> store = member->store_;
     Timing timing(*member);
     Result<T> answer = co_await question(*store);
+    if (member->elsewhere_) co_return fail(member->unavailable());
     if (!answer) co_return fail(co_await member->named(*store, std::move(answer).error()));
     co_return answer;
   }
@@ -95,6 +97,9 @@ class SetMember {
  private:
   friend class StoreSet;
   Error counted(Error error);
+  // No member of the set any more. `elsewhere`: as the store has another address now, so that what is still
+  // open on it fails from now on, and what is on its way there is not acknowledged.
+  void retire(bool elsewhere);
   bool full() const { return space_->bytes_free < reserve_bytes(); }
 
   Loop& loop_;
@@ -111,6 +116,7 @@ class SetMember {
   Event looked_;            // was probed once
   bool open_anew_ = false;  // what answers is not, or no longer, the store: the way to it is looked up again
   bool retired_ = false;    // no member of the set any more
+  bool elsewhere_ = false;
 };
 using MemberRef = std::shared_ptr<SetMember>;
 

@@ -3,11 +3,13 @@
 namespace canopy {
 
 // A store that was found wrong serves nothing any more, open files included; one that is down may answer.
+// What was on its way when the store got another address counts for nothing.
 template <class T>
 Task<Result<T>> SetFile::timed(Task<Result<T>> task) {
   if (!member_->usable() && member_->state() == StoreState::kWrong) co_return fail(member_->unavailable());
   SetMember::Timing timing(*member_);
   Result<T> answer = co_await std::move(task);
+  if (member_->elsewhere()) co_return fail(member_->unavailable());
   if (!answer) co_return fail(co_await member_->named(*store_, std::move(answer).error()));
   co_return answer;
 }

@@ -23,6 +23,7 @@ Task<Result<std::unique_ptr<File>>> StoreSet::open_at(Place place, OpenOptions o
   std::shared_ptr<Store> store = member.store();
   SetMember::Timing timing(member);
   auto opened = co_await store->open(std::move(place.path), options);
+  if (member.elsewhere()) co_return fail(member.unavailable());
   if (!opened) co_return fail(co_await member.named(*store, std::move(opened).error()));
   co_return std::make_unique<SetFile>(place.member, std::move(store), std::move(*opened));
 }

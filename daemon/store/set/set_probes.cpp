@@ -80,6 +80,7 @@ Task<void> StoreSet::probe(MemberRef member) {
   const StoreState before = member->state();
   const bool first = !member->looked_.is_set();
   auto found = co_await probe_store(member);
+  if (member->retired_) co_return;
   const bool well = found.has_value();
   if (well) {
     member->usable_ = true;

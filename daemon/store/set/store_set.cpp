@@ -44,8 +44,7 @@ void StoreSet::apply(std::shared_ptr<const StoresConfig> config) {
       ++at;
       continue;
     }
-    at->second->retired_ = true;
-    at->second->look_.set();
+    at->second->retire(wanted != config->stores.end());
     at = members_.erase(at);
   }
   for (const auto& [name, one] : config->stores) {

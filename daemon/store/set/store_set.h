@@ -1,6 +1,6 @@
 // StoreSet: several stores as one tree, by the mount table (docs/formats/tree.md, "Mount table";
-// docs/decisions/store-set.md). It is the Store of one loop; apply() changes stores and table at run time,
-// and what is under way ends on the old ones.
+// docs/decisions/store-set.md). It is the Store of one loop; apply() changes stores and table at run time;
+// what is under way ends by the old table, and fails on a store that got another address.
 //
 // - `Settings/`, `.canopy/` and the register of the cluster lie on the root store; the root of another store
 //   is the pseudo directory `.stores/NAME`, which no listing shows.
