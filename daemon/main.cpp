@@ -222,7 +222,11 @@ Task<void> empty_trash_of(std::shared_ptr<Store> store, std::vector<std::string>
 }
 
 // Before anything is served from a store, as for the root store.
-Task<Result<void>> prepare_store(Loop& loop, std::shared_ptr<Store> store, uint64_t epoch) {
+Task<Result<void>> prepare_store(Loop& loop, std::shared_ptr<Store> store, uint64_t epoch, std::string tree) {
+  // One that was added before markers named their tree. It serves all the same where that cannot be written.
+  if (auto claimed = co_await claim_store(*store, loop, std::move(tree)); !claimed)
+    log_event(LogLevel::kWarning, "store-not-claimed", store->name(),
+              {{"error", claimed.error().to_string()}});
   auto trash = co_await retire_older_stages(*store, epoch);
   if (!trash) co_return fail(std::move(trash).error());
   loop.spawn(empty_trash_of(std::move(store), std::move(*trash)));
@@ -253,6 +257,8 @@ Task<Result<std::vector<std::unique_ptr<StoreSet>>>> make_sets(Running& running,
   std::vector<std::unique_ptr<Store>>& roots = running.roots;
   auto config = co_await load_stores(*roots.front());
   if (!config) co_return fail(std::move(config).error());
+  auto root = co_await check_marker(*roots.front(), "", "");
+  if (!root) co_return fail(std::move(root).error());
   std::vector<std::unique_ptr<StoreSet>> sets;
   auto board = std::make_shared<StoreBoard>();
   for (size_t i = 0; i < roots.size(); ++i) {
@@ -261,8 +267,8 @@ Task<Result<std::vector<std::unique_ptr<StoreSet>>>> make_sets(Running& running,
     options.open = [loop, workers = running.file_workers.get()](StoreConfig of) {
       return open_store(*loop, *workers, std::move(of));
     };
-    options.prepare = [loop, epoch](std::shared_ptr<Store> store) {
-      return prepare_store(*loop, std::move(store), epoch);
+    options.prepare = [loop, epoch, tree = root->id](std::shared_ptr<Store> store) {
+      return prepare_store(*loop, std::move(store), epoch, tree);
     };
     options.board = board;
     options.leads = i == 0;

@@ -72,6 +72,7 @@ Task<Result<void>> write_new_file(Store& store, std::string path, std::string te
 std::string print_marker(const StoreMarker& marker) {
   dict::Dict dict{
       {"Id", marker.id}, {"Name", marker.name}, {"Serves", marker.serves}, {"Version", kStoreMarkerVersion}};
+  if (!marker.tree.empty()) dict.set("Tree", marker.tree);
   return dict::print(dict, dict::Style::kCompact) + "\n";
 }
 
@@ -92,18 +93,23 @@ Result<StoreMarker> parse_marker(std::string_view text, std::string_view object)
     if (!value) return damaged(value.error().to_string());
     *field = std::move(*value);
   }
+  if (dict->contains("Tree")) {
+    auto tree = dict->require_string("Tree");
+    if (!tree || !is_uuid(*tree)) return damaged("the marker's Tree is no UUID");
+    marker.tree = std::move(*tree);
+  }
   if (!is_uuid(marker.id)) return damaged("the marker's Id is no UUID");
   if (!is_store_name(marker.name)) return damaged("the marker's Name is no store name");
   return marker;
 }
 
 Task<Result<StoreMarker>> create_marker(Store& store, Loop& loop, std::string name, std::string serves,
-                                        StoreContent content) {
+                                        StoreContent content, std::string tree) {
   if (!is_store_name(name)) {
     co_return fail(Code::kInvalidArgument, name,
                    "a store's name is 1 to 128 letters, digits, '.', '_' and '-'");
   }
-  StoreMarker marker{random_uuid(loop), std::move(name), std::move(serves)};
+  StoreMarker marker{random_uuid(loop), std::move(name), std::move(serves), std::move(tree)};
   std::string text = print_marker(marker);
   if (text.size() > kStoreMarkerBytesMax)
     co_return fail(Code::kTooLarge, marker.name, "the description of what it serves is too long");
@@ -128,6 +134,24 @@ Task<Result<StoreMarker>> create_marker(Store& store, Loop& loop, std::string na
   if (!linked) co_return fail(linked.error());
   if (!removed && removed.error().code() != Code::kNotFound) co_return fail(removed.error());
   co_return marker;
+}
+
+Task<Result<void>> claim_store(Store& store, Loop& loop, std::string tree) {
+  const std::string path(kStoreMarkerPath), object(store.name());
+  CANOPY_CO_ASSIGN(const std::string text, co_await read_file(store, path, kStoreMarkerBytesMax));
+  CANOPY_CO_ASSIGN(const StoreMarker marker, parse_marker(text, object));
+  if (marker.tree == tree) co_return Result<void>();
+  if (!marker.tree.empty())
+    co_return fail(
+        Code::kConflict, object,
+        fmt::format("it belongs to another tree, that of the root store with the id {}", marker.tree));
+  CANOPY_CO_ASSIGN(dict::Dict dict, dict::parse_dict(text, kStoreMarkerPath));  // with keys of later versions
+  dict.set("Tree", tree);
+  const std::string unfinished = fmt::format("{}/{}{}", kDirectory, kUnfinishedPrefix, random_uuid(loop));
+  auto done = co_await write_new_file(store, unfinished, dict::print(dict, dict::Style::kCompact) + "\n");
+  if (done) done = co_await store.rename(unfinished, path, RenameMode::kReplace, Durable::kYes);
+  if (!done) (void)co_await store.remove(unfinished, Durable::kNo);
+  co_return done;
 }
 
 Task<Result<StoreMarker>> check_marker(Store& store, std::string id, std::string name) {

@@ -21,6 +21,7 @@ struct StoreMarker {
   std::string id;      // UUID, lower case
   std::string name;    // as the mount table calls the store
   std::string serves;  // for people
+  std::string tree;  // the id of the tree's root store; empty: the root store, or made by an earlier version
 };
 
 // The text of the marker and back; kDamaged says what is wrong with it. Pure.
@@ -34,7 +35,10 @@ enum class StoreContent : bool { kMustBeEmpty, kIsKept };
 // something, and `content` does not allow that. kInvalidArgument: the name is no store name (letters, digits,
 // '.', '_', '-'). Durable when it answers.
 Task<Result<StoreMarker>> create_marker(Store& store, Loop& loop, std::string name, std::string serves,
-                                        StoreContent content);
+                                        StoreContent content, std::string tree = "");
+// Says in the marker, which says nothing of it yet, which tree the store belongs to. kConflict: it belongs to
+// another one. Durable; a crash leaves the marker as it was.
+Task<Result<void>> claim_store(Store& store, Loop& loop, std::string tree);
 
 // Reads the marker. What is absent from `id` and `name` (empty) is not compared. The refusals say "store is
 // not mounted, empty or wrong": kStoreUnavailable when there is no marker (it may be mounted yet), kConflict

@@ -1,6 +1,7 @@
 """One tree on several stores: mail lies where the mount table and `locate` say."""
 import json
 import os
+import re
 import shutil
 import smtplib
 import tempfile
@@ -263,6 +264,93 @@ class Commands(unittest.TestCase):
         self.assertGreater(len(listed), 3)
         for name in listed:
             self.json("locate", name if "@" in name else name + "@many.example")
+
+    def removed_soon(self, name):
+        for _ in range(50):  # what was deleted goes in the background
+            done = self.stack.ctl("store", "remove", name, check=False)
+            if done.returncode == 0:
+                return
+            time.sleep(0.1)
+        self.fail(done.stderr)
+
+    def marker(self, name):
+        with open(os.path.join(self.directory(name), ".canopy/store"), encoding="utf-8") as file:
+            return file.read()
+
+    def set_marker(self, name, text):
+        with open(os.path.join(self.directory(name), ".canopy/store"), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def test_a_store_of_another_tree_is_refused_also_of_the_same_name(self):
+        again = ("store", "add", "disk1", "dir:" + self.directory("disk1"), "--allow-same-device")
+        self.add("disk1")
+        with open(os.path.join(self.base, ".canopy/store"), encoding="utf-8") as file:
+            tree = re.search('Id="([^"]*)"', file.read()).group(1)
+        ours = self.marker("disk1")
+        self.assertIn(tree, ours)
+        self.stack.ctl("store", "remove", "disk1")
+        self.set_marker("disk1", ours.replace(tree, str(uuid.uuid4())))
+        self.refused(1, "another tree", *again)
+        earlier = re.sub("Tree=[^;]*;", "", ours)
+        self.assertNotIn("Tree", earlier)
+        self.set_marker("disk1", earlier)  # as an earlier version made it
+        self.json(*again)
+        self.assertEqual(self.marker("disk1"), ours)
+        self.stack.stop()
+        self.set_marker("disk1", earlier)
+        self.stack.start()
+        self.assertEqual(self.marker("disk1"), ours)
+
+    def test_what_is_open_on_a_store_goes_on_at_its_new_address(self):
+        self.stack.ctl("domain", "create", "many.example")
+        self.add("disk1")
+        self.mounts("/ root", "SharedDomains/many.example disk1")
+        self.stack.ctl("account", "create", "--no-password", "abby@many.example")
+        self.deliver_to("abby@many.example")
+        shutil.copytree(self.directory("disk1"), self.work + "/moved")
+        self.json("store", "set", "disk1", "--address", "dir:" + self.work + "/moved")
+        for _ in range(100):
+            try:
+                self.deliver_to("abby@many.example")
+                break
+            except smtplib.SMTPException:
+                time.sleep(0.1)
+        hello = b"Hello from LMTP"
+        sizes = {name: sum(self.bytes_of(name, path).count(hello) for path in files_with(os.path.join(self.work, name), hello))
+                 for name in ("disk1", "moved")}
+        self.assertEqual(sizes, {"disk1": 1, "moved": 2})
+
+    def bytes_of(self, name, path):
+        with open(os.path.join(self.work, name, path), "rb") as file:
+            return file.read()
+
+    def test_a_store_is_removed_with_all_that_names_it_or_not_at_all(self):
+        self.stack.ctl("domain", "create", "many.example", "--account-foldering", "1")
+        hour = (time.gmtime().tm_hour + 12) % 24  # nothing moves for now
+        self.json("relocation", "set", "/", "--window", f"{hour:02}:00-{(hour + 1) % 24:02}:00")
+        for name in ("disk1", "disk2"):
+            self.add(name)
+        self.stack.ctl("account", "create", "--no-password", "emil@many.example")
+        self.mounts("/ root", "SharedDomains/many.example/[a-d].sub disk1")
+        self.stack.ctl("account", "create", "--no-password", "abby@many.example")
+        self.mounts("/ root", "SharedDomains/many.example/[a-d].sub disk2")
+        self.stack.ctl("account", "delete", "abby@many.example")
+        self.assertIn("disk1", str(self.json("mounts", "show")["superseded"]))
+        table = os.path.join(self.base, "Settings/Mounts.settings")
+        os.rename(table, table + ".kept")
+        os.makedirs(table + "/in the way")
+        for _ in range(20):
+            self.assertNotEqual(self.stack.ctl("store", "remove", "disk1", check=False).returncode, 0)
+            time.sleep(0.1)
+        self.stack.stop()
+        shutil.rmtree(table)
+        os.rename(table + ".kept", table)
+        self.stack.start()
+        self.deliver_to("emil@many.example")
+        self.removed_soon("disk1")
+        self.stack.stop()
+        self.stack.start()
+        self.assertEqual([store["name"] for store in self.json("store", "list")], ["root", "disk2"])
 
     def test_settings_on_a_fast_store_that_is_away_take_their_domain_only(self):
         self.add("fast", "--role", "fast")

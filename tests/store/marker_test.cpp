@@ -33,6 +33,29 @@ TEST_F(Marker, AStoreIsMadeOnceAndKnownByIdAndName) {
   EXPECT_THAT(names(".canopy"), testing::ElementsAre("store"));
 }
 
+TEST_F(Marker, AStoreBelongsToOneTree) {
+  constexpr char kOurs[] = "0b6f3c1e-8a52-4e0d-9a41-5c0d7f2be913",
+                 kOther[] = "1b6f3c1e-8a52-4e0d-9a41-5c0d7f2be913";
+  must(make_directories(store(), ".canopy", 0700, Durable::kYes));
+  put(".canopy/store",
+      "{Id=\"2b6f3c1e-8a52-4e0d-9a41-5c0d7f2be913\";Name=fast1;Serves=\"\";Version=#1;Later=x;}");
+  EXPECT_EQ(must(check_marker(store(), "", "")).tree, "");
+  must(claim_store(store(), *loop_, kOurs));
+  must(claim_store(store(), *loop_, kOurs));
+  EXPECT_EQ(code(claim_store(other(), *loop_, kOther)), Code::kConflict);
+  EXPECT_EQ(must(check_marker(other(), "2b6f3c1e-8a52-4e0d-9a41-5c0d7f2be913", "fast1")).tree, kOurs);
+  EXPECT_THAT(must(read_file(store(), ".canopy/store", 1000)), HasSubstr("Later=x"));
+  EXPECT_THAT(names(".canopy"), testing::ElementsAre("store"));
+  put(".canopy/store", "{Id=\"2b6f3c1e-8a52-4e0d-9a41-5c0d7f2be913\";Name=a;Serves=\"\";Tree=x;Version=#1;}");
+  EXPECT_EQ(refusal().code(), Code::kDamaged);
+}
+
+TEST_F(Marker, AStoreIsMadeForATree) {
+  constexpr char kOurs[] = "0b6f3c1e-8a52-4e0d-9a41-5c0d7f2be913";
+  must(create_marker(store(), *loop_, "fast1", "", StoreContent::kMustBeEmpty, kOurs));
+  EXPECT_EQ(must(check_marker(other(), "", "fast1")).tree, kOurs);
+}
+
 TEST_F(Marker, OfTwoMakersOneWins) {
   for (int round = 0; round < 20; ++round) {
     MemoryFactory<true> place(*loop_);

@@ -118,16 +118,23 @@ void StoresService::add_to(MethodTable& table) {
                                                          &S::list_moves);
 }
 
-// Durable first: a daemon that ends in between starts with what every loop will see.
+// Durable first: a daemon that ends in between starts with what every loop will see. No row may name a store
+// that is not there, also between the two files: a store comes before its rows, and goes after them.
 Task<Result<void>> StoresService::switch_to(StoresConfig next) {
   Shard& first = *node_.shards().front();
   CANOPY_CO_TRY(next.check());
-  const StoresConfig& now = *first.stores->config();
-  if (next.stores != now.stores)
+  const auto now = first.stores->config();
+  const bool stores = next.stores != now->stores;
+  const bool goes =
+      std::ranges::any_of(now->stores, [&](const auto& of) { return !next.stores.contains(of.first); });
+  if (stores && !goes)
     CANOPY_CO_TRY(
         co_await write_settings(first, std::string(kStoresSettingsFile), print_stores(next.stores)));
-  if (print_mounts(next) != print_mounts(now))
+  if (print_mounts(next) != print_mounts(*now))
     CANOPY_CO_TRY(co_await write_settings(first, std::string(kMountsSettingsFile), print_mounts(next)));
+  if (stores && goes)
+    CANOPY_CO_TRY(
+        co_await write_settings(first, std::string(kStoresSettingsFile), print_stores(next.stores)));
   auto config = std::make_shared<const StoresConfig>(std::move(next));
   const Nanos deadline = first.loop.now() + kSettledWithin;
   for (const auto& shard : node_.shards()) {
@@ -162,14 +169,23 @@ Task<Result<StoreConfig>> StoresService::examine(const v1::AddStoreRequest& requ
   auto opened = co_await first.stores->open_other(config);
   if (!opened) co_return fail(std::move(opened).error());
   Store& store = **opened;
+  auto tree = co_await check_marker(*first.stores, "", "");  // the root store's
+  if (!tree) co_return fail(std::move(tree).error());
   auto marker = co_await check_marker(store, "", "");
   if (marker) {
+    if (!marker->tree.empty() && marker->tree != tree->id)
+      co_return fail(
+          Code::kConflict, config.address,
+          fmt::format("it belongs to another tree, that of the root store with the id {}; when that "
+                      "tree is gone, remove Tree from .canopy/store",
+                      marker->tree));
     if (marker->name != config.name)
       co_return fail(Code::kConflict, config.address,
                      fmt::format("it is marked as store {}, not {}", marker->name, config.name));
     if (request.new_store())
       co_return fail(Code::kAlreadyExists, config.address, "it is a store already; add it without --new");
     CANOPY_CO_TRY(co_await check_writable(store, first.loop));
+    CANOPY_CO_TRY(co_await claim_store(store, first.loop, tree->id));
   } else if (marker.error().code() != Code::kStoreUnavailable) {
     co_return fail(std::move(marker).error());
   } else if (!request.new_store()) {
@@ -180,8 +196,8 @@ Task<Result<StoreConfig>> StoresService::examine(const v1::AddStoreRequest& requ
         empty ? "it is empty: is it mounted? A new store is added with --new"
               : "it has no marker (.canopy/store), so it is no store; an empty one is added with --new");
   } else {
-    marker =
-        co_await create_marker(store, first.loop, config.name, "SharedDomains", StoreContent::kMustBeEmpty);
+    marker = co_await create_marker(store, first.loop, config.name, "SharedDomains",
+                                    StoreContent::kMustBeEmpty, tree->id);
     if (!marker && marker.error().code() == Code::kNotEmpty)
       co_return fail(Code::kConflict, config.address, marker.error().message());
     if (!marker) co_return fail(std::move(marker).error());
