@@ -16,6 +16,7 @@
 #include "daemon/base/memory.h"
 #include "daemon/catalog/catalog.h"
 #include "daemon/cluster/heartbeat.h"
+#include "daemon/runtime/lost_peers.h"
 #include "daemon/runtime/signals.h"
 #include "daemon/runtime/tls.h"
 #include "daemon/runtime/uring_loop.h"
@@ -198,6 +199,7 @@ Task<Result<void>> listen_all(Running& running, const Options& options, std::vec
     UringLoop& first_loop = *running.loops.front();
     auto first = first_loop.listen(address, listen);
     if (!first) co_return fail(std::move(first).error());
+    notice_lost_peers(**first);
     addresses.push_back((*first)->local().to_string());
     Listener& original = **first;
     for (size_t i = running.loops.size(); i-- > 0;) {

@@ -8,6 +8,7 @@
 
 #include <csignal>
 
+#include "daemon/runtime/lost_peers.h"
 #include "daemon/runtime/socket_address.h"
 #include "daemon/runtime/uring_stream.h"
 
@@ -254,6 +255,11 @@ Result<std::unique_ptr<Listener>> UringLoop::listen(const Address& address, cons
   return std::make_unique<UringListener>(*this, std::move(*fd), std::move(local), owns_file);
 }
 
+void notice_lost_peers(const Listener& of) {
+  const auto* listener = dynamic_cast<const UringListener*>(&of);
+  if (listener != nullptr && listener->local().kind == Address::Kind::kTcp) notice_lost_peers(listener->fd());
+}
+
 Result<std::unique_ptr<Listener>> UringLoop::share(const Listener& other) {
   const auto* listener = dynamic_cast<const UringListener*>(&other);
   if (listener == nullptr)
@@ -272,10 +278,12 @@ Task<Result<std::unique_ptr<Stream>>> UringLoop::connect(Address address, Nanos 
     co_return fail(Code::kInvalidArgument, address.to_string(), "the host is no numeric address");
   Fd fd(socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (fd.get() < 0) co_return fail_errno(errno, address.to_string(), "socket");
-  if (address.kind == Address::Kind::kTcp)
+  if (address.kind == Address::Kind::kTcp) {
     set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-  else
+    notice_lost_peers(fd.get());
+  } else {
     make_room_for_chunks(fd.get());
+  }
   SocketOp op(*this, nullptr, deadline);
   co_await SocketWait(op, [&](io_uring_sqe* sqe) {
     io_uring_prep_connect(sqe, fd.get(), reinterpret_cast<const sockaddr*>(&to), length);

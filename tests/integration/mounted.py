@@ -9,10 +9,10 @@ from stack import BIN
 class Mounted:
     """In the background, as a user would start it."""
 
-    def __init__(self, stack, *options, env=None):
+    def __init__(self, stack, *options, env=None, url=None):
         self.directory = tempfile.mkdtemp(prefix="canopy-mount.")
         self.log = self.directory + ".log"
-        done = subprocess.run([os.path.join(BIN, "canopy-mount"), "unix:" + stack.facts["socket"], self.directory,
+        done = subprocess.run([os.path.join(BIN, "canopy-mount"), url or "unix:" + stack.facts["socket"], self.directory,
                                "--log-file", self.log, *options], capture_output=True, text=True, timeout=60, check=False,
                               env={**os.environ, **(env or {})})
         if done.returncode != 0:

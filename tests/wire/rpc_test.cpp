@@ -359,13 +359,58 @@ Task<void> follow_owner(Env& env) {
 }
 TYPED_TEST(Rpc, FollowsAnAccountToItsOwnerAndBack) { TypeParam::run(follow_owner); }
 
-// ------------------------------------------------------------------------------------- processes that die,
-// in the simulator
+// ------------------------------------------------------------------------------------- silence, in the
+// simulator
 
 Task<void> start(ServerParts& parts) {
   parts.start();
   co_return;
 }
+
+Task<Result<v1::FetchResponse>> fetch_slowly(Client& client, Nanos& took) {
+  Loop& loop = client.loop();
+  const Nanos begun = loop.now();
+  v1::FetchRequest request;
+  request.set_uid(120'000);
+  auto answer =
+      co_await MailboxesStub(client).fetch(request, {.deadline = begun + 600 * kSecond, .retry = false});
+  took = loop.now() - begun;
+  co_return answer;
+}
+
+Task<Result<v1::PingResponse>> ping(Client& client) { co_return co_await SessionStub(client).ping({}); }
+
+TEST(Silence, EndsAConnectionWhosePathDropsEverythingButNotOneWhoseServerTakesItsTime) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    SimWorld world(seed);
+    SimLoop& client_loop = world.add_loop("client");
+    const Address address{Address::Kind::kUnix, "/sim/canopyd", 0};
+    ServerParts server(world.add_loop("server"), address);
+    auto& server_loop = static_cast<SimLoop&>(server.loop);
+    world.run_until_done(server_loop, start(server));
+    Client client(client_loop, {.addresses = {address}});
+    Nanos took = 0;
+    const auto slow = world.run_until_done(client_loop, fetch_slowly(client, took), 1000 * kSecond);
+    EXPECT_TRUE(slow && *slow);
+    EXPECT_GE(took, 120 * kSecond);
+    EXPECT_EQ(server.server->stats().accepted, 1u);
+    world.partition(client_loop, server_loop);
+    const auto silent = world.run_until_done(client_loop, fetch_slowly(client, took), 2000 * kSecond);
+    EXPECT_EQ(silent ? code_of(*silent) : Code::kOk, Code::kConnectionLost);
+    EXPECT_LE(took, (RpcConnection::kSilentStepsMax + 1) * RpcConnection::kSilenceStep);
+    world.heal(client_loop, server_loop);
+    const auto again = world.run_until_done(client_loop, ping(client), 3000 * kSecond);
+    EXPECT_TRUE(again && *again);
+    EXPECT_EQ(server.server->stats().accepted, 2u);
+    world.run_until_done(client_loop, client.close());
+    world.run_until_done(server_loop, server.stop());
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// ------------------------------------------------------------------------------------- processes that die,
+// in the simulator
 
 Task<Result<v1::FetchResponse>> fetch_for(Client& client, uint32_t milliseconds, Nanos deadline) {
   v1::FetchRequest request;

@@ -99,9 +99,17 @@ RpcConnection::RpcConnection(Loop& loop, std::unique_ptr<Stream> stream)
       room_(loop),
       running_(loop) {
   room_.set();
+  silence_.connection = this;
+  silence_.fire = [](TimerNode* node) {
+    const auto keep = static_cast<SilenceTimer*>(node)->connection->shared_from_this();
+    keep->look_at_silence();
+  };
 }
 
-RpcConnection::~RpcConnection() { CANOPY_CHECK(calls_ == 0); }
+RpcConnection::~RpcConnection() {
+  CANOPY_CHECK(calls_ == 0);
+  if (listening_) loop_.disarm(silence_);
+}
 
 std::shared_ptr<RpcConnection> RpcConnection::start(Loop& loop, std::unique_ptr<Stream> stream) {
   std::shared_ptr<RpcConnection> connection(new RpcConnection(loop, std::move(stream)));
@@ -153,6 +161,7 @@ Task<bool> RpcConnection::read_batch() {
   if (!got) lose(got.error().to_string());
   if (!got || *got == 0) co_return false;
   reader_.filled(*got);
+  heard_ = true;
   Frame frame;
   FrameReader::State state;
   reading_batch_ = true;
@@ -194,13 +203,43 @@ void RpcConnection::lose(std::string why) {
 }
 
 void RpcConnection::send_cancel(uint32_t stream_id) {
-  if (!usable()) return;
   v1::CancelRequest request;
   request.set_stream_id(stream_id);
-  // Nobody waits for its answer.
-  if (append_request(writer_.out(), next_stream_id_, "canopy.v1.Session", "Cancel", 0, request))
+  send_to_session("Cancel", request);
+}
+
+// Nobody waits for its answer.
+void RpcConnection::send_to_session(std::string_view method, const MessageLite& request) {
+  if (!usable()) return;
+  if (append_request(writer_.out(), next_stream_id_, "canopy.v1.Session", method, 0, request))
     next_stream_id_ += 2;
   flush_soon();
+}
+
+// One timer for all calls, which goes on by itself as long as there are some.
+void RpcConnection::listen_for_silence() {
+  listening_ = true;
+  heard_ = false;
+  silent_steps_ = 0;
+  loop_.arm(silence_, loop_.now() + kSilenceStep);
+}
+
+// It goes on where calls have been given up without a word from the server. While bytes wait for the kernel
+// to take them a ping would wait behind them: then FrameWriter's limit holds. A server with all the calls
+// that it takes reads no ping.
+void RpcConnection::look_at_silence() {
+  listening_ = false;
+  const bool heard = std::exchange(heard_, false);
+  if (lost_ || (heard && calls_ == 0)) return;
+  const bool would_be_read = writer_.queued_bytes() == 0 && calls_ < kCallsMax;
+  if (heard || !would_be_read)
+    silent_steps_ = 0;
+  else if (++silent_steps_ >= kSilentStepsMax)
+    return lose(
+        fmt::format("nothing has come from the server for {} s", kSilenceStep / kSecond * kSilentStepsMax));
+  if (silent_steps_ == 1) send_to_session("Ping", v1::PingRequest());
+  listening_ = true;
+  loop_.arm(silence_, loop_.now() + kSilenceStep);
 }
 
 void RpcConnection::flush_soon() {
@@ -214,6 +253,7 @@ void RpcConnection::enter(PendingCall& call) {
   first = &call;
   call.entered_ = true;
   ++calls_;
+  if (!listening_) listen_for_silence();
 }
 
 void RpcConnection::leave(PendingCall& call) {

@@ -53,6 +53,12 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
                    const google::protobuf::MessageLite& request, google::protobuf::MessageLite& response,
                    Nanos deadline, Cancellation* cancellation = nullptr, v1::Owner* owner = nullptr);
 
+  // Calls under way, and nothing at all has come for so long, not even the answer to a ping that is sent on
+  // the way there: the server is gone without a word, or its path is, and calls fail with kConnectionLost.
+  // Counted in steps, so it may take one more.
+  static constexpr Nanos kSilenceStep = 5 * kSecond;
+  static constexpr int kSilentStepsMax = 3;
+
   // New calls may be made: the connection is up and has stream ids left.
   bool usable() const { return !lost_ && next_stream_id_ < kLastStreamId; }
   size_t calls_under_way() const { return calls_; }
@@ -74,6 +80,9 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
   void take(const Frame& frame);
   void lose(std::string why);
   void send_cancel(uint32_t stream_id);
+  void send_to_session(std::string_view method, const google::protobuf::MessageLite& request);
+  void listen_for_silence();
+  void look_at_silence();
   void flush_soon();
 
   // Calls under way by stream id: a hash table whose links lie in the calls.
@@ -92,6 +101,13 @@ class RpcConnection : public std::enable_shared_from_this<RpcConnection> {
   uint32_t next_stream_id_ = 1;
   size_t calls_ = 0;
   std::vector<PendingCall*> buckets_;
+  struct SilenceTimer : TimerNode {
+    RpcConnection* connection = nullptr;
+  };
+  SilenceTimer silence_;
+  bool listening_ = false;  // silence_ is armed
+  bool heard_ = false;      // something, since it last fired
+  int silent_steps_ = 0;
   Event room_;
   WaitGroup running_;  // reader and writer
 };
