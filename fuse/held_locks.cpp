@@ -2,28 +2,30 @@
 
 namespace canopy::mount {
 
-void HeldLocks::give_back(const std::string& key, const FileLock& range) {
-  auto found = held_.find(Key{key, range.whole, range.owner});
-  if (found == held_.end()) return;
+std::vector<FileLock> without(const std::vector<FileLock>& ranges, const FileLock& taken) {
   std::vector<FileLock> left;
-  for (const FileLock& each : found->second) {
-    if (each.end < range.start || each.start > range.end) {
+  for (const FileLock& each : ranges) {
+    if (each.end < taken.start || each.start > taken.end) {
       left.push_back(each);
       continue;
     }
-    if (each.start < range.start) {
+    if (each.start < taken.start) {
       left.push_back(each);
-      left.back().end = range.start - 1;
+      left.back().end = taken.start - 1;
     }
-    if (each.end > range.end) {
+    if (each.end > taken.end) {
       left.push_back(each);
-      left.back().start = range.end + 1;
+      left.back().start = taken.end + 1;
     }
   }
-  if (left.empty())
-    held_.erase(found);
-  else
-    found->second = std::move(left);
+  return left;
+}
+
+void HeldLocks::give_back(const std::string& key, const FileLock& range) {
+  auto found = held_.find(Key{key, range.whole, range.owner});
+  if (found == held_.end()) return;
+  found->second = without(found->second, range);
+  if (found->second.empty()) held_.erase(found);
 }
 
 void HeldLocks::take(const std::string& key, const FileLock& lock) {

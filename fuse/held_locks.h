@@ -21,6 +21,9 @@ struct FileLock {
   uint32_t pid = 0;
 };
 
+// What is left of `ranges` beside that one.
+std::vector<FileLock> without(const std::vector<FileLock>& ranges, const FileLock& taken);
+
 class HeldLocks {
  public:
   struct Held {

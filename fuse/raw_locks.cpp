@@ -1,4 +1,5 @@
 // The raw tree's locks, which the daemon keeps among all mounts.
+#include <algorithm>
 #include <cerrno>
 
 #include "daemon/base/log.h"
@@ -39,14 +40,38 @@ Task<Result<void>> RawView::lock(NodeRef node, FileLock lock, wire::Cancellation
     if (cancellation.cancelled()) break;
     if (!lock.wait || done.error().error_number() != EAGAIN) co_return fail(std::move(done).error());
   }
-  // It may have been given to us all the same: what was held before is what is to be held.
-  const std::vector<FileLock> before = locks_.of(node->key, lock.whole, lock.owner);
-  CANOPY_CO_TRY(co_await send_unlock(node->key, lock));
-  for (const FileLock& each : before) {
-    const v1::TreeLockRequest again = lock_request(node->key, each);
-    CANOPY_CO_TRY(co_await backend_.tree().lock(again, backend_.options()));
+  // It may have been given to us all the same.
+  CANOPY_CO_ASSIGN(const bool given, co_await put_back_locks(node, lock));
+  if (!given) co_return refuse(EINTR, node->key, "the caller was interrupted");
+  locks_.take(node->key, lock);
+  co_return Result<void>();
+}
+
+// Makes what was held before the request what is held, without a moment in which less is held. True: somebody
+// else has got what would have to be taken away from him for that, as the lock that was asked for was given,
+// which is weaker there: then that is what is held.
+Task<Result<bool>> RawView::put_back_locks(NodeRef node, FileLock wanted) {
+  std::vector<FileLock> parts;  // of what was held, within what was asked for
+  for (FileLock each : locks_.of(node->key, wanted.whole, wanted.owner)) {
+    if (each.end < wanted.start || each.start > wanted.end) continue;
+    each.start = std::max(each.start, wanted.start);
+    each.end = std::min(each.end, wanted.end);
+    parts.push_back(each);
   }
-  co_return refuse(EINTR, node->key, "the caller was interrupted");
+  // The only ones that can be refused, before anything is given back.
+  std::ranges::sort(parts, std::ranges::greater(), &FileLock::exclusive);
+  std::vector<FileLock> free = {wanted};
+  for (const FileLock& each : parts) {
+    auto done = co_await backend_.tree().lock(lock_request(node->key, each), backend_.options());
+    if (!done && done.error().error_number() == EAGAIN && !wanted.exclusive) {
+      CANOPY_CO_TRY(co_await backend_.tree().lock(lock_request(node->key, wanted), backend_.options()));
+      co_return true;
+    }
+    if (!done) co_return fail(std::move(done).error());
+    free = without(free, each);
+  }
+  for (const FileLock& each : free) CANOPY_CO_TRY(co_await send_unlock(node->key, each));
+  co_return false;
 }
 
 Task<Result<void>> RawView::send_unlock(std::string key, FileLock range) {

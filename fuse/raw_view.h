@@ -70,6 +70,7 @@ class RawView final : public View {
   Task<Result<void>> reopen_if_lost(OpenFileRef file);
   v1::TreeLockRequest lock_request(const std::string& key, const FileLock& lock) const;
   Task<Result<void>> send_unlock(std::string key, FileLock range);
+  Task<Result<bool>> put_back_locks(NodeRef node, FileLock wanted);
   Task<Result<Created>> open_at(std::string path, bool create, bool exclusive, mode_t mode, int flags,
                                 Caller caller, std::string expected = {});
   template <class Request>

@@ -2,6 +2,7 @@
 import errno
 import fcntl
 import os
+import select
 import shutil
 import signal
 import sqlite3
@@ -135,6 +136,48 @@ class TwoMounts(TwoMountsCase):
             waiting.stdout.close()
         with open(there, "r+b") as two:
             fcntl.flock(two, fcntl.LOCK_EX)  # closing gives it back, soon after it has answered
+
+    def test_whoever_is_interrupted_keeps_what_was_held_before(self):
+        here, there = self.paths("file")
+        write(here, bytes(300))
+        self.until(300, lambda: os.stat(there).st_size)
+
+        def program(path, script):
+            begin = "import fcntl, os, signal, struct, sys\nfile = os.open(sys.argv[1], os.O_RDWR)\n" \
+                    "def lock(kind, start, length, command):\n" \
+                    "    fcntl.fcntl(file, command, struct.pack('hhqqi4x', kind, os.SEEK_SET, start, length, 0))\n"
+            started = subprocess.Popen([sys.executable, "-c", begin + script, path], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)
+            self.addCleanup(started.wait, SEEN_SECONDS)
+            self.addCleanup(started.stdout.close)
+            self.addCleanup(started.stdin.close)
+            return started
+
+        with open(here, "r+b") as one:
+            lock_range(one, fcntl.F_WRLCK, 100, 100)
+            holder = program(there, "class Stop(Exception): pass\ndef stop(*_): raise Stop()\n"
+                                    "signal.signal(signal.SIGUSR1, stop)\nlock(fcntl.F_RDLCK, 0, 100, fcntl.F_SETLK)\n"
+                                    "print('holds', flush=True)\n"
+                                    "try:\n    lock(fcntl.F_WRLCK, 0, 200, fcntl.F_SETLKW)\n"
+                                    "except Stop:\n    print('stopped', flush=True)\ninput()\n")
+            self.assertEqual(holder.stdout.readline(), "holds\n")
+            time.sleep(0.3)  # it waits for what is held here
+            waiter = program(here, "print('waits', flush=True)\nlock(fcntl.F_WRLCK, 0, 50, fcntl.F_SETLKW)\n"
+                                   "print('has it', flush=True)\n")
+            self.assertEqual(waiter.stdout.readline(), "waits\n")
+            time.sleep(0.3)
+            holder.send_signal(signal.SIGUSR1)
+            self.assertEqual(holder.stdout.readline(), "stopped\n")
+            self.assertEqual(select.select([waiter.stdout], [], [], 1)[0], [], "it has got what the other one still held")
+            for start in (0, 50, 99):
+                with self.assertRaises(OSError):
+                    lock_range(one, fcntl.F_WRLCK, start, 1)
+            lock_range(one, fcntl.F_WRLCK, 200, 1)  # what was asked for and not given is free
+            lock_range(one, fcntl.F_RDLCK, 60, 1)   # what was held is held as it was, for reading
+            lock_range(one, fcntl.F_UNLCK, 60, 1)
+            holder.stdin.write("\n")
+            holder.stdin.flush()
+            self.assertEqual(waiter.stdout.readline(), "has it\n")
 
     def test_locks_of_an_opening_go_with_it(self):
         here, there = self.paths("file")

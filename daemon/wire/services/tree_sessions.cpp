@@ -108,6 +108,8 @@ Task<Result<void>> TreeService::wait_for_lock(CallContext& call, const FileIdent
   const Nanos until = std::min(call.loop().now() + kLockWaitMax,
                                call.deadline() == kNever ? kNever : call.deadline() - kSecond / 2);
   while (true) {
+    // Who has given it up may have said since what is to be held instead.
+    if (call.cancelled()) co_return fail(Code::kCancelled, "lock", "the client gave it up");
     waiter->event.reset();
     CANOPY_CO_TRY(locks_.wait_for(file, kind, wanted, waiter));
     auto other = locks_.set(file, kind, wanted);
