@@ -117,6 +117,42 @@ class Suspended(CtlCase):
         self.restart_killed()
         self.assertEqual(self.ctl("account", "show", name)["state"], "active")
 
+    def test_no_name_elsewhere_leads_to_a_file_of_an_account(self):
+        directory = self.suspended("linked")
+        slice_file = self.slice_of(directory)
+
+        def outside(name):
+            return self.mounted.path("SharedDomains", "linked-" + name)
+
+        def refused(attempt, *paths):
+            with self.assertRaises(OSError) as given:
+                attempt(*paths)
+            self.assertEqual(given.exception.errno, errno.EXDEV)
+
+        refused(os.link, slice_file, outside("slice"))
+        with open(outside("one"), "wb") as file:
+            file.write(b"one")
+        within = os.path.join(directory, "within")
+        refused(os.link, outside("one"), within)
+        os.link(outside("one"), outside("two"))
+        refused(os.rename, outside("one"), within)
+        os.unlink(outside("two"))
+        os.rename(outside("one"), within)  # its only name
+        os.link(within, within + "-2")     # both are the account's
+        refused(os.rename, within, outside("one"))
+        other = self.suspended("linked-other")
+        refused(os.link, within, os.path.join(other, "within"))
+        refused(os.rename, within, os.path.join(other, "within"))
+        os.mkdir(outside("directory"))
+        os.rename(outside("directory"), within + "-directory")  # nothing is in it
+        os.rename(within, within + "-directory/within")
+        refused(os.rename, within + "-directory", outside("directory"))
+        shutil.move(within + "-directory", outside("directory"))  # as mv: it copies
+        self.assertEqual(os.stat(outside("directory/within")).st_nlink, 1)
+        os.unlink(within + "-2")
+        shutil.rmtree(outside("directory"))
+        self.assertEqual(self.ctl("account", "resume", "linked@company.com")["damages"], [])
+
     def test_a_file_that_was_opened_elsewhere_and_put_into_the_account_is_the_accounts_once_that_is_resumed(self):
         directory = self.suspended("moved")
         slice_file = self.slice_of(directory)

@@ -1,5 +1,7 @@
 // What Open of the Tree service does to files that a client knows by identity, and by a name that may be out
 // of date.
+#include <sys/resource.h>
+
 #include "tests/wire/tree_fixture.h"
 
 namespace canopy::wire {
@@ -76,6 +78,40 @@ TEST_F(TreeOpenTest, FindsAFileWithoutANameByItsIdentityWhileSomebodyHasItOpen) 
   ASSERT_TRUE(opened);
   EXPECT_EQ(opened->size(), 7u);
   EXPECT_EQ(opened->links(), 0u);
+}
+
+TEST_F(TreeOpenTest, AConnectionHasAShareOfTheProcessOpenFilesAndAllTogetherHaveOne) {
+  make_file("SharedDomains/d/a", 1'000'000);
+  Client& second = on->client();
+  Client& third = on->client();
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit low = before;
+  low.rlim_cur = 400;  // these files take no descriptors: they lie in memory
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  auto open_many = [&](Client& by, uint64_t most) {
+    v1::TreeOpenRequest request;
+    request.set_path("SharedDomains/d/a");
+    for (uint64_t handle = 1; handle <= most; ++handle) {
+      request.set_handle(handle);
+      auto opened = run(TreeStub(by).open(request));
+      if (opened) continue;
+      EXPECT_EQ(opened.error().error_number(), ENFILE);
+      return handle - 1;
+    }
+    return most;
+  };
+  EXPECT_EQ(open_many(*client, 1000), 99u);  // and the one that was made
+  EXPECT_EQ(open_many(second, 60), 60u);
+  EXPECT_EQ(open_many(third, 1000), 40u);
+  v1::TreeCloseRequest close;
+  close.set_handle(7);
+  EXPECT_TRUE(run(TreeStub(*client).close(close)));
+  v1::TreeOpenRequest again;
+  again.set_path("SharedDomains/d/a");
+  again.set_handle(5000);
+  EXPECT_TRUE(run(TreeStub(third).open(again)));
+  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST_F(TreeOpenTest, AHandleThatReadsChangesNoAttributesOfWhatTheDaemonKeeps) {

@@ -1,4 +1,6 @@
 // Open files of the Tree service.
+#include <sys/resource.h>
+
 #include "daemon/base/limits.h"
 #include "daemon/wire/services/tree_guard.h"
 #include "daemon/wire/services/tree_service.h"
@@ -73,15 +75,26 @@ Task<Result<Attributes>> TreeService::open_file(Loop& loop, const v1::TreeOpenRe
   co_return co_await into->attributes();
 }
 
+Result<void> TreeService::may_open_more(const std::string& path, size_t on_connection) const {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return {};
+  const size_t in_all = handles_;
+  if (on_connection < limit.rlim_cur / kTreeHandlesPerConnectionShare &&
+      in_all < limit.rlim_cur / kTreeHandlesShare)
+    return {};
+  return std::unexpected<Error>(Error(
+      Code::kTooLarge, path,
+      fmt::format("this connection has {} files open, all have {}, which is what LimitNOFILE={} has room "
+                  "for; close some, or raise it",
+                  on_connection, in_all, limit.rlim_cur),
+      ENFILE));
+}
+
 Task<Result<v1::TreeAttributes>> TreeService::open(CallContext& call, const v1::TreeOpenRequest& request) {
   auto& handles = call.connection().attachment<OpenFiles>().by_handle;
   if (request.handle() == 0 || handles.contains(request.handle()))
     co_return fail(Code::kInvalidArgument, "handle", "it is 0 or in use on this connection");
-  if (handles.size() >= kTreeHandlesPerConnectionMax) {
-    co_return std::unexpected<Error>(Error(
-        Code::kTooLarge, request.path(),
-        fmt::format("this connection has {} files open; close some", kTreeHandlesPerConnectionMax), ENFILE));
-  }
+  CANOPY_CO_TRY(may_open_more(request.path(), handles.size()));
   const bool nameless = request.path().empty() && request.file_id() != 0;
   if (request.write() && !nameless)
     CANOPY_CO_TRY(co_await may_change(node_, call.loop(), request.path()));
@@ -96,7 +109,7 @@ Task<Result<v1::TreeAttributes>> TreeService::open(CallContext& call, const v1::
   // Opened for writing it has just been asked for; attributes are changed through other handles, too.
   const bool guarded = !request.path().empty() && (!request.write() || depends_on_account(request.path()));
   auto opened = std::make_shared<OpenFile>(std::move(path), std::move(file), guarded, identity_of(found),
-                                           call.loop(), open_files_);
+                                           call.loop(), open_files_, handles_);
   if (!handles.emplace(request.handle(), std::move(opened)).second)
     co_return fail(Code::kInvalidArgument, "handle", "it is in use on this connection");
   if (request.create())

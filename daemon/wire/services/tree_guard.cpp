@@ -113,6 +113,38 @@ Task<Result<void>> guard_open_files(Node& node, Shard& shard, AccountAddress add
   co_return Result<void>();
 }
 
+namespace {
+
+// Empty: it belongs to none.
+std::string account_of_path(const std::string& path) {
+  if (!depends_on_account(path)) return {};
+  const TreePlace place = describe_path(path);
+  return fmt::format("{}@{}", place.account, place.domain);
+}
+
+std::unexpected<Error> stays_in_account(const std::string& path, std::string_view what) {
+  return fail(Code::kCrossStore, path, fmt::format("{}; copy it across the border of an account", what));
+}
+
+}  // namespace
+
+Result<void> may_have_both_names(const std::string& name, const std::string& other) {
+  if (account_of_path(name) == account_of_path(other)) return {};
+  return stays_in_account(other, "a file of an account has no names elsewhere");
+}
+
+Task<Result<void>> may_cross(Store& store, Attributes thing, std::string from, std::string to) {
+  if (account_of_path(from) == account_of_path(to)) co_return Result<void>();
+  if (thing.type != FileType::kDirectory) {
+    if (thing.links <= 1) co_return Result<void>();
+    co_return stays_in_account(from, fmt::format("it has {} names", thing.links));
+  }
+  auto page = co_await store.list(from, 0);
+  if (!page) co_return fail(std::move(page).error());
+  if (page->entries.empty()) co_return Result<void>();
+  co_return stays_in_account(from, "a directory with files goes one by one");
+}
+
 Task<Result<void>> may_move(Node& node, Loop& loop, std::string path) {
   CANOPY_CO_TRY(co_await may_change(node, loop, path));
   const TreePlaceKind kind = describe_path(path).kind;

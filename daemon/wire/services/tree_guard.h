@@ -19,6 +19,15 @@ Task<Result<void>> may_change(Node& node, Loop& loop, std::string path);
 // be empty.
 Task<Result<void>> may_move(Node& node, Loop& loop, std::string path);
 
+// Whether what bears the first name may get the second one besides. kCrossStore, as between file systems: a
+// name outside of the account would be a way around it for as long as the file is there, suspended or not.
+Result<void> may_have_both_names(const std::string& name, const std::string& other);
+
+// Whether the thing at `from` may become the one at `to`, where it leaves an account or comes into one: a
+// file that has no other name, an empty directory. kCrossStore otherwise: mv(1) copies then. Whoever calls it
+// holds both names.
+Task<Result<void>> may_cross(Store& store, Attributes thing, std::string from, std::string to);
+
 // Files of a resumed account that clients still have open under other names from before they were put there:
 // writing to them is changing the account's from now on. On the account's loop.
 Task<Result<void>> guard_open_files(Node& node, Shard& shard, AccountAddress address);

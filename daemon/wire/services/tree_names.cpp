@@ -132,7 +132,7 @@ Task<Result<Attributes>> TreeService::make_once(Loop& loop, NewName& what) {
 }
 
 Task<Result<void>> TreeService::link_once(Loop& loop, const v1::TreeMakeRequest& request) {
-  auto held = co_await names_.hold(loop, {request.path()});
+  auto held = co_await names_.hold(loop, {request.path(), request.target()});
   if (of_another_epoch(request.epoch()) && request.expected().file_id() != 0 &&
       co_await named(request.path()) == identity_of(request.expected()))
     co_return Result<void>();
@@ -148,6 +148,7 @@ Task<Result<v1::TreeAttributes>> TreeService::make(CallContext& call, const v1::
     case v1::TreeMakeRequest::LINK: {
       // A second name of an account's file would be a way around the account.
       CANOPY_CO_TRY(co_await may_change(node_, call.loop(), request.target()));
+      CANOPY_CO_TRY(may_have_both_names(request.target(), request.path()));
       CANOPY_CO_ASSIGN(const bool before, co_await claim(call.loop(), request.request_id()));
       if (before) co_return co_await attributes_of(request.path());
       auto linked = co_await link_once(call.loop(), request);
@@ -217,7 +218,18 @@ Task<Result<void>> TreeService::rename_once(Loop& loop, const v1::TreeRenameRequ
   auto held = co_await names_.hold(loop, {request.from(), request.to()});
   if (of_another_epoch(request.epoch()) && request.expected().file_id() != 0 && co_await was_renamed(request))
     co_return Result<void>();
+  CANOPY_CO_TRY(co_await may_pass(request.from(), request.to()));
+  if (mode == RenameMode::kExchange) CANOPY_CO_TRY(co_await may_pass(request.to(), request.from()));
   co_return co_await replace_file(loop, request, mode);
+}
+
+// Across the border of an account. What is not there the renaming itself tells of.
+Task<Result<void>> TreeService::may_pass(std::string from, std::string to) {
+  if (!depends_on_account(from) && !depends_on_account(to)) co_return Result<void>();
+  auto there = co_await store().attributes(from);
+  if (!there && there.error().code() == Code::kNotFound) co_return Result<void>();
+  if (!there) co_return fail(std::move(there).error());
+  co_return co_await may_cross(store(), seen(*there), std::move(from), std::move(to));
 }
 
 Task<Result<v1::Empty>> TreeService::rename(CallContext& call, const v1::TreeRenameRequest& request) {

@@ -16,7 +16,10 @@
 
 namespace canopy::wire {
 
-inline constexpr size_t kTreeHandlesPerConnectionMax = 4096;
+// Of the process' limit of open files (RLIMIT_NOFILE) the files that clients of the tree have open may take
+// one part in so many, and those of one connection one part in so many.
+inline constexpr size_t kTreeHandlesShare = 2;
+inline constexpr size_t kTreeHandlesPerConnectionShare = 4;
 
 class TreeService {
  public:
@@ -36,22 +39,28 @@ class TreeService {
     FileIdentity identity;
     Loop& loop;
     TreeOpenFiles& table;
-    bool closed = false;       // by the client
-    uint64_t last_change = 0;  // that others were told of
+    std::atomic<size_t>& count;  // of all that are open
+    bool closed = false;         // by the client
+    uint64_t last_change = 0;    // that others were told of
 
     OpenFile(std::string at, std::unique_ptr<File> opened, bool is_guarded, FileIdentity which, Loop& on,
-             TreeOpenFiles& in)
+             TreeOpenFiles& in, std::atomic<size_t>& of_all)
         : path(std::move(at)),
           file(std::move(opened)),
           guarded(is_guarded),
           identity(which),
           loop(on),
-          table(in) {
+          table(in),
+          count(of_all) {
       table.opened(identity);
+      ++count;
     }
     OpenFile(const OpenFile&) = delete;
     OpenFile& operator=(const OpenFile&) = delete;
-    ~OpenFile() { table.gone(identity, closed, loop.now()); }
+    ~OpenFile() {
+      --count;
+      table.gone(identity, closed, loop.now());
+    }
   };
   using OpenFileRef = std::shared_ptr<OpenFile>;
   struct SessionOfConnection {
@@ -72,6 +81,7 @@ class TreeService {
   Task<Result<v1::TreeSpace>> get_space(CallContext& call, const v1::TreePath& request);
 
   Task<Result<v1::TreeAttributes>> open(CallContext& call, const v1::TreeOpenRequest& request);
+  Result<void> may_open_more(const std::string& path, size_t on_connection) const;
   Task<Result<Attributes>> create_file(Loop& loop, const v1::TreeOpenRequest& request,
                                        std::unique_ptr<File>& into);
   Task<Result<Attributes>> open_file(Loop& loop, const v1::TreeOpenRequest& request,
@@ -126,6 +136,7 @@ class TreeService {
   Task<Result<void>> replace_file(Loop& loop, const v1::TreeRenameRequest& request, RenameMode mode);
   // As clients see it.
   Attributes seen(Attributes of) const;
+  Task<Result<void>> may_pass(std::string from, std::string to);
   Task<bool> was_renamed(const v1::TreeRenameRequest& request);
   Task<std::optional<FileIdentity>> named(std::string path);
   // True: the request has been carried out before; an error: refused before. An empty id is always new.
@@ -147,6 +158,7 @@ class TreeService {
   TreeOnce once_;
   TreeNames names_;
   TreeOpenFiles& open_files_;
+  std::atomic<size_t> handles_{0};
   TreeLocks locks_;
   TreeChanges changes_;
   Nanos started_ = 0;
