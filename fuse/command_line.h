@@ -2,6 +2,8 @@
 // begins with `mount.`. One thread.
 #pragma once
 
+#include <unistd.h>
+
 #include <string>
 #include <vector>
 
@@ -21,7 +23,7 @@ struct Options {
   std::string log_file;
   // From mount_options:
   std::vector<std::string> for_fuse;
-  uint32_t uid = 0, gid = 0;
+  uint32_t uid = getuid(), gid = getgid();
   double cache_seconds = 0.05, told_seconds = 60;
   size_t nodes_max = 250'000;
 };

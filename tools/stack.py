@@ -230,8 +230,10 @@ class Stack:
     def clear_mount(self):
         """A mount that was killed leaves its directory in the way."""
         try:
-            os.makedirs(self.mount, exist_ok=True)
-            os.listdir(self.mount)
+            try:
+                os.listdir(self.mount)
+            except FileNotFoundError:
+                os.makedirs(self.mount)
         except OSError as error:
             if error.errno != errno.ENOTCONN:
                 raise StackError(f"--mount {self.mount}: {error.strerror}") from error

@@ -83,6 +83,25 @@ class DevRun(unittest.TestCase):
         finally:
             self.assertEqual(self.end(process), 0)
 
+    @unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+    def test_with_a_mount_the_tree_is_there_as_files(self):
+        at = os.path.join(os.path.dirname(self.directory), "a mount")
+        process, _, text = self.prose("--mount", at)
+        try:
+            self.assertIn(f"mount  {at}\n", text)
+            self.assertEqual(sorted(os.listdir(at)), ["Settings", "SharedDomains", "accounts"])
+            self.assertIn("INBOX", os.listdir(os.path.join(at, "accounts", "company.com", "jsmith")))
+        finally:
+            self.assertEqual(self.end(process), 0)
+        self.assertFalse(os.path.ismount(at))
+        # Killed, it leaves a mount behind that the next start takes away.
+        process, _, _ = self.prose("--mount", at)
+        self.end(process, signal.SIGKILL)
+        process, _, _ = self.prose("--mount", at)
+        self.assertIn("company.com", os.listdir(os.path.join(at, "accounts")))
+        self.assertEqual(self.end(process), 0)
+        self.assertFalse(os.path.ismount(at))
+
     def test_json_is_one_line_with_every_address(self):
         with Stack(self.directory) as stack:
             self.assertEqual(list(stack.facts), KEYS)

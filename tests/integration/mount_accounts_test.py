@@ -1,5 +1,6 @@
 """What is written under accounts/ of the mount: mail, mailboxes, settings, flags."""
 import errno
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,10 @@ from mount_case import MESSAGE, MountCase
 from mounted import Mounted
 from stack import BIN, Stack
 from wire import Refused, Wire
+
+SEEN, FLAGGED = 1, 4  # as the wire protocol has them
+ADD = 1
+INFO = 1
 
 
 def shell(command, check=True):
@@ -356,6 +361,105 @@ class Accounts(MountCase):
         self.refused(errno.EOPNOTSUPP, lambda: os.setxattr(message, "user.other", b""))
         os.removexattr(message, "user.canopy.flags")
         self.assertEqual(os.getxattr(message, "user.canopy.flags"), b"")
+
+    def test_flags_that_others_set_show(self):
+        message = self.deliver()
+        self.assertEqual(os.getxattr(message, "user.canopy.flags"), b"")
+        with Wire(self.stack.facts["socket"]) as wire:
+            wire.store_flags(self.name, os.path.basename(self.box), [(1, 1)], ADD, system=SEEN | FLAGGED, keywords=["$Forwarded"])
+        self.soon(lambda: set(os.getxattr(message, "user.canopy.flags").split()) == {b"\\Seen", b"\\Flagged", b"$Forwarded"})
+        os.setxattr(message, "user.canopy.flags", b"\\Answered")
+        with Wire(self.stack.facts["socket"]) as wire:
+            wire.store_flags(self.name, os.path.basename(self.box), [(1, 1)], ADD, keywords=["later"])
+        self.soon(lambda: set(os.getxattr(message, "user.canopy.flags").split()) == {b"\\Answered", b"later"})
+
+    def test_location_tells_where_an_account_lies_and_what_it_holds(self):
+        name = "located@" + self.domain
+        self.stack.ctl("account", "create", name, "--no-password", "--set", "StorageLimit=#1000000")
+        top = self.mounted.path("accounts", self.domain, "located")
+        for number in range(3):
+            write(os.path.join(top, "INBOX", f"m{number}"), MESSAGE * (number + 1))
+        os.mkdir(os.path.join(top, "INBOX", "below"))
+        write(os.path.join(top, "INBOX", "below", "m"), MESSAGE)
+
+        def location():
+            return dict(line.split(" ", 1) for line in read(os.path.join(top, "location")).decode().splitlines())
+
+        self.soon(lambda: location()["messages"] == "4")
+        shown, known = location(), json.loads(self.stack.ctl("--json", "account", "show", name).stdout)
+        self.assertEqual((shown["account"], shown["state"], shown["store"]), (name, "active", "root"))
+        self.assertEqual((shown["bytes"], shown["quota-bytes"], shown["quota-messages"]), (str(7 * len(MESSAGE)), "1000000", "none"))
+        self.assertEqual(int(shown["bytes"]), known["bytes"])
+        directory = self.mounted.path(shown["directory"])
+        self.assertTrue([each for each in os.listdir(directory) if each.endswith(".slice")])
+        self.assertIn(b"StorageLimit", read(self.mounted.path(shown["settings"])))
+        # What du counts is that, but for what folders are said to take.
+        folders = [os.path.join(top, "INBOX"), os.path.join(top, "INBOX", "below")]
+        counted = int(shell(f"du --bytes --summarize {folders[0]}").stdout.split()[0])
+        self.assertEqual(counted - sum(os.stat(folder).st_size for folder in folders), int(shown["bytes"]))
+        self.stack.ctl("account", "suspend", name)
+        self.soon(lambda: location()["state"] == "suspended")
+
+    def test_the_space_is_that_of_the_store(self):
+        store, shown = os.statvfs(self.stack.facts["base"]), os.statvfs(self.mounted.path())
+        self.assertEqual(shown.f_blocks * shown.f_frsize, store.f_blocks * store.f_frsize // 4096 * 4096)
+        self.assertEqual(shown.f_files, store.f_files)
+        free = store.f_bavail * store.f_frsize
+        self.assertLess(abs(shown.f_bavail * shown.f_frsize - free), free // 10 + (1 << 30))  # others write there
+        line = shell(f"df --block-size=4096 --output=size,target {self.mounted.directory}").stdout.splitlines()[1].split()
+        self.assertEqual(line, [str(shown.f_blocks), self.mounted.directory])
+
+    def test_an_account_is_copied_out_by_usual_tools(self):
+        name = "copied@" + self.domain
+        self.stack.ctl("account", "create", name, "--no-password")
+        top = self.mounted.path("accounts", self.domain, "copied")
+        os.mkdir(os.path.join(top, "Box"))
+        os.mkdir(os.path.join(top, "Box", "Sub"))
+        for number, box in enumerate(("INBOX", "Box", "Box/Sub", "Box")):
+            mail = os.path.join(self.scratch, f"m{number}.eml")
+            write(mail, MESSAGE * (number + 1))
+            os.utime(mail, (1_500_000_000 + number, 1_500_000_000 + number))
+            shell(f"cp -p {mail} {os.path.join(top, box)}/")
+        for command in (f"cp -a {top} {self.scratch}/cp", f"rsync -a {top}/ {self.scratch}/rsync/"):
+            shell(command)
+        for copy in ("cp", "rsync"):
+            copy = os.path.join(self.scratch, copy)
+            self.assertEqual(sorted(os.listdir(copy)), ["Box", "INBOX", "info", "location", "settings"])
+            for mail, number in (("INBOX/1.eml", 0), ("Box/1.eml", 1), ("Box/Sub/1.eml", 2), ("Box/2.eml", 3)):
+                self.assertEqual(read(os.path.join(copy, mail)), MESSAGE * (number + 1))
+                self.assertEqual(os.stat(os.path.join(copy, mail)).st_mtime, 1_500_000_000 + number)
+            for text in ("settings", "info", "location"):
+                self.assertEqual(read(os.path.join(copy, text)), read(os.path.join(top, text)))
+        self.assertEqual(shell(f"rsync -anic {top}/ {self.scratch}/cp/").stdout, "")
+
+    def test_settings_and_info_of_a_fast_index_are_the_accounts(self):
+        for index, place in ((1, "SharedDomains/fast/f1.example"), (2, "SharedDomains/f2.example/fast")):
+            domain = f"f{index}.example"
+            self.stack.ctl("domain", "create", domain, "--fast-index", str(index))
+            self.stack.ctl("account", "create", "anna@" + domain, "--no-password")
+            with Wire(self.stack.facts["socket"]) as wire:
+                wire.call("Info.Set", {1: {1: "anna@" + domain}, 2: INFO, 3: "{Count=#0;}", 6: os.urandom(16)})
+            directory = self.mounted.path(place)
+            files = sorted(os.listdir(directory))
+            self.assertEqual(files, ["anna.info", "anna.settings"])
+            for file in files:
+                path = os.path.join(directory, file)
+                content = read(path)
+                self.refused(errno.EBUSY, lambda path=path: open(path, "r+b").close())
+                self.refused(errno.EBUSY, lambda path=path: os.truncate(path, 0))
+                self.refused(errno.EBUSY, lambda path=path: os.unlink(path))
+                self.refused(errno.EBUSY, lambda path=path: os.rename(path, path + ".old"))
+                self.refused(errno.EBUSY, lambda path=path: os.chmod(path, 0o777))
+                self.assertEqual(read(path), content)
+            self.refused(errno.EBUSY, lambda: os.rename(directory, directory + ".old"))
+            self.stack.ctl("account", "suspend", "anna@" + domain)
+            with open(os.path.join(directory, "anna.info"), "r+b") as info:
+                info.write(b"{Count=#1;}\n")
+                info.truncate()
+            self.stack.ctl("account", "resume", "anna@" + domain)
+            self.refused(errno.EBUSY, lambda: os.truncate(os.path.join(directory, "anna.info"), 0))
+            with Wire(self.stack.facts["socket"]) as wire:
+                self.assertIn(b"#1", wire.call("Info.Get", {1: {1: "anna@" + domain}, 2: INFO})[1][0])
 
     def test_what_others_change_shows(self):
         directory = os.open(self.box, os.O_RDONLY | os.O_DIRECTORY)

@@ -6,8 +6,10 @@ import unittest
 
 from files import write
 from mount_case import MountCase
+from wire import Wire
 
 ACCOUNTS = 5000  # a page has 1,000
+DOMAINS = 1200   # likewise
 FILES = 30_000   # a page has 4,096
 
 
@@ -48,6 +50,20 @@ class Pages(MountCase):
 
     def test_the_accounts_of_a_domain(self):
         print("requests for ten accounts and for all:", self.parts(self.mounted.path("accounts", "many.example"), ACCOUNTS, 1000))
+
+    def test_the_domains(self):
+        with Wire(self.stack.facts["socket"]) as wire:
+            for i in range(DOMAINS):
+                wire.call("Directory.CreateDomain", {1: f"d{i:05}.example", 4: os.urandom(16)})
+        names = {f"d{i:05}.example" for i in range(DOMAINS)} | {"many.example", self.domain}
+        top = self.mounted.path("accounts")
+        listed = os.listdir(top)
+        self.assertEqual((len(listed), set(listed)), (len(names), names))
+        with os.scandir(top) as entries:
+            self.assertTrue(all(entry.is_dir() for entry in entries))
+        for name in (f"d{DOMAINS - 1:05}.example", "many.example"):
+            self.assertTrue(os.path.isdir(os.path.join(top, name)))
+        self.assertEqual(os.listdir(os.path.join(top, f"d{DOMAINS - 1:05}.example")), [])
 
     def test_a_directory_of_the_raw_tree(self):
         top = self.mounted.path("SharedDomains", self.domain, "many")

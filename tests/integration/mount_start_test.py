@@ -2,6 +2,7 @@
 import errno
 import mmap
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from mounted import Mounted
 from stack import BIN, Stack
 
 SECONDS = 60  # a generous bound
+USER = 65534  # nobody
 
 
 @unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
@@ -60,6 +62,35 @@ class Starting(unittest.TestCase):
             self.assertEqual(refused.exception.errno, errno.EPERM)
             subprocess.run(["fusermount3", "-u", self.at], check=True, timeout=SECONDS)
             self.assertEqual(mounted.wait(SECONDS), 0)
+
+    @unittest.skipIf(os.geteuid() != 0 or not shutil.which("setpriv"), "only root can become somebody else")
+    def test_what_a_user_mounts_is_the_users(self):
+        with Stack() as stack:
+            options = self.certificate(stack, "mount")
+            files = {each: os.path.join(self.scratch, os.path.basename(each)) for each in options if not each.startswith("--")}
+            for source, copy in files.items():  # for the user to read, wherever they lie
+                shutil.copy(source, copy)
+            for each in (self.scratch, self.at, *files.values()):
+                os.chown(each, USER, USER)
+            domain, name = stack.facts["domain"], stack.facts["accounts"][0]["name"].split("@")[0]
+            account, url = f"{self.at}/accounts/{domain}/{name}", "tcp:" + stack.facts["wire"].removeprefix("tcp:")
+            given = " ".join(files.get(each, each) for each in options)
+            user = f"set -e; {BIN}/canopy-mount {url} {self.at} {given} --log-file {self.log}; trap 'fusermount3 -u {self.at}' EXIT; " \
+                   f"stat -c %u:%g {self.at} {self.at}/accounts {account}/INBOX; ls {self.at}/accounts/{domain}; cat {account}/location; " \
+                   f"printf 'Subject: x\\r\\n\\r\\nbody\\r\\n' > {account}/INBOX/m; cat {account}/INBOX/1.eml; " \
+                   f"ls {self.at}/SharedDomains/{domain}/{name}.macnt || echo refused"
+            # Not every machine lets users open /dev/fuse.
+            own = f"mknod -m 666 {self.scratch}/fuse c 10 229 && mount --bind {self.scratch}/fuse /dev/fuse && cd / && " \
+                  f"exec setpriv --reuid={USER} --regid={USER} --clear-groups sh -c \"$1\""
+            done = subprocess.run(["unshare", "-m", "sh", "-c", own, "sh", user], capture_output=True, text=True, check=False,
+                                  timeout=SECONDS)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            lines = done.stdout.splitlines()
+            self.assertEqual(lines[:3], [f"{USER}:{USER}"] * 3)
+            for line in (name, f"account {name}@{domain}", "body"):
+                self.assertIn(line, lines)
+            self.assertEqual(lines[-1], "refused")  # the raw tree's modes and owners are what they are
+            self.assertIn(os.strerror(errno.EACCES), done.stderr)
 
     def test_other_roles_and_tls_without_a_certificate_are_refused(self):
         with Stack() as stack:

@@ -68,6 +68,33 @@ class Waiting(unittest.TestCase):
             os.mkdir(os.path.join(top, "new"))
             self.assertIn("INBOX", os.listdir(os.path.join(accounts, name)))
 
+    def test_beyond_the_limit_open_files_answer_eio_and_go_on_afterwards(self):
+        with Stack() as stack, Mounted(stack, "-o", "wait=1") as mounted:
+            top, _ = self.names(stack, mounted)
+            path = os.path.join(top, "file")
+            write(path, bytes(1 << 20))
+            with open(path, "r+b", buffering=0) as file:  # which has the kernel forget what it knows of the bytes
+                daemon = mount_command_test.Ending.child_of(stack.process.pid, "canopyd")
+                os.kill(stack.process.pid, signal.SIGSTOP)  # or else it starts canopyd again
+                os.kill(daemon, signal.SIGKILL)
+                refused, objects = [], []
+                for operation in (lambda: os.pread(file.fileno(), 10, 1 << 19), lambda: os.pwrite(file.fileno(), b"x", 0),
+                                  lambda: os.fsync(file.fileno()), lambda: open(path, "rb").close()):
+                    before = len(mounted.logged())
+                    refused.append(self.error_of(operation))
+                    failed = [line for line in mounted.logged()[before:].splitlines() if "operation-failed" in line]
+                    objects.append({line.split(" error=")[0].split("object=")[1] for line in failed})
+                stack.stop(signal.SIGKILL)
+                stack.start()
+                self.assertEqual(refused, [errno.EIO] * 4)
+                name = f"SharedDomains/{stack.facts['domain']}/file"
+                self.assertEqual(objects[:3], [{name}] * 3)
+                # Opening begins by looking names up.
+                self.assertTrue(objects[3] and all(name.startswith(each) for each in objects[3]), objects)
+                self.assertEqual(os.pwrite(file.fileno(), b"after", 0), 5)
+                os.fsync(file.fileno())
+                self.assertEqual(os.pread(file.fileno(), 5, 0), b"after")
+
     def test_nobody_waits_behind_those_who_wait(self):
         with Stack() as stack, Mounted(stack) as mounted, Mounted(stack) as holder:
             top, accounts = self.names(stack, mounted)
