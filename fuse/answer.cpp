@@ -70,12 +70,59 @@ int answer_open(fuse_req_t request, const fuse_file_info& info, bool parallel_wr
   return fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
 }
 
+namespace {
+
+void fill_seconds(double seconds, uint64_t& whole, uint32_t& nanoseconds) {
+  whole = static_cast<uint64_t>(seconds);
+  nanoseconds = static_cast<uint32_t>((seconds - static_cast<double>(whole)) * 1e9);
+}
+
+fuse_attr kernel_attributes(const struct stat& of) {
+  fuse_attr out = {};
+  out.ino = of.st_ino;
+  out.mode = of.st_mode;
+  out.nlink = static_cast<uint32_t>(of.st_nlink);
+  out.uid = of.st_uid;
+  out.gid = of.st_gid;
+  out.rdev = static_cast<uint32_t>(of.st_rdev);
+  out.size = static_cast<uint64_t>(of.st_size);
+  out.blksize = static_cast<uint32_t>(of.st_blksize);
+  out.blocks = static_cast<uint64_t>(of.st_blocks);
+  out.atime = static_cast<uint64_t>(of.st_atim.tv_sec);
+  out.mtime = static_cast<uint64_t>(of.st_mtim.tv_sec);
+  out.ctime = static_cast<uint64_t>(of.st_ctim.tv_sec);
+  out.atimensec = static_cast<uint32_t>(of.st_atim.tv_nsec);
+  out.mtimensec = static_cast<uint32_t>(of.st_mtim.tv_nsec);
+  out.ctimensec = static_cast<uint32_t>(of.st_ctim.tv_nsec);
+  return out;
+}
+
+}  // namespace
+
+int answer_create(fuse_req_t request, const fuse_entry_param& entry, const fuse_file_info& info,
+                  bool parallel_writes) {
+  if (!parallel_writes) return fuse_reply_create(request, &entry, &info);
+  struct {
+    fuse_entry_out entry = {};
+    fuse_open_out open = {};
+  } out;
+  out.entry.nodeid = entry.ino;
+  out.entry.generation = entry.generation;
+  fill_seconds(entry.entry_timeout, out.entry.entry_valid, out.entry.entry_valid_nsec);
+  fill_seconds(entry.attr_timeout, out.entry.attr_valid, out.entry.attr_valid_nsec);
+  out.entry.attr = kernel_attributes(entry.attr);
+  out.open.fh = info.fh;
+  out.open.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+  return fuse_reply_buf(request, reinterpret_cast<const char*>(&out), sizeof out);
+}
+
 fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, const std::string& name) {
   View& view = found.view == nullptr ? *parent->view : *found.view;
   fuse_entry_param entry = {};
   const NodeRef node = mount.nodes().enter(view, found.key, parent, name);
   node->told = found.told;
   node->directory = S_ISDIR(found.attributes.st_mode);
+  node->links = found.attributes.st_nlink;
   if (node->known_names == nullptr) node->known_names = found.known_names;
   entry.ino = node->number;
   entry.attr = found.attributes;

@@ -27,6 +27,8 @@ void answer_entry(Mount& mount, fuse_req_t request, const Result<Found>& found, 
                   const std::string& name);
 // -ENOENT: nobody waits for it any more, and the file is not open.
 int answer_open(fuse_req_t request, const fuse_file_info& info, bool parallel_writes);
+int answer_create(fuse_req_t request, const fuse_entry_param& entry, const fuse_file_info& info,
+                  bool parallel_writes);
 fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, const std::string& name);
 
 // As many entries as fit into `bytes`, from that position of the directory.

@@ -70,7 +70,7 @@ Result<void> Mount::begin() {
     return fail(Code::kIo, options_.directory, "it cannot be mounted there; libfuse has said why above");
   mounted_ = true;
   connection_ = connection_of(options_.directory);
-  notifier_.start(session_);
+  notifier_.start([session = session_](const Notification& what) { tell_kernel(session, what); });
   const int fd = fuse_session_fd(session_);
   if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
     return fail_errno(errno, "/dev/fuse", "fcntl");
@@ -137,6 +137,17 @@ void Mount::let_keep_listing(Node& directory, fuse_file_info& info) const {
   if (!info.keep_cache) directory.listed = now;
 }
 
+// Two states that look the same are the same unless a file was written twice within a tick of the store's
+// clock: so that of a file that was changed just now is not kept in mind.
+bool Mount::keeps_content(Node& node, const OpenFile& file) const {
+  constexpr int64_t kChangedJustNow = 2 * kSecond;
+  if (!file.content) return false;
+  const bool same = node.content == file.content;
+  node.content.reset();
+  if (loop_.wall_clock_ns() - file.content->changed > kChangedJustNow) node.content = file.content;
+  return same;
+}
+
 Task<Result<v1::TreeSpace>> Mount::space() {
   wire::CallOptions options = backend_.options();
   options.deadline = std::min(options.deadline, loop_.now() + kSpaceWaitMax);
@@ -149,12 +160,14 @@ Task<Result<v1::TreeSpace>> Mount::space() {
   co_return answer;
 }
 
-// What the kernel does not forget because somebody uses it comes again later.
+// What the kernel does not forget because somebody uses it comes again later. A directory loses its name by
+// that for those who stand in it (getcwd(3)), so directories go only where there are hardly any files to go.
 void Mount::shed_nodes() {
   constexpr size_t kLookedAt = 8;
   constexpr size_t kWaitingMax = 1'000;
   if (nodes_.size() <= options_.nodes_max || notifier_.waiting() > kWaitingMax) return;
-  for (const NodeRef& node : nodes_.old_ones(kLookedAt))
+  const bool many_directories = nodes_.size() > options_.nodes_max + options_.nodes_max / 4;
+  for (const NodeRef& node : nodes_.old_ones(kLookedAt, many_directories))
     for (const NodeName& name : node->names) notifier_.drop_name(name.parent->number, name.name);
 }
 

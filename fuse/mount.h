@@ -52,6 +52,8 @@ class Mount {
   bool modes_checked() const { return modes_checked_; }
   // Whether the kernel may answer readdir() by what it read before, and whether it may go on to.
   void let_keep_listing(Node& directory, fuse_file_info& info) const;
+  // Whether what the kernel has read of the file is what it is now, when it is opened.
+  bool keeps_content(Node& node, const OpenFile& file) const;
   Notifier& notifier() { return notifier_; }
   void follow(const TreeWatch& watch) { watch_ = &watch; }  // it must outlive this
   // As the backend said last when it does not answer soon: umount(8) asks for it, and must not wait long.

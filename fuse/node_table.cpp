@@ -116,7 +116,8 @@ void NodeTable::drop_name(const View& view, const NodeRef& parent, std::string_v
   Node* node = named(parent, name);
   if (node == nullptr) return;
   take_name(*node, parent, name);
-  if (!last && !node->names.empty()) return;
+  const bool has_other_names = !node->names.empty() || (!node->directory && node->links > 1);
+  if (!last && (has_other_names || !view.key_may_return(node->key))) return;
   auto by_key = by_key_.find(node_key(view, node->key));
   if (by_key != by_key_.end() && by_key->second == node) by_key_.erase(by_key);
 }
@@ -162,7 +163,7 @@ void NodeTable::forget_name(const NodeRef& parent, std::string_view name) {
   if (Node* node = named(parent, name)) take_name(*node, parent, name);
 }
 
-std::vector<NodeRef> NodeTable::old_ones(size_t most) {
+std::vector<NodeRef> NodeTable::old_ones(size_t most, bool directories_too) {
   std::vector<NodeRef> found;
   for (; most > 0 && !order_.empty(); --most) {
     const uint64_t number = order_.front();
@@ -170,6 +171,7 @@ std::vector<NodeRef> NodeTable::old_ones(size_t most) {
     auto at = by_number_.find(number);
     if (at == by_number_.end()) continue;
     order_.push_back(number);
+    if (at->second->directory && !directories_too) continue;
     if (at->second->open.empty() && at->second.use_count() == 1) found.push_back(at->second);
   }
   return found;

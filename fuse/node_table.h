@@ -24,7 +24,8 @@ class NodeTable {
   // The kernel has forgotten so many lookups.
   void forget(uint64_t number, uint64_t lookups);
 
-  // A name is gone. `last`: with it the thing itself, whose key may come back as another thing's.
+  // A name is gone. `last`: with it the thing itself, whose key may come back as another thing's. Of a file
+  // that cannot be told from its known names: others may have names that the kernel has not looked up yet.
   void drop_name(const View& view, const NodeRef& parent, std::string_view name, bool last);
   void move_name(const NodeRef& from, std::string_view name, const NodeRef& to, std::string_view new_name);
   void exchange_names(const NodeRef& from, std::string_view name, const NodeRef& to,
@@ -46,7 +47,7 @@ class NodeTable {
   size_t size() const { return by_number_.size(); }
   // Nodes that have been known for long, and that nobody needs here: no open files, and nothing below them.
   // Looks at `most` of them, and later at others.
-  std::vector<NodeRef> old_ones(size_t most);
+  std::vector<NodeRef> old_ones(size_t most, bool directories_too);
 
  private:
   // As its first name.

@@ -223,7 +223,7 @@ void on_open(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
         answer_error(to, file.error(), {*of});
         co_return;
       }
-      with.keep_cache = (*file)->keep_cache;
+      with.keep_cache = on.keeps_content(*of, **file) || (*file)->keep_cache;
       with.direct_io = (*file)->direct;
       with.noflush = (*file)->no_flush;
       const bool parallel = (*file)->parallel;
@@ -245,8 +245,9 @@ void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
       fuse_entry_param entry = enter(on, made->found, in, of);
       made->file->node = on.nodes().find(entry.ino);
       with.direct_io = made->file->direct;
+      const bool parallel = made->file->parallel;
       with.fh = on.keep(std::move(made->file));
-      if (fuse_reply_create(to, &entry, &with) == -ENOENT) {
+      if (answer_create(to, entry, with, parallel) == -ENOENT) {
         on.release(with.fh);
         on.nodes().forget(entry.ino, 1);
       }

@@ -56,6 +56,11 @@ void fill_time(const std::optional<timespec>& time, v1::TreeTime* (v1::TreeSetAt
   out.set_nanoseconds(static_cast<uint32_t>(time->tv_nsec));
 }
 
+ContentState content_of(const v1::TreeAttributes& in) {
+  auto nanos = [](const v1::TreeTime& time) { return time.seconds() * kSecond + time.nanoseconds(); };
+  return {static_cast<int64_t>(in.size()), nanos(in.modified()), nanos(in.changed())};
+}
+
 Found found_of(const v1::TreeAttributes& in, bool told) {
   Found out;
   v1::TreeIdentity identity;
@@ -265,6 +270,7 @@ Task<Result<Created>> RawView::open_at(std::string path, bool create, bool exclu
   file->identity.set_file_id(opened->file_id());
   *file->identity.mutable_born() = opened->born();
   files_.emplace(file.get(), file);
+  if (told) file->content = content_of(*opened);
   co_return Created{found_of(*opened, told), std::move(file)};
 }
 

@@ -23,6 +23,8 @@ class RawView final : public View {
   Task<Result<Found>> top(std::string name);
 
   bool prefers_open_files() const override { return true; }  // others may have changed the names
+  // Only where the store does not tell when a file was born.
+  bool key_may_return(std::string_view key) const override { return key.ends_with(".0.0"); }
   Task<Result<Found>> lookup(NodeRef directory, std::string name) override;
   Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) override;
   Task<Result<Page>> list(NodeRef directory, std::string from, Listed listed, size_t wanted) override;

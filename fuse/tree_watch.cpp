@@ -63,7 +63,10 @@ NodeRef TreeWatch::directory_of(std::string_view path) const {
 void TreeWatch::apply(const v1::TreeChange& change) {
   switch (change.kind()) {
     case v1::TreeChange::CONTENT:
-      if (NodeRef node = nodes_.known(raw_, key_of(change.file()))) notifier_.expire_node(node->number, true);
+      if (NodeRef node = nodes_.known(raw_, key_of(change.file()))) {
+        node->content.reset();
+        notifier_.expire_node(node->number, true);
+      }
       return;
     case v1::TreeChange::NAME: return name_changed(change.path(), key_of(change.file()));
     case v1::TreeChange::MOVED: return name_moved(change);
@@ -123,8 +126,9 @@ void TreeWatch::forget_name(const NodeRef& directory, const std::string& name) {
 void TreeWatch::expire_all() {
   raw_.names().forget_all();
   log_event(LogLevel::kInfo, "caches-dropped", "tree", {{"nodes", nodes_.size()}});
-  nodes_.for_each([this](const Node& node) {
+  nodes_.for_each([this](Node& node) {
     if (node.view != &raw_) return;
+    node.content.reset();
     notifier_.expire_node(node.number, true);
     for (const NodeName& name : node.names) notifier_.expire_name(name.parent->number, name.name);
   });

@@ -29,6 +29,13 @@ struct NodeName {
   std::string name;
 };
 
+// A state of a file's bytes, as its attributes tell it.
+struct ContentState {
+  int64_t size = 0;
+  int64_t modified = 0, changed = 0;  // ns
+  bool operator==(const ContentState&) const = default;
+};
+
 struct Node {
   View* view = nullptr;
   std::string key;              // what it is, unique in its view
@@ -39,6 +46,9 @@ struct Node {
   bool told = false;            // as in Found
   Nanos listed = 0;             // when the kernel last began to keep the directory's names
   bool directory = false;
+  uint64_t links = 1;  // names that it had when that was told last
+  // Whose bytes the kernel may have in its cache: those of no earlier state. Empty: not known.
+  std::optional<ContentState> content;
   std::shared_ptr<KnownNames> known_names;  // of a directory; null: nothing
 };
 
@@ -74,6 +84,7 @@ struct OpenFile {
   virtual ~OpenFile() = default;
   NodeRef node;
   bool keep_cache = false;
+  std::optional<ContentState> content;  // of the file when it was opened, where the daemon tells of changes
   bool direct = false;
   bool parallel = false;              // with `direct`: writes through it need not wait for one another
   bool no_flush = false;              // closing it has nothing to say
@@ -110,6 +121,8 @@ class View {
  public:
   virtual ~View() = default;
 
+  // Whether a file's key may be another one's after its last name and opening are gone.
+  virtual bool key_may_return(std::string_view) const { return true; }
   // Whether attributes are rather asked for through an open file, where there is one, than by name.
   virtual bool prefers_open_files() const { return false; }
 

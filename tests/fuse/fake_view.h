@@ -11,6 +11,9 @@ class FakeView final : public View {
  public:
   explicit FakeView(size_t entries = 0, size_t a_page = 10) : entries_(entries), a_page_(a_page) {}
 
+  bool keys_return = true;
+  bool key_may_return(std::string_view) const override { return keys_return; }
+
   size_t pages = 0;  // so many were asked for
   bool has_cookies = true;
   std::set<size_t> gone;

@@ -59,6 +59,33 @@ TEST_F(NodeTableTest, ARemovedThingKeepsItsNumberButNotItsKey) {
   EXPECT_EQ(nodes.enter(view, "17", root, "a"), successor);
 }
 
+TEST_F(NodeTableTest, AFileWithANameThatIsNotKnownYetStaysTheSameWhenItLosesTheLastKnownOne) {
+  NodeRef file = nodes.enter(view, "17", root, "a");
+  file->links = 2;
+  nodes.drop_name(view, root, "a", false);
+  EXPECT_EQ(nodes.enter(view, "17", root, "b"), file);
+  // Where keys do not return, also when others have made the second name since.
+  view.keys_return = false;
+  file->links = 1;
+  nodes.drop_name(view, root, "b", false);
+  EXPECT_EQ(nodes.enter(view, "17", root, "c"), file);
+  // The second name of a directory is its own.
+  view.keys_return = true;
+  NodeRef directory = nodes.enter(view, "18", root, "d");
+  directory->directory = true;
+  directory->links = 2;
+  nodes.drop_name(view, root, "d", false);
+  EXPECT_NE(nodes.enter(view, "18", root, "e"), directory);
+}
+
+TEST_F(NodeTableTest, DirectoriesAreOldOnesOnlyWhenThatIsSaid) {
+  nodes.enter(view, "1", root, "d")->directory = true;
+  const uint64_t file = nodes.enter(view, "17", root, "a")->number;
+  ASSERT_EQ(nodes.old_ones(10, false).size(), 1u);
+  EXPECT_EQ(nodes.old_ones(10, false)[0]->number, file);
+  EXPECT_EQ(nodes.old_ones(10, true).size(), 2u);
+}
+
 TEST_F(NodeTableTest, ANameThatSomebodyElseGaveAwayIsTheNewThings) {
   NodeRef before = nodes.enter(view, "17", root, "a");
   NodeRef after = nodes.enter(view, "18", root, "a");

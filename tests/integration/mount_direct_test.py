@@ -59,9 +59,19 @@ class DirectWrites(MountCase):
 
     @unittest.skipIf(fuse_requests.why_not(), f"NOT TESTED: {fuse_requests.why_not()}")
     def test_none_waits_for_another(self):
+        self.go_side_by_side([os.open(self.path, os.O_WRONLY | os.O_DIRECT) for _ in range(WRITERS)])
+
+    @unittest.skipIf(fuse_requests.why_not(), f"NOT TESTED: {fuse_requests.why_not()}")
+    def test_none_waits_for_another_either_in_a_file_that_is_just_made(self):
+        self.path += "-made"
+        file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_DIRECT)
+        self.addCleanup(os.close, file)
+        os.ftruncate(file, WRITERS * BLOCK)
+        self.go_side_by_side([os.dup(file) for _ in range(WRITERS)])
+
+    def go_side_by_side(self, files):
         daemon = mount_command_test.Ending.child_of(self.stack.process.pid, "canopyd")
         with fuse_requests.FuseRequests(self.mounted) as requests:
-            files = [os.open(self.path, os.O_WRONLY | os.O_DIRECT) for _ in range(WRITERS)]
             self.addCleanup(lambda: [os.close(file) for file in files])
             block = mmap.mmap(-1, BLOCK)
             block[:] = self.block(0, 0)

@@ -17,7 +17,7 @@ import unittest
 from files import read, write
 from mount_case import TwoMountsCase
 from mounted import Mounted
-from stack import Stack
+from stack import OVER_NFS, Stack
 
 SEEN_SECONDS = 30  # a generous bound; how long it takes is printed, and stated in docs/operations/mount.md
 
@@ -178,6 +178,31 @@ class TwoMounts(TwoMountsCase):
             holder.stdin.write("\n")
             holder.stdin.flush()
             self.assertEqual(waiter.stdout.readline(), "has it\n")
+
+    @unittest.skipUnless(shutil.which("fincore"), "there is no fincore")
+    def test_what_was_read_stays_in_the_kernels_cache_until_it_changes(self):
+        here, there = self.paths("file")
+        write(here, b"1" * 65536)
+        self.until(65536, lambda: os.stat(there).st_size)
+
+        def cached():  # after opening it
+            done = subprocess.run(["fincore", "--noheadings", "--bytes", "--output", "RES", there], capture_output=True, text=True,
+                                  check=True, timeout=60)
+            return int(done.stdout)
+
+        time.sleep(2.5)  # whatever was changed just now is read again
+        self.assertEqual(read(there), b"1" * 65536)
+        self.assertEqual(cached(), 65536)
+        before = os.stat(here)
+        write(here, b"2" * 65536)
+        os.utime(here, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self.until(b"2" * 65536, lambda: read(there))
+        time.sleep(2.5)
+        self.assertEqual(read(there), b"2" * 65536)
+        self.assertEqual(cached(), 65536)
+        if not OVER_NFS:  # past the backend, which tells nobody
+            write(os.path.join(self.stack.facts["base"], self.top, "file"), b"3" * 65536)
+            self.assertEqual(read(there), b"3" * 65536)
 
     def test_locks_of_an_opening_go_with_it(self):
         here, there = self.paths("file")

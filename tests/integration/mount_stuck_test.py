@@ -93,6 +93,48 @@ class StuckStore(unittest.TestCase):
             os.close(file)
         return stuck
 
+    def test_those_who_change_and_look_up_names_in_it_keep_nobody_else_waiting(self):
+        self.content = os.urandom(1 << 20)
+        write(os.path.join(self.sound, "large"), self.content)
+        other = Mounted(self.stack)
+        self.addCleanup(other.__exit__)
+        theirs = os.path.join(other.directory, os.path.relpath(self.sound, self.mounted.directory))
+        self.assertEqual(read(os.path.join(theirs, "large")), self.content)
+        for number in range(ROUNDS):
+            while json.loads(self.stack.ctl("--json", "store", "show", "nas1").stdout)["state"] != "up":
+                time.sleep(0.1)
+            ended = []
+
+            def attempt(operation, *paths):
+                try:
+                    operation(*paths)
+                except OSError:
+                    pass  # the store is not answering
+                ended.append(operation)
+
+            names = [os.path.join(self.stuck, f"{what}-{number}") for what in ("made", "looked-for", "file")]
+            waiting = [threading.Thread(target=attempt, args=given) for given in
+                       ((os.mkdir, names[0]), (os.stat, names[1]), (write, names[2], b"x"))]
+            self.server.stop()
+            try:
+                for thread in waiting:
+                    thread.start()
+                stuck = self.requests.until(1, seconds=2)
+                self.others_work(number)
+                # What another mount changes elsewhere is told all the same.
+                write(os.path.join(theirs, f"told-{number}"), b"told")
+                end = time.monotonic() + 60
+                while f"told-{number}" not in os.listdir(self.sound):
+                    self.assertLess(time.monotonic(), end, "it is not told")
+                stuck = stuck and not ended
+            finally:
+                self.server.go_on()
+            for thread in waiting:
+                thread.join()
+            if stuck:
+                return
+        self.fail("the others got their answers only when those who waited had theirs")
+
     def test_those_who_read_from_it_keep_nobody_else_waiting(self):
         self.content = os.urandom(4 << 20)
         write(os.path.join(self.sound, "large"), self.content)
