@@ -119,6 +119,11 @@ int answer_create(fuse_req_t request, const fuse_entry_param& entry, const fuse_
 fuse_entry_param enter(Mount& mount, const Found& found, const NodeRef& parent, const std::string& name) {
   View& view = found.view == nullptr ? *parent->view : *found.view;
   fuse_entry_param entry = {};
+  // A directory that turns up under a name that nobody has told of, with what the kernel knows below it.
+  const NodeRef before = S_ISDIR(found.attributes.st_mode) ? mount.nodes().known(view, found.key) : nullptr;
+  constexpr long kOwners = 2;  // the table and `before`; what lies below it are others
+  if (before != nullptr && before.use_count() > kOwners && mount.nodes().named(parent, name) != before.get())
+    expire_below(mount.nodes(), mount.notifier(), *before);
   const NodeRef node = mount.nodes().enter(view, found.key, parent, name);
   node->told = found.told;
   node->directory = S_ISDIR(found.attributes.st_mode);

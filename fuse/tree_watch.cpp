@@ -14,6 +14,21 @@ std::string_view leaf_of(std::string_view path) { return path.substr(path.rfind(
 
 }  // namespace
 
+void expire_below(const NodeTable& nodes, Notifier& notifier, const Node& directory) {
+  auto lies_below = [&](const Node& node) {
+    for (const Node* at = &node; !at->names.empty();) {
+      at = at->names.front().parent.get();
+      if (at == &directory) return true;
+    }
+    return false;
+  };
+  nodes.for_each([&](const Node& node) {
+    if (!lies_below(node)) return;
+    notifier.expire_node(node.number, false);
+    for (const NodeName& name : node.names) notifier.expire_name(name.parent->number, name.name);
+  });
+}
+
 Task<void> TreeWatch::run() {
   while (true) {
     v1::TreeWatchRequest request;
@@ -119,7 +134,10 @@ void TreeWatch::name_moved(const v1::TreeChange& change) {
 // Of what lies below a directory without a name nothing is told any more.
 void TreeWatch::forget_name(const NodeRef& directory, const std::string& name) {
   const Node* known = nodes_.named(directory, name);
-  if (known != nullptr && known->directory) raw_.names().forget_all();
+  if (known != nullptr && known->directory) {
+    raw_.names().forget_all();
+    expire_below(nodes_, notifier_, *known);
+  }
   nodes_.forget_name(directory, name);
 }
 

@@ -8,6 +8,10 @@
 
 namespace canopy::mount {
 
+// The kernel is to ask again for every name below that directory: while it had no name, or another one than
+// was known here, nothing was told of them.
+void expire_below(const NodeTable& nodes, Notifier& notifier, const Node& directory);
+
 class TreeWatch {
  public:
   TreeWatch(Backend& backend, NodeTable& nodes, RawView& raw, Notifier& notifier)

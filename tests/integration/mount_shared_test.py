@@ -92,6 +92,24 @@ class TwoMounts(TwoMountsCase):
             self.assertEqual(file.read(), b"1")
         os.close(inside)
 
+    def test_a_directory_that_moved_out_of_sight_shows_what_is_in_it_now(self):
+        here, there = self.paths("a"), self.paths("b")
+        for path in (here[0], os.path.join(here[0], "moved"), os.path.join(here[0], "moved", "below"), there[0]):
+            os.mkdir(path)
+        for name in ("x", "below/x"):
+            write(os.path.join(here[0], "moved", name), b"1")
+        self.until(True, lambda: os.path.exists(os.path.join(here[1], "moved", "below", "x")))
+        time.sleep(1.1)  # the kernel keeps what it sees from now on
+        for name in ("x", "below/x"):
+            os.stat(os.path.join(here[1], "moved", name))
+        # The other mount knows nothing of where it goes, so that it cannot tell what is changed in it there.
+        os.rename(os.path.join(here[0], "moved"), os.path.join(there[0], "moved"))
+        for name in ("", "below"):
+            os.rename(os.path.join(there[0], "moved", name, "x"), os.path.join(there[0], "moved", name, "y"))
+        for name in ("", "below"):
+            self.until(False, lambda name=name: os.path.exists(os.path.join(there[1], "moved", name, "x")))
+            self.until(True, lambda name=name: os.path.exists(os.path.join(there[1], "moved", name, "y")))
+
     def test_ranges_are_locked_for_both(self):
         here, there = self.paths("file")
         write(here, bytes(100))
