@@ -344,6 +344,22 @@ TEST_F(StoreSetTest, WhatWasMadeUnderAnOlderTableIsFoundAndNewThingsGoToTheNewes
   EXPECT_EQ(ok(read_file(*set, kA + "/old.macnt/1.slice", 100)), "first");
 }
 
+TEST_F(StoreSetTest, AFixedPlaceOnTheRootStoreStaysOneWhateverTheTableSays) {
+  const std::string path = kA + "/u.settings";
+  ok(make_directories(*set, kA, 0700, Durable::kYes));
+  write(path, "old");
+  mount({"/ one"});
+  const std::string fixed = ok(set->site_of(path)).path;
+  ok(make_directories(*set, ".stores/one/" + kA, 0700, Durable::kYes));
+  write(".stores/one/" + path, "new");
+  EXPECT_EQ(fixed, ".stores/root/" + path);
+  EXPECT_EQ(ok(set->site_of(fixed)).path, fixed);
+  ASSERT_EQ(set->parts_of(fixed).size(), 1u);
+  ok(set->remove(set->parts_of(fixed).front().path, Durable::kYes));
+  EXPECT_EQ(on("root", path), "not-found");
+  EXPECT_EQ(on("one", path), "new");
+}
+
 TEST_F(StoreSetTest, AbsenceIsSaidOnlyWhenEveryStoreThatCouldHoldItHasAnswered) {
   away.insert("one");
   mount({"/ root", "SharedDomains/company.com/[a-d].sub one"});

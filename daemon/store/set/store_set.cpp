@@ -127,8 +127,10 @@ StoreSet::Places StoreSet::places_of(std::string_view path) const {
   return places;
 }
 
+// Without the store's name only where the table has no say: it would lead elsewhere.
 std::string StoreSet::pseudo_path(const Place& place) const {
-  if (place.row == nullptr && place.member == root_member_) return place.path;
+  if (place.row == nullptr && place.member == root_member_ && !is_or_below(place.path, kTreeRoot))
+    return place.path;
   std::string path = fmt::format("{}/{}", kStoresElement, place.member->name());
   return place.path.empty() ? path : path + "/" + place.path;
 }
