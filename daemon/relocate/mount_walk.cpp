@@ -30,6 +30,12 @@ std::string literal_part(std::string_view pattern) {
   return out;
 }
 
+// The cluster's register, which stays where it is whatever the table says.
+bool is_register(const MountRow& row, std::string_view path) {
+  return row.store == kRootStoreName && row.prefix.empty() && store_parent_of(path) == kTreeRoot &&
+         store_leaf_of(path).starts_with(kHeartbeatElement);
+}
+
 // The domain whose directory the path lies in, or whose files under a fast index; "": none.
 std::string domain_in(std::string_view path) {
   std::string_view rest = path.substr(std::min(kTreeRoot.size() + 1, path.size()));
@@ -119,7 +125,7 @@ Task<Result<bool>> MountWalk::walk(MountRow row, std::string directory, uint32_t
           count_other(row, path);
         continue;
       }
-      if (!leads_here(row, path, false)) continue;
+      if (!leads_here(row, path, false) || is_register(row, path)) continue;
       const std::string domain = domain_in(path);
       if (folder && !domain.empty())
         seen.push_back({{std::string(account_of_element(entry.name)), domain}, path});
