@@ -98,6 +98,11 @@ class Accounts {
   // layout of the domain: they count for nobody, but would once their layout is the newest again. Those of
   // accounts that are suspended, and of nobody that was ever made here, stay: other hands may need them.
   // kTryAgain: they are those of an account that has yet to move, or the domain is another one now.
+  // Settings or info that lie apart, at a place of `path` that only superseded rows of the mount table lead
+  // to, and are no account's: what a crash in a creation or a removal left. They go where the newest row has
+  // them, or, where one lies there already, away. False: nothing was to be done, or the account has yet to
+  // move, or is suspended.
+  Task<Result<bool>> bring_along(AccountAddress address, std::string path);
   Task<Result<void>> remove_files_elsewhere(std::shared_ptr<const Domain> domain, AccountAddress address);
   // Waits until no account is being made or renamed by what the table of domains was before this one.
   Task<void> settle_places();
@@ -233,7 +238,10 @@ class Accounts {
                                          MoveFigures* figures);
   Task<Result<bool>> move_files(AccountAddress address, const Way& way);
   // Settings or info, which are known by `path`, between two of their places.
-  Task<Result<void>> move_file(uint32_t slot, std::string path, std::string from, std::string to);
+  Task<Result<void>> move_file(uint32_t slot, std::string path, std::string from, std::string to,
+                               Durable durable);
+  // With both gates held.
+  Task<Result<bool>> bring_leftover(AccountAddress address, std::string path);
   // Of a file at a superseded place. kTryAgain: it has yet to move.
   Task<Result<bool>> counts_for_nobody(std::shared_ptr<const Domain> domain, AccountAddress address,
                                        std::string path);

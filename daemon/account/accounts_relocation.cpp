@@ -33,6 +33,13 @@ bool may_lie_apart(const Domain& domain) {
          std::ranges::any_of(domain.older, [](const TreeLayout& of) { return of.fast_index() != 0; });
 }
 
+// What goes to another place on its store because of the mount table is durable there at once, as nobody
+// makes it so before the superseded rows are dropped. Folders of superseded layouts are synced before those
+// are.
+Durable durable_from(Store& store, const std::string& path, const std::string& lies_at) {
+  return Durable{store.parts_of(path).front().path != lies_at};
+}
+
 std::string inside(const std::string& directory, const std::string& file) {
   return directory + file.substr(file.rfind('/'));
 }
@@ -42,10 +49,11 @@ std::string inside(const std::string& directory, const std::string& file) {
 // Never over another one: a rename that comes late must not put back what has been written since. A store
 // that others write to has no such rename of one step, so that there, as from store to store, the file is
 // copied.
-Task<Result<void>> Accounts::move_file(uint32_t slot, std::string path, std::string from, std::string to) {
+Task<Result<void>> Accounts::move_file(uint32_t slot, std::string path, std::string from, std::string to,
+                                       Durable durable) {
   CANOPY_CO_TRY(co_await settle_disposal(to));
   if (!store().shared_at(to)) {
-    auto done = co_await move_into(store(), from, to, RenameMode::kNoReplace, Durable::kNo);
+    auto done = co_await move_into(store(), from, to, RenameMode::kNoReplace, durable);
     if (done || done.error().code() != Code::kCrossStore) co_return done;
   }
   CANOPY_CO_TRY(co_await files_.copy(slot, std::move(path), from, std::move(to)));
@@ -60,9 +68,11 @@ Task<Result<bool>> Accounts::move_files(AccountAddress address, const Way& way) 
                           std::pair(way.now.info_file, way.next.info_file)}) {
     if (with_directory) to = inside(way.now.directory, to);
     const std::string path = to;
+    Durable durable = Durable::kNo;
     if (way.several_stores) {
       CANOPY_CO_ASSIGN(const StoreSite is, co_await store().site_of(from));
       to = with_directory ? inside(way.from.path, to) : store().parts_of(to).front().path;
+      durable = durable_from(store(), from, is.path);
       from = is.path;
     }
     if (from == to) continue;
@@ -70,7 +80,7 @@ Task<Result<bool>> Accounts::move_files(AccountAddress address, const Way& way) 
     if (!with_directory)
       CANOPY_CO_TRY(
           co_await make_directories(store(), std::string(store_parent_of(to)), 0700, Durable::kYes));
-    auto done = co_await move_file(slot_of(address), path, from, to);
+    auto done = co_await move_file(slot_of(address), path, from, to, durable);
     if (!done && done.error().code() == Code::kNotFound) continue;  // not every account has info
     if (!done) co_return fail(std::move(done).error());
     moved = true;
@@ -85,7 +95,9 @@ Task<Result<bool>> Accounts::move_within(AccountAddress address, Way way) {
   CANOPY_CO_TRY(co_await files_.check_not_succeeded(slot_of(address), way.to.path));
   auto moved = co_await move_files(std::move(address), way);
   if (!moved || way.from.path == way.to.path) co_return moved;
-  auto done = co_await move_into(store(), way.from.path, way.to.path, RenameMode::kNoReplace, Durable::kNo);
+  const Durable durable =
+      way.several_stores ? durable_from(store(), way.now.directory, way.from.path) : Durable::kNo;
+  auto done = co_await move_into(store(), way.from.path, way.to.path, RenameMode::kNoReplace, durable);
   if (!done) co_return fail(std::move(done).error());
   co_return true;
 }
@@ -220,6 +232,49 @@ Task<Result<bool>> Accounts::counts_for_nobody(std::shared_ptr<const Domain> dom
                                "accounts move: resume or delete the account",
                                path));
   co_return path.ends_with(kSettingsSuffix) ? co_await was_to_be_made(files_, path) : Result<bool>(false);
+}
+
+Task<Result<bool>> Accounts::bring_leftover(AccountAddress address, std::string path) {
+  CANOPY_CO_ASSIGN(auto domain, domain_of(address));
+  CANOPY_CO_ASSIGN(const FoundPlace found, co_await find_place(store(), domain, address));
+  const std::vector<std::string> looked_at = files_apart(*domain, address);
+  if (found.exists && std::ranges::find(looked_at, path) != looked_at.end()) co_return false;
+  CANOPY_CO_ASSIGN(const auto mark, co_await suspended_mark(store(), address));
+  if (mark) co_return false;
+  const uint32_t slot = slot_of(address);
+  const std::vector<StoreSite> places = store().parts_of(path);
+  const std::string& newest = places.front().path;
+  bool moved = false;
+  for (size_t i = 1; i < places.size(); ++i) {
+    const std::string& place = places[i].path;
+    auto there = co_await store().attributes(place);
+    if (!there && there.error().code() == Code::kNotFound) continue;
+    if (!there) co_return fail(std::move(there).error());
+    auto taken = co_await store().attributes(newest);
+    if (!taken && taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
+    if (taken) {
+      CANOPY_CO_TRY(co_await discard_file(slot, place));
+    } else {
+      CANOPY_CO_TRY(
+          co_await make_directories(store(), std::string(store_parent_of(newest)), 0700, Durable::kYes));
+      CANOPY_CO_TRY(co_await move_file(slot, path, place, newest, Durable::kYes));
+    }
+    log_event(LogLevel::kInfo, "superseded-file-moved", place, {{"to", newest}});
+    moved = true;
+  }
+  co_return moved;
+}
+
+Task<Result<bool>> Accounts::bring_along(AccountAddress address, std::string path) {
+  const bool known = entries_.contains(address.to_string());
+  EntryRef held = entry_unused(address);
+  auto gate = co_await held->gate.lock();
+  auto guard = co_await held->settings_gate.lock();
+  auto done = co_await bring_leftover(std::move(address), std::move(path));
+  gate.release();
+  guard.release();
+  forget_unused(held, known);
+  co_return done;
 }
 
 Task<Result<void>> Accounts::remove_files_elsewhere(std::shared_ptr<const Domain> domain,

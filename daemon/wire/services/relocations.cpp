@@ -305,7 +305,16 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
     }
     const Nanos began = shard.loop.now();
     Accounts::MoveFigures figures;
-    auto moved = co_await shard.accounts.relocate(seen.address, std::move(seen.directory), &figures);
+    auto moved = co_await shard.accounts.relocate(seen.address, seen.directory, &figures);
+    // Of the mount table's walk, a file that no account has.
+    if (run->mounts && moved && *moved == Accounts::Relocated::kNothing &&
+        !seen.directory.ends_with(kAccountSuffix)) {
+      auto brought = co_await shard.accounts.bring_along(seen.address, seen.directory);
+      if (!brought)
+        moved = fail(std::move(brought).error());
+      else if (*brought)
+        moved = Accounts::Relocated::kMoved;
+    }
     run->bytes_copied += figures.bytes_copied;
     if (figures.held_for > run->held_max) run->held_max = figures.held_for;
     if (moved && *moved == Accounts::Relocated::kMoved) ++run->moved;

@@ -1,0 +1,64 @@
+// What the mount table puts elsewhere besides accounts that go to another store: to another place on the same
+// one, and settings that no account has.
+#include "store_moves_fixture.h"
+
+namespace canopy {
+namespace {
+
+using StorePlaces = StoreMoves;
+
+TEST_P(StorePlaces, AnotherPlaceOnTheSameStoreOutlivesAPowerCutOnceNoOlderRowIsKept) {
+  std::vector<AccountAddress> all;
+  for (int i = 0; i < 8; ++i) all.push_back({fmt::format("user{}", i), "company.com"});
+  for (const AccountAddress& who : all) create(who);
+  const std::initializer_list<std::string_view> rows = {"/ root", "SharedDomains/company.com/* one cut"};
+  mount(rows);
+  for (const AccountAddress& who : all) {
+    auto moved = relocate(who);
+    ASSERT_TRUE(moved) << moved.error().to_string();
+    EXPECT_EQ(*moved, Accounts::Relocated::kMoved);
+  }
+  process->kill();
+  dead.push_back(std::move(process));
+  disks.at("one").crash(7);
+  mounts = nullptr;
+  mount(rows);
+  start();
+  for (const AccountAddress& who : all) expect_whole(who, {});
+}
+
+TEST_P(StorePlaces, SettingsThatNoAccountHasGoAlongOrAway) {
+  dict::Dict settings;
+  settings.set("FastIndex", int64_t{2});
+  auto next = std::make_shared<DomainTable>(*table);
+  domain = *make_domain(next->tree, "company.com", {{1, 1}, settings});
+  next->domains["company.com"] = domain;
+  table = next;
+  mount({"/ root", "SharedDomains/company.com/* two", "SharedDomains/company.com/fast one"});
+  succeed();
+  create(kWho);
+  const std::string path = domain->layout.settings_file(kWho);
+  const std::string gone = domain->layout.account_directory(kWho);
+  ASSERT_TRUE(process->run(remove_tree(*process->set, gone)));  // as a removal that was cut off
+  mount({"/ root", "SharedDomains/company.com/* two"});
+  auto moved = process->run(process->accounts->bring_along(kWho, path));
+  ASSERT_TRUE(moved) << moved.error().to_string();
+  EXPECT_TRUE(*moved);
+  EXPECT_FALSE(disks.at("one").attributes(path));
+  EXPECT_TRUE(disks.at("two").attributes(path));
+  moved = process->run(process->accounts->bring_along(kWho, path));
+  ASSERT_TRUE(moved);
+  EXPECT_FALSE(*moved);
+  create(kWho);  // its own settings stay where it looks for them
+  to("one");
+  moved = process->run(process->accounts->bring_along(kWho, path));
+  ASSERT_TRUE(moved);
+  EXPECT_FALSE(*moved);
+  EXPECT_TRUE(disks.at("two").attributes(path));
+}
+
+INSTANTIATE_TEST_SUITE_P(, StorePlaces, testing::Bool(),
+                         [](const auto& of) { return of.param ? "Shared" : "Alone"; });
+
+}  // namespace
+}  // namespace canopy
