@@ -1,3 +1,4 @@
+// canopyctl account move: one account goes to another store.
 #pragma once
 
 #include "tools/canopyctl/command.h"
