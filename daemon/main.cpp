@@ -21,7 +21,7 @@
 #include "daemon/runtime/tls.h"
 #include "daemon/runtime/uring_loop.h"
 #include "daemon/store/ballast.h"
-#include "daemon/store/local/local_store.h"
+#include "daemon/store/local/local_journals.h"
 #include "daemon/store/marker.h"
 #include "daemon/store/nfs/nfs_store.h"
 #include "daemon/store/set/store_set.h"
@@ -62,6 +62,8 @@ struct Running {  // what lives as long as the process serves
   std::vector<std::unique_ptr<UringLoop>> loops;
   std::vector<std::thread> threads;
   std::unique_ptr<WorkerPool> file_workers, hash_workers;
+  std::unique_ptr<LocalJournals> journals;
+  JournaledStore* local_root = nullptr;       // of the first loop, where the root is a local directory
   std::vector<std::unique_ptr<Store>> roots;  // each loop's, until the sets have them
   std::optional<FileLock> lock;               // of a local tree
   std::vector<std::string> trash;             // of earlier processes
@@ -235,7 +237,9 @@ Task<Result<void>> prepare_store(Loop& loop, std::shared_ptr<Store> store, uint6
   co_return Result<void>();
 }
 
-Task<Result<std::unique_ptr<Store>>> open_store(UringLoop& loop, WorkerPool& workers, StoreConfig config) {
+// Nobody else serves the tree, so that a store is replayed at once; the root is opened before that is known.
+Task<Result<std::unique_ptr<Store>>> open_store(UringLoop& loop, Running& running, StoreConfig config) {
+  WorkerPool& workers = *running.file_workers;
   if (!config.is_local()) {
     CANOPY_CO_ASSIGN(NfsOptions nfs, parse_nfs_address(config.address));
     nfs.name = config.name;
@@ -246,8 +250,12 @@ Task<Result<std::unique_ptr<Store>>> open_store(UringLoop& loop, WorkerPool& wor
   local.name = config.name;
   local.shared = config.shared;
   local.workers = &workers;
-  auto opened = LocalStore::open_root(loop, config.directory(), local);
+  auto opened = running.journals->open(loop, config.directory(), local);
   if (!opened) co_return fail(std::move(opened).error());
+  if (config.name != kRootStoreName)
+    CANOPY_CO_TRY(co_await (*opened)->begin());
+  else if (running.local_root == nullptr)
+    running.local_root = opened->get();
   co_return std::move(*opened);
 }
 
@@ -266,9 +274,7 @@ Task<Result<std::vector<std::unique_ptr<StoreSet>>>> make_sets(Running& running,
   for (size_t i = 0; i < roots.size(); ++i) {
     UringLoop* loop = running.loops[i].get();
     StoreSetOptions options;
-    options.open = [loop, workers = running.file_workers.get()](StoreConfig of) {
-      return open_store(*loop, *workers, std::move(of));
-    };
+    options.open = [loop, &running](StoreConfig of) { return open_store(*loop, running, std::move(of)); };
     options.prepare = [loop, epoch, tree = root->id](std::shared_ptr<Store> store) {
       return prepare_store(*loop, std::move(store), epoch, tree);
     };
@@ -295,7 +301,7 @@ Task<Result<void>> open_roots(Running& running, const Options& options) {
   Result<void> opened;
   for (const auto& loop : running.loops) {
     co_await loop->switch_to();
-    auto store = co_await open_store(*loop, *running.file_workers, config);
+    auto store = co_await open_store(*loop, running, config);
     if (store)
       running.roots.push_back(std::move(*store));
     else
@@ -337,6 +343,7 @@ Task<Result<void>> build_node(Running& running, const Options& options) {
   auto generation = co_await claim_tree(running, options);
   if (!generation) co_return fail(std::move(generation).error());
   uint64_t epoch = epoch_of(*generation);
+  if (running.local_root != nullptr) CANOPY_CO_TRY(co_await running.local_root->begin());
   CANOPY_CO_ASSIGN(running.trash, co_await retire_older_stages(root, epoch));
 
   auto sets = co_await make_sets(running, epoch);
@@ -374,6 +381,7 @@ Task<void> stop(Running& running) {
   co_await running.loops.front()->switch_to();
   running.over = true;
   co_await running.node->stop();
+  co_await running.journals->end();
   auto released = co_await running.heartbeat->release();
   if (!released)
     log_event(LogLevel::kWarning, "not-released", kHeartbeatElement,
@@ -482,8 +490,12 @@ int run(const Options& options) {
     if (!loop) return usage_error(loop.error().to_string());
     running.loops.push_back(std::move(*loop));
   }
-  // A local disk that does not answer keeps a thread of each loop for its rounds (ReplaceGroups).
   running.file_workers = std::make_unique<WorkerPool>("canopy-files", 4 + 2 * loops, 4096);
+  auto lock = [](const std::string& file) -> Result<std::shared_ptr<void>> {
+    CANOPY_ASSIGN(FileLock taken, FileLock::take(file));
+    return std::make_shared<FileLock>(std::move(taken));
+  };
+  running.journals = std::make_unique<LocalJournals>(*running.loops.front(), lock);
   running.hash_workers = std::make_unique<WorkerPool>("canopy-hash", options.hash_threads, 1024);
   for (uint32_t i = 1; i < loops; ++i) {
     running.threads.emplace_back([loop = running.loops[i].get()] { loop->run(); });

@@ -12,6 +12,23 @@ std::unexpected<Error> without_xattrs(std::string path) {
 }
 }  // namespace
 
+Task<Result<void>> Store::sync_all() {
+  co_return fail(Code::kUnsupported, std::string(name()), "the store has no sync of everything");
+}
+
+Task<Result<void>> Store::replace(Replacement what) {
+  OpenOptions options;
+  options.write = options.create = options.exclusive = true;
+  {
+    CANOPY_CO_ASSIGN(std::unique_ptr<File> file, co_await open(what.staged, options));
+    std::string_view text = what.text;
+    auto written = co_await file->write(0, std::span(&text, 1), Durable::kYes);
+    if (!written) co_return fail(std::move(written).error());
+  }
+  co_return co_await rename(std::move(what.staged), std::move(what.path), RenameMode::kReplace,
+                            Durable::kYes);
+}
+
 Task<Result<StoreSpace>> Store::space_at(std::string) { co_return co_await space(); }
 
 Task<Result<std::string>> Store::xattr(std::string path, std::string) { co_return without_xattrs(path); }

@@ -18,6 +18,16 @@ FaultPlan faults_of(const Site& site) {
   return faults;
 }
 
+// Small, so that its files take turns.
+JournalOptions small_journal() {
+  JournalOptions options;
+  options.file_bytes = 128 << 10;
+  options.records_max = 20;
+  options.bytes_free_min = 0;
+  options.checkpoint_after = kSecond;
+  return options;
+}
+
 uint64_t epoch_of(uint32_t generation) { return static_cast<uint64_t>(generation) << 32 | 1; }
 
 }  // namespace
@@ -27,15 +37,23 @@ Backend::Backend(Site& site, Address address)
       address_(std::move(address)),
       loop_(site.world.add_loop(fmt::format("canopyd-{}", ++site.processes))),
       inner_(&site.outside, site.disk, {.name = std::string(kStore), .shared = site.plan.shared}),
-      store_(std::make_unique<FaultyStore>(inner_, loop_, faults_of(site), site.world.random().next(),
-                                           &site.outside)),
+      store_(make_store()),
       heartbeat_(loop_, *store_, loop_.name(), lease_) {
-  faulty_ = static_cast<FaultyStore*>(store_.get());
   faulty_->on_operation([this](uint64_t index, StoreOperation operation, std::string_view object) {
     before_operation(index, operation, object);
   });
   site_.trace.event("{} starts on {}", name(), address_.to_string());
   loop_.spawn(run(*this));
+}
+
+std::unique_ptr<Store> Backend::make_store() {
+  auto store = std::make_unique<FaultyStore>(inner_, loop_, faults_of(site_), site_.world.random().next(),
+                                             &site_.outside);
+  faulty_ = store.get();
+  if (!site_.plan.journal) return store;
+  std::shared_ptr<Store> shared = std::move(store);
+  journal_ = std::make_shared<ReplaceJournal>(loop_, shared, small_journal());
+  return std::make_unique<JournaledStore>(loop_, std::move(shared), journal_);
 }
 
 void Backend::before_operation(uint64_t index, StoreOperation operation, std::string_view object) {
@@ -93,6 +111,7 @@ Task<Result<void>> Backend::start() {
   if (!generation) co_return fail(std::move(generation).error());
   epoch_ = epoch_of(*generation);
   site_.highest_epoch = std::max(site_.highest_epoch, epoch_);
+  if (journal_) CANOPY_CO_TRY(co_await journal_->begin());
   store_ = with_bug(site_.bug, std::move(store_), epoch_);
   CANOPY_CO_ASSIGN(auto trash, co_await retire_older_stages(*store_, epoch_));
   build_node();

@@ -7,6 +7,7 @@
 
 #include "daemon/cluster/heartbeat.h"
 #include "daemon/runtime/workers.h"
+#include "daemon/store/journal/journaled_store.h"
 #include "daemon/store/memory/memory_store.h"
 #include "daemon/wire/server/rpc_server.h"
 #include "daemon/wire/server/session_methods.h"
@@ -61,6 +62,7 @@ class Backend {
 
  private:
   static Task<void> run(Backend& self);
+  std::unique_ptr<Store> make_store();
   Task<Result<void>> start();
   void build_node();
   static Task<void> beat_on(Backend& self);
@@ -72,8 +74,9 @@ class Backend {
   SimLoop& loop_;
   MemoryStore inner_;  // outlives the process: what it asked for may still happen
   FaultyStore* faulty_ = nullptr;
-  std::unique_ptr<Store> store_;  // until the node takes it
-  Lease lease_;                   // renewed by the heartbeat and asked by nobody: see simulator.md
+  std::shared_ptr<ReplaceJournal> journal_;  // where the plan wants one
+  std::unique_ptr<Store> store_;             // until the node takes it
+  Lease lease_;                              // renewed by the heartbeat and asked by nobody: see simulator.md
   Heartbeat heartbeat_;
   uint64_t epoch_ = 0;
   bool serving_ = false;

@@ -60,6 +60,7 @@ Plan Plan::draw(uint64_t seed) {
   plan.cuts = static_cast<uint32_t>(random.below(2));
   plan.abandon_one_in = random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(5, 50));
   plan.relayouts = random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(3, 30));
+  plan.journal = !plan.shared && seed % 2 == 0;
   plan.refolderings = random.one_in(2) ? 0 : static_cast<uint32_t>(random.between(3, 30));
   return plan;
 }
@@ -69,9 +70,11 @@ std::string Plan::to_string() const {
       "{} store, {} clients of {} operations on {} accounts; faults: error {:.4f} lost {:.4f} late {:.4f} "
       "torn {:.4f} "
       "delay {:.2f}; weights: kill {} power {} takeover {} pause {} cut {}; relayouts {} refolderings {}",
-      shared ? "shared" : "local", clients, operations, shared_accounts, faults.error, faults.lost_answer,
-      faults.late, faults.torn_write, faults.delay, kills, power_cuts, takeovers, pauses, cuts, relayouts,
-      refolderings);
+      shared    ? "shared"
+      : journal ? "local, journaled"
+                : "local",
+      clients, operations, shared_accounts, faults.error, faults.lost_answer, faults.late, faults.torn_write,
+      faults.delay, kills, power_cuts, takeovers, pauses, cuts, relayouts, refolderings);
 }
 
 }  // namespace canopy::sim

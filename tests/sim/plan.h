@@ -16,6 +16,7 @@ struct Plan {
 
   // A shared store takes requests of a dead process late, and any number of processes; a local one neither.
   bool shared = true;
+  bool journal = false;  // of replaced infos, on a local store
   FaultPlan faults;
   SimOptions network;
   AccountsOptions accounts;  // small bounds, so that checkpoints, rolls and compactions are frequent

@@ -2,7 +2,6 @@
 
 #include "daemon/store/faulty/faulty_file.h"
 #include "daemon/store/faulty/faulty_world.h"
-#include "daemon/store/replace_groups.h"
 
 namespace canopy {
 
@@ -152,18 +151,6 @@ Task<Result<void>> FaultyStore::sync_all() {
     return how.skip_sync ? no_sync_at_all() : inner.sync_all();
   };
   return FaultyWorld::perform(world_, std::move(call));
-}
-
-Task<Result<void>> FaultyStore::replace(Replacement what) {
-  const uint32_t from = world_->plan.replace_groups_from;
-  if (from == 0 || shared()) return Store::replace(std::move(what));
-  if (!groups_) {
-    auto round = [this](ReplaceGroups::Group renames, ReplaceGroups::Group writes) {
-      return replace_round_over(*this, std::move(renames), std::move(writes));
-    };
-    groups_ = std::make_unique<ReplaceGroups>(world_->callers, *this, from, round);
-  }
-  return groups_->replace(std::move(what));
 }
 
 Task<Result<StoreSpace>> FaultyStore::space() {

@@ -59,10 +59,7 @@ struct FaultPlan {
   Nanos delay_max = 20 * kMillisecond;
   Nanos deadline = 5 * kSecond;
   Nanos late_max = 60 * kSecond;
-  Nanos sync_delay = 0;  // every durable operation takes so much longer
-  // replace() goes through ReplaceGroups with this as its `from`, by operations of this store, each with its
-  // own faults; 0, or where the inner store is shared: each on its own.
-  uint32_t replace_groups_from = 0;
+  Nanos sync_delay = 0;                  // every durable operation takes so much longer
   uint64_t used_bytes_max = UINT64_MAX;  // kStoreFull for what would fill the store above this
   uint32_t operations = ~0u;             // bits of StoreOperation that faults apply to
   std::string object_contains = {};      // faults apply only to paths that hold this
@@ -108,7 +105,6 @@ class FaultyStore final : public Store {
   Task<Result<DirectoryPage>> list_few(std::string path, uint64_t cookie, size_t most) override;
   Task<Result<void>> sync_directory(std::string path) override;
   Task<Result<void>> sync_all() override;
-  Task<Result<void>> replace(Replacement what) override;
   Task<Result<StoreSpace>> space() override;
   Task<Result<std::string>> xattr(std::string path, std::string name) override;
   Task<Result<std::vector<std::string>>> list_xattrs(std::string path) override;
@@ -118,7 +114,6 @@ class FaultyStore final : public Store {
 
  private:
   std::shared_ptr<class FaultyWorld> world_;
-  std::unique_ptr<class ReplaceGroups> groups_;  // once it is used
 };
 
 }  // namespace canopy

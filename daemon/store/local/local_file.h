@@ -27,6 +27,8 @@ class LocalFile final : public File {
   Task<Result<uint64_t>> seek_data(uint64_t offset) override;
   Task<Result<uint64_t>> seek_hole(uint64_t offset) override;
 
+  int descriptor() const { return fd_.get(); }
+
  private:
   Result<void> check_writable() const;
 

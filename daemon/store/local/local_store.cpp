@@ -10,8 +10,8 @@
 
 #include <cerrno>
 
+#include "daemon/store/local/journal_round.h"
 #include "daemon/store/local/local_file.h"
-#include "daemon/store/local/replace_round.h"
 #include "daemon/store/store_path.h"
 
 namespace canopy {
@@ -24,21 +24,20 @@ LocalStore::LocalStore(UringLoop& loop, Fd root, LocalStoreOptions options)
       root_(std::move(root)),
       options_(std::move(options)),
       blocking_(loop, options_.workers, options_.shared),
-      directory_sync_(blocking_),
-      root_of_rounds_(openat(root_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
-      replace_groups_(loop, *this, replaces_in_groups() ? options_.replace_groups_from : UINT32_MAX,
-                      [this](ReplaceGroups::Group renames, ReplaceGroups::Group writes) {
-                        return local::replace_round(blocking_, root_of_rounds_.get(), std::move(renames),
-                                                    std::move(writes));
-                      }) {}
+      directory_sync_(blocking_) {}
 
 LocalStore::~LocalStore() = default;
 
-// Where nothing else but this machine writes, a worker does the work, and syncfs(2) makes everything durable
-// and says when that has failed.
-bool LocalStore::replaces_in_groups() const {
-  return !options_.shared && options_.workers != nullptr && root_of_rounds_ &&
-         local::syncs_as_a_whole(root_of_rounds_.get());
+bool LocalStore::may_have_journal() const { return !options_.shared && local::syncs_as_a_whole(root_.get()); }
+
+JournalOptions::Round LocalStore::journal_round() const {
+  return local::make_journal_round(loop_, Fd(fcntl(root_.get(), F_DUPFD_CLOEXEC, 0)));
+}
+
+std::pair<uint64_t, uint64_t> LocalStore::identity() const {
+  struct stat found{};
+  (void)fstat(root_.get(), &found);
+  return {found.st_dev, found.st_ino};
 }
 
 Result<std::unique_ptr<LocalStore>> LocalStore::open_root(UringLoop& loop, const std::string& root,
@@ -242,12 +241,6 @@ Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMo
   CANOPY_CO_TRY(co_await settle(target, to, durable));
   if (!within) CANOPY_CO_TRY(co_await settle(source, from, durable));
   co_return Result<void>();
-}
-
-Task<Result<void>> LocalStore::replace(Replacement what) {
-  CANOPY_CO_TRY(check_store_name(what.staged));
-  CANOPY_CO_TRY(check_store_name(what.path));
-  co_return co_await replace_groups_.replace(std::move(what));
 }
 
 Task<Result<void>> LocalStore::sync_all() {

@@ -11,10 +11,10 @@
 #include <memory>
 
 #include "daemon/runtime/uring_loop.h"
+#include "daemon/store/journal/replace_journal.h"
 #include "daemon/store/local/blocking.h"
 #include "daemon/store/local/directory_sync.h"
 #include "daemon/store/local/system.h"
-#include "daemon/store/replace_groups.h"
 #include "daemon/store/store.h"
 
 namespace canopy {
@@ -25,9 +25,6 @@ struct LocalStoreOptions {
   // For what may wait for the disk and is no io_uring operation (listing, truncating); null: the loop itself.
   // It must outlive the store.
   WorkerPool* workers = nullptr;
-  // Replacements under way at once from which they share their syncs; as it is: never
-  // (docs/decisions/info-groups.md).
-  uint32_t replace_groups_from = UINT32_MAX;
 };
 
 class LocalStore final : public Store {
@@ -48,7 +45,6 @@ class LocalStore final : public Store {
   Task<Result<void>> remove_directory(std::string path, Durable durable) override;
   Task<Result<void>> remove(std::string path, Durable durable) override;
   Task<Result<void>> rename(std::string from, std::string to, RenameMode mode, Durable durable) override;
-  Task<Result<void>> replace(Replacement what) override;
   Task<Result<void>> link(std::string from, std::string to, Durable durable) override;
   Task<Result<void>> make_symlink(std::string target, std::string path, Durable durable) override;
   Task<Result<std::string>> read_symlink(std::string path) override;
@@ -65,7 +61,12 @@ class LocalStore final : public Store {
   Task<Result<void>> remove_xattr(std::string path, std::string name, Durable durable) override;
 
   const local::DirectorySync& directory_sync() const { return directory_sync_; }
-  const ReplaceGroups& replace_groups() const { return replace_groups_; }
+  // For a ReplaceJournal of this store, and whether there may be one: where nothing else but this machine
+  // writes, and syncfs(2) is to be trusted.
+  JournalOptions::Round journal_round() const;
+  bool may_have_journal() const;
+  // Which directory it is, by whatever path: its device and inode.
+  std::pair<uint64_t, uint64_t> identity() const;
 
  private:
   LocalStore(UringLoop& loop, local::Fd root, LocalStoreOptions options);
@@ -83,15 +84,12 @@ class LocalStore final : public Store {
   Task<Result<void>> unlink(std::string path, int flags, Durable durable);
   Task<Result<void>> settle_xattrs(std::string path, Durable durable);
   Task<Result<void>> sync_whole_file_system(std::string path);
-  bool replaces_in_groups() const;
 
   UringLoop& loop_;
   local::Fd root_;
   LocalStoreOptions options_;
   local::Blocking blocking_;
   local::DirectorySync directory_sync_;
-  local::Fd root_of_rounds_;  // for nobody else: syncfs tells each description of a failure once
-  ReplaceGroups replace_groups_;
 };
 
 }  // namespace canopy

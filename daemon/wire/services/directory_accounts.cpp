@@ -311,6 +311,16 @@ static Task<Result<bool>> mark_first(Accounts& accounts, AccountAddress address)
   co_return !known.empty();
 }
 
+// Nothing of it is in a store's journal any more, which knows nothing of what other hands do.
+static Task<Result<void>> settle_info(Accounts& accounts, AccountAddress address) {
+  auto place = co_await accounts.place(address);
+  if (!place) co_return fail(std::move(place).error());
+  if (accounts.store().shared_at(place->info_file)) co_return Result<void>();
+  auto settled = co_await accounts.store().set_attributes(place->info_file, {}, Durable::kYes);
+  if (!settled && settled.error().code() != Code::kNotFound) co_return settled;
+  co_return Result<void>();
+}
+
 Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::SetStateRequest& request) {
   CANOPY_CO_ASSIGN(AccountUse use, parse_account_use(request.state()));
   CANOPY_CO_ASSIGN(AccountAddress address, parse_address(request.name()));
@@ -353,6 +363,7 @@ Task<Result<v1::Account>> DirectoryService::set_state(CallContext&, const v1::Se
   // A suspended account's files are for other hands now, and a resumed one's may have been changed by them.
   co_await accounts.close(found->address);
   if (use != AccountUse::kActive) found->shard->credentials.forget(found->address.to_string());
+  if (use == AccountUse::kSuspended) CANOPY_CO_TRY(co_await settle_info(accounts, found->address));
   if (use == AccountUse::kSuspended && !log_end_noted) CANOPY_CO_TRY(co_await note_log_end(found->address));
   auto now = co_await accounts.settings(found->address);
   if (!now) co_return fail(std::move(now).error());
