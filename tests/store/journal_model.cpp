@@ -17,8 +17,13 @@ JournalModel::JournalModel(JournalPlan plan)
 JournalProcess& JournalModel::start() {
   dead_ = false;
   const uint64_t seed = plan_.seed * 1000 + processes_.size();
+  JournalOptions journal = small_journal();
+  if (plan_.large) {
+    journal.records_max = 1000;
+    journal.file_bytes = 1 << 20;
+  }
   processes_.push_back(
-      std::make_unique<JournalProcess>(world_, server_, disk_, plan_.faults, small_journal(), seed));
+      std::make_unique<JournalProcess>(world_, server_, disk_, plan_.faults, std::move(journal), seed));
   return *processes_.back();
 }
 

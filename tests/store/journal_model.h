@@ -44,6 +44,7 @@ struct JournalPlan {
   uint64_t seed = 1;
   uint32_t accounts = 6;
   bool moves = false;  // and all else that is done to a path
+  bool large = false;  // the journal
   FaultPlan faults = {};
 };
 

@@ -19,11 +19,12 @@ struct Sum {
 std::string lives_and_deaths(JournalPlan plan, Sum& sum) {
   const uint64_t seed = plan.seed;
   SeededRandom random(seed);
+  const uint64_t plan_size = plan.large ? 4000 : 900;  // operations
   JournalModel model(std::move(plan));
   for (int life = 0; life < 4; ++life) {
     model.start();
     // Some die while they replay.
-    model.die_before(random.chance(0.3) ? 1 + random.below(40) : 30 + random.below(900));
+    model.die_before(random.chance(0.3) ? 1 + random.below(40) : 30 + random.below(plan_size));
     model.serve();
     EXPECT_TRUE(model.world().run_until([&] { return model.dead(); }, model.world().now() + 3600 * kSecond))
         << "seed " << seed << ", life " << life;
@@ -53,8 +54,8 @@ TEST(ReplaceJournal, AfterAPowerCutAtAnyMomentEachFileIsWholeAndNoOlderThanWasAn
     plan.faults.delay_max = 3 * kMillisecond;
     EXPECT_EQ(lives_and_deaths(plan, sum), "") << seed;
   }
-  EXPECT_GT(sum.answered, 10'000u);
-  EXPECT_GT(sum.checkpoints, 300u);
+  EXPECT_GT(sum.answered, 40 * kSeeds);
+  EXPECT_GT(sum.checkpoints, kSeeds);
   EXPECT_GT(sum.records, sum.answered / 2);
 }
 
@@ -66,8 +67,8 @@ TEST(ReplaceJournal, WhatIsRemovedMovedOrWrittenOtherwiseInBetweenDoesNotComeBac
     plan.faults.delay_max = 3 * kMillisecond;
     EXPECT_EQ(lives_and_deaths(plan, sum), "") << seed;
   }
-  EXPECT_GT(sum.answered, 10'000u);
-  EXPECT_GT(sum.checkpoints, 100u);
+  EXPECT_GT(sum.answered, 40 * kSeeds);
+  EXPECT_GT(sum.checkpoints, kSeeds / 2);
 }
 
 TEST(ReplaceJournal, AStoreThatRefusesAtTimesLosesNothingThatWasAnswered) {
@@ -80,8 +81,19 @@ TEST(ReplaceJournal, AStoreThatRefusesAtTimesLosesNothingThatWasAnswered) {
     plan.faults.delay_max = 3 * kMillisecond;
     EXPECT_EQ(lives_and_deaths(plan, sum), "") << seed;
   }
-  EXPECT_GT(sum.answered, 5'000u);
-  EXPECT_GT(sum.refused, 50u);
+  EXPECT_GT(sum.answered, 20 * kSeeds);
+  EXPECT_GT(sum.refused, kSeeds / 5);
+}
+
+TEST(ReplaceJournal, ManyFilesAreReplayedAtOnce) {
+  Sum sum;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    JournalPlan plan{.seed = seed, .accounts = 200, .large = true};
+    plan.faults.delay = 0.3;
+    plan.faults.delay_max = 30 * kMillisecond;
+    EXPECT_EQ(lives_and_deaths(plan, sum), "") << seed;
+  }
+  EXPECT_GT(sum.answered, 1'000u);
 }
 
 TEST(ReplaceJournal, TheSameFindsAStoreThatLeavesItsSyncsOut) {

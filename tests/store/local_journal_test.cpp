@@ -202,7 +202,8 @@ TEST_F(LocalJournal, AProcessThatIsKilledLeavesEachFileWholeAndNoOlderThanItHasA
       if (has(name_of(file)) && last[file] > 1) std::ofstream(directory_.path() + "/" + name_of(file)) << "";
     Process next(directory_.path());
     next.loop->run_until_done([&]() -> Task<void> {
-      EXPECT_TRUE(co_await next.store->begin());
+      auto begun = co_await next.store->begin();
+      EXPECT_TRUE(begun) << begun.error().to_string();
       co_await next.journals.end();
     }());
     for (uint32_t file = 0; file < kMany; ++file) {

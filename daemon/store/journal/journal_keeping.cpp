@@ -187,14 +187,14 @@ Task<void> ReplaceJournal::checkpoint(Turn& turn) {
 }
 
 Task<void> ReplaceJournal::checkpoint_later() {
-  while (!is_empty()) {
-    co_await loop_.sleep(options_.checkpoint_after);
+  while (!is_empty() && !co_await ended_.wait_until(loop_.now() + options_.checkpoint_after)) {
     while (in_round_ || in_checkpoint_) co_await progress_.wait();
     Turn& turn = turns_[active_];
     const bool due = !turn.is_empty() && loop_.now() - turn.since >= options_.checkpoint_after;
     if (due && !trouble_) begin_checkpoint(turn);
   }
   checkpoint_planned_ = false;
+  progress_.wake_all();
 }
 
 Task<Result<void>> ReplaceJournal::checkpoint_until_gone(std::string path) {
@@ -219,6 +219,8 @@ Task<Result<void>> ReplaceJournal::end() {
   }
   auto ended = co_await checkpoint_until_gone("");
   if (ended) on_ = false;
+  ended_.set();
+  while (checkpoint_planned_ || recovering_) co_await progress_.wait();
   co_return ended;
 }
 
@@ -241,15 +243,18 @@ Task<void> ReplaceJournal::recover() {
   for (int attempt = 1;; ++attempt) {
     while (in_round_ || in_checkpoint_) co_await progress_.wait();
     auto recovered = co_await recover_once();
-    if (recovered) break;
+    if (recovered) {
+      trouble_.reset();
+      given_up_ = false;
+      log_event(LogLevel::kInfo, "journal-recovered", store_->name());
+      break;
+    }
     if (attempt >= kRecoveriesAwaited) given_up_ = true;
     progress_.wake_all();
-    co_await loop_.sleep(pause);
+    if (co_await ended_.wait_until(loop_.now() + pause)) break;  // the next start goes on
     pause = std::min(2 * pause, kRecoveredAgainAfterMax);
   }
-  recovering_ = given_up_ = false;
-  trouble_.reset();
-  log_event(LogLevel::kInfo, "journal-recovered", store_->name());
+  recovering_ = false;
   progress_.wake_all();
 }
 

@@ -67,7 +67,8 @@ class ReplaceJournal {
   // Before anything is served from the store, by the process that has the right to it: replays what it finds.
   // Once it has succeeded, more calls have no effect. Errors: the store's; kBusy: see JournalOptions::lock.
   Task<Result<void>> begin();
-  // In order: nothing is in the journal when it succeeds. Replacements go without it from now on.
+  // In order: nothing is in the journal when it succeeds. Replacements go without it from now on. Nothing of
+  // it is under way afterwards; without a call of this it outlives its loop.
   Task<Result<void>> end();
 
   // As Store::replace(), of a path that it takes.
@@ -181,6 +182,7 @@ class ReplaceJournal {
   bool running_ = false, in_round_ = false, in_checkpoint_ = false, checkpoint_planned_ = false;
   std::optional<Error> trouble_;
   bool recovering_ = false, given_up_ = false, sync_failed_ = false;
+  Event ended_;
   Event progress_;  // never set: wakes those who wait for any of the above
   uint64_t rounds_ = 0, records_ = 0, checkpoints_ = 0;
 };

@@ -17,7 +17,7 @@ struct Bringing {  // what is shared by those that bring files to their place
   const bool force, durable;
   Replayed done = {};
   std::optional<Error> failed = {};
-  uint64_t next = 0;
+  std::vector<uint32_t> free_names = {};  // of staged files: one for each that is under way
 };
 
 Task<Result<void>> write_staged_file(Store& store, std::string path, std::string_view text, Durable durable) {
@@ -35,7 +35,7 @@ bool is_elsewhere(Code code) {
          code == Code::kLoop || code == Code::kUnsupported;
 }
 
-Task<Result<void>> bring(Bringing& all, const Record& record) {
+Task<Result<void>> bring(Bringing& all, const Record& record, uint32_t name) {
   const std::string path(record.path);
   auto is = co_await all.store.read_whole(path, kContentBytesMax);
   if (!is && is.error().code() == Code::kNotFound) {
@@ -57,7 +57,7 @@ Task<Result<void>> bring(Bringing& all, const Record& record) {
     co_return Result<void>();
   }
   const Durable durable = all.durable ? Durable::kYes : Durable::kNo;
-  const std::string staged = fmt::format("{}/replay.{}", kDirectory, all.next++ % kReplayedAtOnceMax);
+  const std::string staged = fmt::format("{}/replay.{}", kDirectory, name);
   CANOPY_CO_TRY(co_await write_staged_file(all.store, staged, record.content, durable));
   CANOPY_CO_TRY(co_await all.store.rename(staged, path, RenameMode::kReplace, durable));
   ++all.done.replaced;
@@ -65,7 +65,10 @@ Task<Result<void>> bring(Bringing& all, const Record& record) {
 }
 
 Task<void> bring_one(Bringing& all, const Record& record, Semaphore::Permit permit) {
-  auto done = co_await bring(all, record);
+  const uint32_t name = all.free_names.back();
+  all.free_names.pop_back();
+  auto done = co_await bring(all, record, name);
+  all.free_names.push_back(name);
   if (!done && !all.failed) all.failed = std::move(done).error();
   permit.release();
 }
@@ -73,6 +76,7 @@ Task<void> bring_one(Bringing& all, const Record& record, Semaphore::Permit perm
 Task<Result<Replayed>> bring_all(Store& store, Loop& loop, const std::vector<Record>& last, bool force,
                                  bool durable) {
   Bringing all{store, Semaphore(loop, kReplayedAtOnceMax), force, durable};
+  for (uint32_t name = 0; name < kReplayedAtOnceMax; ++name) all.free_names.push_back(name);
   TaskGroup group(loop);
   for (const Record& record : last) {
     auto permit = co_await all.at_once.acquire();
