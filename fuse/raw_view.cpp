@@ -39,8 +39,6 @@ void fill_identity(const std::string& key, v1::TreeIdentity& out) {
 
 namespace {
 
-constexpr size_t kRawPathBytesMax = 4000;  // docs/protocol/tree.md
-
 // The daemon tells what changes there; of what it keeps itself it does not.
 bool is_told(std::string_view path) { return describe_path(path).kind == TreePlaceKind::kOther; }
 
@@ -137,6 +135,8 @@ Result<std::string> RawView::path_of(const Node& node) const {
   std::vector<const std::string*> elements;
   for (const Node* at = &node; at->number != NodeTable::kRoot; at = at->names.front().parent.get()) {
     if (at->names.empty()) return refuse(ESTALE, node.key, "it has no name any more");
+    // Names that are out of date may lead around in a circle.
+    if (elements.size() > kRawPathBytesMax / 2) return refuse(ESTALE, node.key, "nobody knows where it lies");
     elements.push_back(&at->names.front().name);
   }
   std::string path;

@@ -8,6 +8,8 @@
 
 namespace canopy::mount {
 
+inline constexpr size_t kRawPathBytesMax = 4000;  // docs/protocol/tree.md
+
 // A raw node's key is its inode and its birth.
 std::string key_of(const v1::TreeIdentity& of);
 void fill_identity(const std::string& key, v1::TreeIdentity& out);

@@ -15,10 +15,14 @@ std::string_view leaf_of(std::string_view path) { return path.substr(path.rfind(
 }  // namespace
 
 void expire_below(const NodeTable& nodes, Notifier& notifier, const Node& directory) {
+  // Names that are out of date may lead around in a circle: what has more above it than a path has elements
+  // is asked for again, too.
+  constexpr size_t kElementsMax = kRawPathBytesMax / 2;
   auto lies_below = [&](const Node& node) {
-    for (const Node* at = &node; !at->names.empty();) {
+    const Node* at = &node;
+    for (size_t above = 0; !at->names.empty(); ++above) {
       at = at->names.front().parent.get();
-      if (at == &directory) return true;
+      if (at == &directory || above == kElementsMax) return true;
     }
     return false;
   };
