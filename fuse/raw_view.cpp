@@ -135,8 +135,7 @@ Result<std::string> RawView::path_of(const Node& node) const {
   std::vector<const std::string*> elements;
   for (const Node* at = &node; at->number != NodeTable::kRoot; at = at->names.front().parent.get()) {
     if (at->names.empty()) return refuse(ESTALE, node.key, "it has no name any more");
-    // Names that are out of date may lead around in a circle.
-    if (elements.size() > kRawPathBytesMax / 2) return refuse(ESTALE, node.key, "nobody knows where it lies");
+    if (elements.size() > kRawPathElementsMax) return refuse(ESTALE, node.key, "nobody knows where it lies");
     elements.push_back(&at->names.front().name);
   }
   std::string path;

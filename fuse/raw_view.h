@@ -9,6 +9,9 @@
 namespace canopy::mount {
 
 inline constexpr size_t kRawPathBytesMax = 4000;  // docs/protocol/tree.md
+// No path has more. Names that are out of date may lead around in a circle: whoever goes up from a node ends
+// there.
+inline constexpr size_t kRawPathElementsMax = kRawPathBytesMax / 2;
 
 // A raw node's key is its inode and its birth.
 std::string key_of(const v1::TreeIdentity& of);

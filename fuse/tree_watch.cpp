@@ -15,14 +15,12 @@ std::string_view leaf_of(std::string_view path) { return path.substr(path.rfind(
 }  // namespace
 
 void expire_below(const NodeTable& nodes, Notifier& notifier, const Node& directory) {
-  // Names that are out of date may lead around in a circle: what has more above it than a path has elements
-  // is asked for again, too.
-  constexpr size_t kElementsMax = kRawPathBytesMax / 2;
+  // What goes round in a circle is asked for again, too.
   auto lies_below = [&](const Node& node) {
     const Node* at = &node;
     for (size_t above = 0; !at->names.empty(); ++above) {
       at = at->names.front().parent.get();
-      if (at == &directory || above == kElementsMax) return true;
+      if (at == &directory || above == kRawPathElementsMax) return true;
     }
     return false;
   };

@@ -6,12 +6,7 @@
 #include "daemon/account/domain_move.h"
 
 namespace canopy {
-namespace {
 
-// Under the domain's directory there may be `fast` and as many folders as a method has levels.
-constexpr uint32_t kDepthMax = kFolderingLevelsMax + 1;
-
-// False: the directory has gone.
 Task<Result<bool>> next_page(Store& store, std::string directory, DirectoryPage& page) {
   auto next = co_await store.list(std::move(directory), page.next_cookie);
   if (!next && next.error().code() == Code::kNotFound) co_return false;
@@ -19,6 +14,11 @@ Task<Result<bool>> next_page(Store& store, std::string directory, DirectoryPage&
   page = std::move(*next);
   co_return true;
 }
+
+namespace {
+
+// Under the domain's directory there may be `fast` and as many folders as a method has levels.
+constexpr uint32_t kDepthMax = kFolderingLevelsMax + 1;
 
 using Visit = Task<Result<void>> (*)(Store& store, std::string directory, bool empty);
 

@@ -12,6 +12,9 @@
 
 namespace canopy {
 
+// The page of a listing that follows `page`, into it. False: the directory has gone.
+Task<Result<bool>> next_page(Store& store, std::string directory, DirectoryPage& page);
+
 // Makes the names in all folders of the domain durable, `fast` ones included.
 Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> domain);
 

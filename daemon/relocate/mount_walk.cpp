@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/relocate/folders.h"
 #include "daemon/store/set/store_set.h"
 #include "daemon/store/store_path.h"
 
@@ -110,10 +111,8 @@ Task<Result<bool>> MountWalk::walk(MountRow row, std::string directory, uint32_t
   std::vector<std::string> folders;
   DirectoryPage page;
   do {
-    auto next = co_await store_.list(place_of(row, directory), page.next_cookie);
-    if (!next && next.error().code() == Code::kNotFound) co_return true;
-    if (!next) co_return fail(std::move(next).error());
-    page = std::move(*next);
+    CANOPY_CO_ASSIGN(const bool there, co_await next_page(store_, place_of(row, directory), page));
+    if (!there) co_return true;
     std::vector<SeenAccount> seen;
     for (const DirectoryEntry& entry : page.entries) {
       const std::string path = directory + "/" + entry.name;
@@ -165,10 +164,8 @@ Task<Result<bool>> MountWalk::clear(MountRow row, std::string directory, uint32_
   bool empty = true;
   DirectoryPage page;
   do {
-    auto next = co_await store_.list(place_of(row, directory), page.next_cookie);
-    if (!next && next.error().code() == Code::kNotFound) co_return true;
-    if (!next) co_return fail(std::move(next).error());
-    page = std::move(*next);
+    CANOPY_CO_ASSIGN(const bool there, co_await next_page(store_, place_of(row, directory), page));
+    if (!there) co_return true;
     for (const DirectoryEntry& entry : page.entries) {
       if (entry.type == FileType::kDirectory && !entry.name.ends_with(kAccountSuffix) &&
           depth < kWalkDepthMax)

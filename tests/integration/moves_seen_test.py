@@ -1,5 +1,4 @@
 """Accounts that move to another store and another layout, as readers of the mount, an open POP3 session and watches see it."""
-import json
 import os
 import random
 import threading
@@ -103,8 +102,7 @@ class Seen(store_moves_test.Several):
             self.assertEqual({store for store, _ in self.found().values()}, {"one"})
             self.assertTrue(b"\r\n".join(session.retr(1)[1]).endswith(self.mail.strip().encode()))
             self.ctl("domain", "set", DOMAIN, "Foldering=2-1")
-            shown = json.loads(self.stack.ctl("--json", "relocation", "show", DOMAIN, "--wait").stdout)
-            self.assertIn(shown["state"], ("finished", "none"), shown)
+            relocation_test.Relocation.settled(self, DOMAIN)
             self.assertEqual(len(session.list()[1]), 1)
             session.quit()
 
@@ -135,8 +133,7 @@ class Seen(store_moves_test.Several):
         self.table(rows_over(["root", "one"]))
         self.ctl("relocation", "set", "/", "--rate", "0")
         self.settled()
-        shown = json.loads(self.stack.ctl("--json", "relocation", "show", DOMAIN, "--wait").stdout)
-        self.assertIn(shown["state"], ("finished", "none"), shown)
+        relocation_test.Relocation.settled(self, DOMAIN)
         for client in clients:
             client.stop()
         self.assertEqual([error for client in clients for error in client.errors], [])
