@@ -68,7 +68,11 @@ class Path:
                     target.sendall(data)
         except OSError:
             pass
-        for end in (source, target):
+        Path.shut(source, target)
+
+    @staticmethod
+    def shut(*ends):
+        for end in ends:
             try:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
@@ -82,11 +86,7 @@ class Path:
         """Ends the connections, and takes no others until it is opened."""
         self.open_again.clear()
         for client, server, _ in self.ends:
-            for end in (client, server):
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+            self.shut(client, server)
 
     def open(self):
         self.open_again.set()
