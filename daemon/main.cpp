@@ -237,7 +237,6 @@ Task<Result<void>> prepare_store(Loop& loop, std::shared_ptr<Store> store, uint6
   co_return Result<void>();
 }
 
-// Nobody else serves the tree, so that a store is replayed at once; the root is opened before that is known.
 Task<Result<std::unique_ptr<Store>>> open_store(UringLoop& loop, Running& running, StoreConfig config) {
   WorkerPool& workers = *running.file_workers;
   if (!config.is_local()) {
@@ -252,11 +251,14 @@ Task<Result<std::unique_ptr<Store>>> open_store(UringLoop& loop, Running& runnin
   local.workers = &workers;
   auto opened = running.journals->open(loop, config.directory(), local);
   if (!opened) co_return fail(std::move(opened).error());
-  if (config.name != kRootStoreName)
-    CANOPY_CO_TRY(co_await (*opened)->begin());
-  else if (running.local_root == nullptr)
-    running.local_root = opened->get();
+  if (config.name == kRootStoreName && running.local_root == nullptr) running.local_root = opened->get();
   co_return std::move(*opened);
+}
+
+// What the process before has left in its journal comes first. Nobody else serves the tree.
+Task<Result<void>> begin_store(const StoreConfig& config, Store& store) {
+  if (!config.is_local()) co_return Result<void>();
+  co_return co_await static_cast<JournaledStore&>(store).begin();  // as open_store() has made it
 }
 
 constexpr Nanos kStoresAwaitedAtStart = 2 * kSecond;  // one that is away holds up nobody for longer
@@ -275,6 +277,7 @@ Task<Result<std::vector<std::unique_ptr<StoreSet>>>> make_sets(Running& running,
     UringLoop* loop = running.loops[i].get();
     StoreSetOptions options;
     options.open = [loop, &running](StoreConfig of) { return open_store(*loop, running, std::move(of)); };
+    options.begin = begin_store;
     options.prepare = [loop, epoch, tree = root->id](std::shared_ptr<Store> store) {
       return prepare_store(*loop, std::move(store), epoch, tree);
     };

@@ -27,7 +27,8 @@ Task<Result<void>> ReplaceJournal::begin_once() {
   if (!there && there.error().code() != Code::kNotFound) co_return fail(std::move(there).error());
   if (!there && !options_.use) {
     on_ = false;
-    begun_ = off_ = true;
+    off_ = true;
+    begun_ = true;
     co_return Result<void>();
   }
   if (!there) {

@@ -61,6 +61,7 @@ class ReplaceJournal {
   Loop& loop() const { return loop_; }
   // Whether anything has to go through it. Any thread.
   bool is_on() const { return on_.load(std::memory_order_relaxed); }
+  bool is_begun() const { return begun_; }  // any thread
   // Whether a replacement of this file is its business. Any thread.
   static bool takes(std::string_view path) { return journal::takes(path); }
 
@@ -167,7 +168,7 @@ class ReplaceJournal {
   JournalOptions options_;
   std::atomic<bool> on_{true};
   Mutex beginning_;
-  bool begun_ = false;
+  std::atomic<bool> begun_{false};
   bool making_files_ = false, has_files_ = false, off_ = false;
   Nanos no_files_before_ = 0;
 

@@ -49,6 +49,11 @@ void LocalJournals::give_back(Identity of) {
   std::lock_guard lock(mutex_);
   Entry& entry = entries_.at(of);
   if (--entry.users > 0) return;
+  if (!entry.journal->is_begun()) {  // there is nothing to end
+    home_.post([journal = std::move(entry.journal)] {});
+    entries_.erase(of);
+    return;
+  }
   entry.ending = true;
   home_.post(
       [this, of, journal = entry.journal]() mutable { home_.spawn(end_given_back(of, std::move(journal))); });

@@ -44,6 +44,7 @@ Task<void> StoreSet::watch(MemberRef member) {
 Task<Result<void>> StoreSet::probe_store(MemberRef member) {
   const StoreConfig& config = member->config_;
   std::shared_ptr<Store> store = member->store_;
+  bool is_new = false;
   // A directory that was not mounted is another one when it is: it must be opened anew. So must an export of
   // a server that answered, but not as this store.
   if (!store || (!member->is_root() && !member->usable_ &&
@@ -51,6 +52,7 @@ Task<Result<void>> StoreSet::probe_store(MemberRef member) {
     auto opened = co_await options_.open(config);
     if (!opened) co_return fail(std::move(opened).error());
     store = std::move(*opened);
+    is_new = true;
   }
   SetMember::Timing timing(*member);
   if (member->is_root()) {
@@ -67,6 +69,7 @@ Task<Result<void>> StoreSet::probe_store(MemberRef member) {
       if (options_.prepare) CANOPY_CO_TRY(co_await options_.prepare(store));
       options_.board->prepared(config.id);
     }
+    if (is_new && options_.begin) CANOPY_CO_TRY(co_await options_.begin(config, *store));
   }
   auto space = co_await store->space();
   if (!space) co_return fail(std::move(space).error());

@@ -56,6 +56,9 @@ struct StoreSetOptions {
   std::function<Task<Result<std::unique_ptr<Store>>>(StoreConfig config)> open;
   // Done once in a process, by the set with `leads`, before any loop uses a store.
   std::function<Task<Result<void>>(std::shared_ptr<Store> store)> prepare = {};
+  // Done by each loop whenever it has opened a store, which is the right one and was prepared; before it is
+  // used.
+  std::function<Task<Result<void>>(const StoreConfig& config, Store& store)> begin = {};
   std::shared_ptr<StoreBoard> board = std::make_shared<StoreBoard>();
   bool leads = true;
   Nanos probe_every = kProbeEvery, probe_again_after = kProbeAgainAfter;
