@@ -44,6 +44,8 @@ Result<wire::ClientOptions> client_options(const Options& options) {
   client.addresses.push_back(std::move(address));
   client.name = "canopy-mount/0.1";
   client.call_timeout = static_cast<Nanos>(options.wait_seconds * kSecond);
+  // So that an operation which begins while the backend comes back is not given up before the next try.
+  client.backoff_max = std::min(client.backoff_max, client.call_timeout / 4);
   return client;
 }
 

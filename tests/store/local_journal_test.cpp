@@ -152,6 +152,98 @@ TEST_F(LocalJournal, TheLoopsOfAProcessShareIt) {
   for (uint32_t file = 1; file < 20; ++file) EXPECT_EQ(content(name_of(file)), text_of(30)) << file;
 }
 
+// Answers the newest version that is in the file by then.
+Task<void> replace_where_it_is(Store& store, uint32_t file, const std::atomic<bool>& over, uint64_t& newest) {
+  for (uint64_t version = 1; !over; ++version) {
+    auto done = co_await store.replace(
+        {fmt::format("stage/{}.{}", file, version), fmt::format("d0/{}.info", file), text_of(version)});
+    if (done)
+      newest = version;
+    else
+      EXPECT_EQ(done.error().code(), Code::kNotFound) << done.error().to_string();
+  }
+}
+
+TEST_F(LocalJournal, ADirectoryThatAnotherLoopRenamesTakesAlongWhatWasAnswered) {
+  constexpr int kTimes = 200;
+  constexpr uint32_t kFiles = 8;
+  Process process(directory_.path());
+  auto other = *UringLoop::create();
+  std::thread thread([&] { other->run(); });
+  auto opened = process.journals.open(*other, directory_.path(), {.workers = &process.workers});
+  ASSERT_TRUE(opened);
+  std::unique_ptr<JournaledStore> second = std::move(*opened);
+  std::array<uint64_t, kFiles> newest = {};
+  std::atomic<bool> over{false};
+  process.loop->run_until_done([&]() -> Task<void> {
+    EXPECT_TRUE(co_await process.store->begin());
+    co_await process.warm_up();
+    TaskGroup group(*process.loop);
+    for (uint32_t file = 0; file < kFiles; ++file)
+      group.spawn(replace_where_it_is(*process.store, file, over, newest[file]));
+    for (int i = 0; i < kTimes; ++i) {
+      const Durable durable = i % 3 == 0 ? Durable::kYes : Durable::kNo;
+      co_await other->switch_to();
+      auto there = co_await second->rename("d0", "e0", RenameMode::kNoReplace, durable);
+      auto back = co_await second->rename("e0", "d0", RenameMode::kNoReplace, durable);
+      co_await process.loop->switch_to();
+      EXPECT_TRUE(there && back);
+      for (uint32_t file = 0; file < kFiles; ++file) {
+        const uint64_t least = newest[file];  // read afterwards: it may be newer
+        EXPECT_GE(version_of(content(fmt::format("d0/{}.info", file))).value_or(0), least) << file;
+      }
+    }
+    over = true;
+    co_await group.join();
+    co_await other->switch_to();
+    second.reset();
+    co_await process.loop->switch_to();
+    co_await process.journals.end();
+  }());
+  other->stop();
+  thread.join();
+  for (uint32_t file = 0; file < kFiles; ++file) {
+    EXPECT_GT(newest[file], 0u) << file;
+    EXPECT_EQ(content(fmt::format("d0/{}.info", file)), text_of(newest[file])) << file;
+  }
+}
+
+TEST(JournalPaths, WhatIsClaimedOrHasARecordIsNotHeldAtOnceAndWhatIsHeldIsNotClaimed) {
+  using Claim = JournalPaths::Claim;
+  JournalPaths paths;
+  ASSERT_EQ(paths.claim("a/b/c.info"), Claim::kClaimed);
+  for (const char* held : {"a/b/c.info", "a/b", "a"}) EXPECT_FALSE(paths.hold_if_unused({held})) << held;
+  EXPECT_TRUE(paths.any_claimed_below("a/b"));
+  for (const char* beside : {"a/b/c.inf", "a/b/c", "b"}) {
+    auto held = paths.hold_if_unused({beside});
+    ASSERT_TRUE(held) << beside;
+    EXPECT_FALSE(paths.release(*held));
+  }
+  paths.recorded(1, "a/b/c.info");
+  paths.unclaim("a/b/c.info");
+  EXPECT_FALSE(paths.hold_if_unused({"x", "a/b"}));
+  EXPECT_EQ(paths.pending_below("a", 8), std::vector<std::string>{"a/b/c.info"});
+  paths.settled("a/b/c.info");
+  EXPECT_FALSE(paths.is_pending("a/b/c.info"));
+
+  auto held = paths.hold_if_unused({"a/b"});
+  ASSERT_TRUE(held);
+  EXPECT_EQ(paths.claim("a/b/c.info"), Claim::kHeld);
+  EXPECT_EQ(paths.claim("a/d.info"), Claim::kClaimed);
+  EXPECT_TRUE(paths.release(*held)) << "one waits";
+  paths.waited();
+
+  paths.note_name("", "a/b");
+  EXPECT_EQ(paths.claim("a/b/c.info"), Claim::kNameAbove);
+  const auto names = paths.names_above("a/b/c.info");
+  ASSERT_EQ(names.size(), 1u);
+  paths.note_name("e", "a/b");
+  paths.name_durable(names.front());  // the note before
+  EXPECT_EQ(paths.claim("a/b/c.info"), Claim::kNameAbove);
+  paths.names_durable(paths.names_noted());
+  EXPECT_EQ(paths.claim("a/b/c.info"), Claim::kClaimed);
+}
+
 // Tells over the pipe which version of which file was answered, until it is killed.
 [[noreturn]] void replace_until_killed(const std::string& root, int tell) {
   Process process(root);

@@ -96,12 +96,12 @@ Task<void> ReplaceJournal::make_files() {
   if (made) made = co_await store_->sync_all();
   if (made) made = co_await check_exchange();
   for (uint32_t file = 0; made && file < journal::kFiles; ++file) made = co_await make_file(file);
-  making_files_ = false;
   if (made) {
     active_ = 0;
-    has_files_ = true;
-    co_return;
+    has_files_ = true;  // before the other: names are noted all the time
   }
+  making_files_ = false;
+  if (made) co_return;
   const bool never = made.error().code() == Code::kUnsupported;
   no_files_before_ = never ? kNever : loop_.now() + kFilesTriedAgainAfter;
   log_event(never ? LogLevel::kInfo : LogLevel::kWarning, "journal-off", store_->name(),
@@ -129,6 +129,7 @@ Task<Result<void>> ReplaceJournal::check_exchange() {
 Task<Result<void>> ReplaceJournal::make_file(uint32_t index) {
   Turn& turn = turns_[index];
   turn = Turn();
+  paths_.emptied(index);
   OpenOptions options;
   options.write = true;
   auto there = co_await store_->open(journal::file_path(index), options);
@@ -168,7 +169,7 @@ void ReplaceJournal::begin_checkpoint(Turn& turn) {
 }
 
 Task<void> ReplaceJournal::checkpoint(Turn& turn) {
-  const uint64_t noted = undurable_noted_;
+  const uint64_t noted = paths_.names_noted();
   auto done = co_await store_->sync_all();
   if (!done)
     sync_failed_ = true;
@@ -179,8 +180,8 @@ Task<void> ReplaceJournal::checkpoint(Turn& turn) {
     ++checkpoints_;
     turn.records = 0;
     turn.end = journal::kBatchesAt;
-    turn.pending.clear();
-    std::erase_if(undurable_, [noted](const auto& name) { return name.second.second <= noted; });
+    paths_.emptied(number_of(turn));
+    paths_.names_durable(noted);
   } else {
     in_trouble(std::move(done).error());
   }
@@ -199,7 +200,7 @@ Task<void> ReplaceJournal::checkpoint_later() {
 }
 
 Task<Result<void>> ReplaceJournal::checkpoint_until_gone(std::string path) {
-  while (path.empty() ? !is_empty() : !pending_below(path).empty()) {
+  while (path.empty() ? !is_empty() : any_pending_below(path)) {
     if (trouble_) {
       CANOPY_CO_TRY(co_await wait_recovered());
       continue;
@@ -212,7 +213,7 @@ Task<Result<void>> ReplaceJournal::checkpoint_until_gone(std::string path) {
 
 Task<Result<void>> ReplaceJournal::end() {
   off_ = true;
-  while (running_ || making_files_ || !busy_.empty()) {
+  while (running_ || making_files_ || paths_.any_claimed()) {
     if (making_files_)
       co_await loop_.sleep(kMillisecond);
     else
@@ -277,7 +278,10 @@ Task<Result<void>> ReplaceJournal::recover_once() {
   if (!done) co_return fail(std::move(done).error());
   CANOPY_CO_TRY(co_await journal::make_empty(*store_, loop_, contents, contents.missing() > 0));
   sync_failed_ = has_files_ = false;
-  for (Turn& turn : turns_) turn = Turn();
+  for (Turn& turn : turns_) {
+    turn = Turn();
+    paths_.emptied(number_of(turn));
+  }
   co_return Result<void>();
 }
 

@@ -17,20 +17,19 @@ Task<Result<void>> JournaledStore::begin() {
   co_return begun;
 }
 
+// Most paths have nothing in the journal, and its loop need not be asked.
 template <class T>
 Task<Result<T>> JournaledStore::held(std::vector<std::string> paths,
                                      std::move_only_function<Task<Result<T>>()> ask) {
-  co_await journal_->loop().switch_to();
-  auto hold = co_await journal_->hold(std::move(paths));
-  co_await loop_.switch_to();
-  if (!hold) co_return fail(std::move(hold).error());
-  Result<T> answer = co_await ask();
-  co_await journal_->loop().switch_to();
-  {
-    ReplaceJournal::Hold over = std::move(*hold);
+  std::optional<ReplaceJournal::Hold> hold = journal_->hold_at_once(paths);
+  if (!hold) {
+    co_await journal_->loop().switch_to();
+    auto waited_for = co_await journal_->hold(std::move(paths));
+    co_await loop_.switch_to();
+    if (!waited_for) co_return fail(std::move(waited_for).error());
+    hold.emplace(std::move(*waited_for));
   }
-  co_await loop_.switch_to();
-  co_return answer;
+  co_return co_await ask();
 }
 
 Task<Result<std::unique_ptr<File>>> JournaledStore::open(std::string path, OpenOptions options) {
@@ -59,11 +58,11 @@ Task<Result<void>> JournaledStore::make_directory_noted(std::string path, uint32
 }
 
 Task<Result<void>> JournaledStore::note_undurable(std::string from, std::string to) {
+  if (journal_->note_undurable(std::move(from), std::move(to))) co_return Result<void>();
   co_await journal_->loop().switch_to();
-  Result<void> noted;
-  if (journal_->wants_undurable()) noted = co_await journal_->note_undurable(std::move(from), std::move(to));
+  auto durable = co_await journal_->make_names_durable();
   co_await loop_.switch_to();
-  co_return noted;
+  co_return durable;
 }
 
 Task<Result<void>> JournaledStore::remove(std::string path, Durable durable) {

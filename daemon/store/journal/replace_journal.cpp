@@ -15,11 +15,12 @@ ReplaceJournal::ReplaceJournal(Loop& loop, std::shared_ptr<Store> store, Journal
 
 Task<Result<void>> ReplaceJournal::replace(Replacement what) {
   for (;;) {
-    if (is_held(what.path)) {
+    if (paths_.is_held(what.path)) {
       co_await progress_.wait();
+      paths_.waited();
       continue;
     }
-    if (trouble_ && is_pending(what.path)) {
+    if (trouble_ && paths_.is_pending(what.path)) {
       CANOPY_CO_TRY(co_await wait_recovered());
       continue;
     }
@@ -29,11 +30,14 @@ Task<Result<void>> ReplaceJournal::replace(Replacement what) {
     }
     const bool small = what.text.size() <= journal::kContentBytesMax;
     if (!has_files_ || off_ || trouble_ || !small) co_return co_await replace_durably(std::move(what));
-    bool above = false;
-    for (std::string_view at = what.path; !undurable_.empty() && !at.empty(); at = store_parent_of(at))
-      above = above || undurable_.contains(at);
-    if (!above) break;
-    if (!co_await sync_names_above(what.path)) co_return co_await replace_durably(std::move(what));
+    const JournalPaths::Claim claim = paths_.claim(what.path);
+    if (claim == JournalPaths::Claim::kClaimed) break;
+    if (claim == JournalPaths::Claim::kHeld) {
+      co_await progress_.wait();
+      paths_.waited();
+    } else if (!co_await sync_names_above(what.path)) {
+      co_return co_await replace_durably(std::move(what));
+    }
   }
   co_return co_await enqueue(std::make_shared<Item>(loop_, std::move(what), journal::Kind::kReplaced));
 }
@@ -46,7 +50,6 @@ Task<Result<void>> ReplaceJournal::replace_durably(Replacement what) {
 }
 
 Task<Result<void>> ReplaceJournal::enqueue(ItemRef item) {
-  if (item->kind == journal::Kind::kReplaced) busy_.insert(item->what.path);
   waiting_.push_back(item);
   if (!std::exchange(running_, true)) loop_.spawn(run());
   co_await item->answered.wait();
@@ -54,7 +57,7 @@ Task<Result<void>> ReplaceJournal::enqueue(ItemRef item) {
 }
 
 void ReplaceJournal::answer(Item& item) {
-  if (item.kind == journal::Kind::kReplaced) busy_.erase(busy_.find(item.what.path));
+  if (item.kind == journal::Kind::kReplaced) paths_.unclaim(item.what.path);
   item.answered.set();
 }
 
@@ -121,8 +124,7 @@ std::vector<ReplaceJournal::ItemRef> ReplaceJournal::take_group(Turn& turn, std:
     waiting_.pop_front();
     journal::append_record(batch, turn.header.secret,
                            {next_sequence_++, first, item->kind, item->what.path, item->what.text});
-    if (item->kind == journal::Kind::kReplaced && !turn.pending.contains(item->what.path))
-      turn.pending.insert(item->what.path);
+    if (item->kind == journal::Kind::kReplaced) paths_.recorded(number_of(turn), item->what.path);
     ++turn.records;
     ++records_;
     group.push_back(std::move(item));
@@ -138,7 +140,7 @@ void ReplaceJournal::round_ended(std::span<const ItemRef> group, std::span<Journ
   size_t step = 0;
   for (const ItemRef& item : group) {
     if (item->kind == journal::Kind::kSettled) {
-      for (Turn& turn : turns_) turn.pending.erase(item->what.path);
+      paths_.settled(item->what.path);
       answer(*item);
       continue;
     }

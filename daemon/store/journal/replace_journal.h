@@ -11,13 +11,13 @@
 #include <atomic>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
-#include <set>
+#include <optional>
 #include <span>
 
 #include "daemon/runtime/sync.h"
 #include "daemon/store/journal/journal_format.h"
+#include "daemon/store/journal/journal_paths.h"
 #include "daemon/store/journal/replay.h"
 #include "daemon/store/store.h"
 
@@ -76,26 +76,27 @@ class ReplaceJournal {
   Task<Result<void>> replace(Replacement what);
 
   // While it lives, no replacement at or below its paths is under way, and none of them is in the journal.
-  // The journal outlives it.
+  // The journal outlives it. Any thread.
   class [[nodiscard]] Hold {
    public:
-    Hold() = default;
     Hold(Hold&& other) noexcept : of_(std::exchange(other.of_, nullptr)), held_(std::move(other.held_)) {}
     Hold& operator=(Hold&&) = delete;
     ~Hold();
 
    private:
     friend class ReplaceJournal;
-    ReplaceJournal* of_ = nullptr;
-    std::vector<std::multiset<std::string, std::less<>>::iterator> held_;
+    Hold(ReplaceJournal* of, JournalPaths::Held held) : of_(of), held_(std::move(held)) {}
+    ReplaceJournal* of_;
+    JournalPaths::Held held_;
   };
   // Errors: what is in the journal could not be made durable; then the operation must not happen.
   Task<Result<Hold>> hold(std::vector<std::string> paths);
-  // A name that was given, not durably: what is written below it counts only when it is.
-  Task<Result<void>> note_undurable(std::string from, std::string to);
-
-  // Whether names that are not durable have to be noted.
-  bool wants_undurable() const { return has_files_ || making_files_; }
+  // The same where nothing has to be waited for, as of most paths. Any thread.
+  std::optional<Hold> hold_at_once(const std::vector<std::string>& paths);
+  // A name that was given, not durably: what is written below it counts only when it is. False: there are too
+  // many, and make_names_durable() is to be called. Any thread.
+  [[nodiscard]] bool note_undurable(std::string from, std::string to);
+  Task<Result<void>> make_names_durable();
 
   uint64_t rounds() const { return rounds_; }
   uint64_t records() const { return records_; }
@@ -103,7 +104,6 @@ class ReplaceJournal {
   bool is_empty() const { return turns_[0].is_empty() && turns_[1].is_empty(); }
 
  private:
-  using Paths = std::set<std::string, std::less<>>;
   struct Item {
     Item(Loop& loop, Replacement replacement, journal::Kind of)
         : what(std::move(replacement)), kind(of), answered(loop) {}
@@ -119,7 +119,6 @@ class ReplaceJournal {
     uint64_t end = journal::kBatchesAt;
     uint32_t records = 0;
     Nanos since = 0;  // the first record
-    Paths pending;    // paths with a record, unless settled since
     bool is_empty() const { return records == 0; }
   };
 
@@ -150,7 +149,8 @@ class ReplaceJournal {
 
   Task<Result<void>> settle(std::string path);
   Task<void> settle_into(std::string path, Result<void>& into);
-  std::vector<std::string> pending_below(const std::string& path) const;
+  uint32_t number_of(const Turn& turn) const { return static_cast<uint32_t>(&turn - turns_.data()); }
+  bool any_pending_below(const std::string& path) const { return !paths_.pending_below(path, 0).empty(); }
   Task<Result<void>> make_durable(std::string path);
   Task<Result<void>> settle_below(std::string path);
   Task<Result<void>> sync_names_above(std::string path);
@@ -160,26 +160,21 @@ class ReplaceJournal {
   Task<Result<void>> recover_once();
   Task<Result<void>> wait_recovered();
 
-  bool is_pending(std::string_view path) const;
-  bool is_held(std::string_view path) const;
-
   Loop& loop_;
   const std::shared_ptr<Store> store_;
   JournalOptions options_;
   std::atomic<bool> on_{true};
   Mutex beginning_;
   std::atomic<bool> begun_{false};
-  bool making_files_ = false, has_files_ = false, off_ = false;
+  std::atomic<bool> making_files_{false}, has_files_{false};  // names are noted by any thread, where either
+  bool off_ = false;
   Nanos no_files_before_ = 0;
 
+  JournalPaths paths_;
   std::array<Turn, journal::kFiles> turns_;
   uint32_t active_ = 0;
   uint64_t next_sequence_ = 1;
   std::deque<ItemRef> waiting_;
-  std::multiset<std::string, std::less<>> busy_;  // paths whose replacement is under way
-  std::multiset<std::string, std::less<>> held_;
-  std::map<std::string, std::pair<std::string, uint64_t>, std::less<>> undurable_;  // by the new name
-  uint64_t undurable_noted_ = 0;
   bool running_ = false, in_round_ = false, in_checkpoint_ = false, checkpoint_planned_ = false;
   std::optional<Error> trouble_;
   bool recovering_ = false, given_up_ = false, sync_failed_ = false;
