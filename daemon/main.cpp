@@ -13,7 +13,6 @@
 #include "daemon/account/passwords.h"
 #include "daemon/base/log.h"
 #include "daemon/base/log_file.h"
-#include "daemon/base/memory.h"
 #include "daemon/catalog/catalog.h"
 #include "daemon/cluster/heartbeat.h"
 #include "daemon/runtime/lost_peers.h"
@@ -512,7 +511,6 @@ int run(const Options& options) {
 }  // namespace canopy
 
 int main(int argc, char** argv) {
-  canopy::keep_large_buffers();
   canopy::Options options;
   CLI::App app("canopyd: the account storage backend. Serves one tree over the wire protocol.");
   app.set_version_flag("--version", "canopyd 0.1.0");

@@ -13,7 +13,6 @@
 
 #include "daemon/base/log.h"
 #include "daemon/base/log_file.h"
-#include "daemon/base/memory.h"
 #include "daemon/runtime/signals.h"
 #include "daemon/runtime/tls.h"
 #include "daemon/wire/framing_log.h"
@@ -213,7 +212,6 @@ int start(Options& options) {
 }  // namespace canopy::mount
 
 int main(int argc, char** argv) {
-  canopy::keep_large_buffers();
   canopy::mount::Options options;
   CLI::App app;
   canopy::mount::add_command_line(app, options);

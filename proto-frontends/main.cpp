@@ -9,7 +9,6 @@
 #include <thread>
 
 #include "daemon/base/log_file.h"
-#include "daemon/base/memory.h"
 #include "daemon/runtime/signals.h"
 #include "proto-frontends/common/server.h"
 #include "proto-frontends/common/wire_backend.h"
@@ -245,6 +244,5 @@ int frontend_main(int argc, char** argv) {
 }  // namespace canopy::frontend
 
 int main(int argc, char** argv) {
-  canopy::keep_large_buffers();
   return canopy::frontend::frontend_main(argc, argv);
 }

@@ -1,12 +1,10 @@
 // canopy-bench: drives mail servers, the wire protocol and the disk from outside and says how fast they are.
 #include <cstdio>
 
-#include "daemon/base/memory.h"
 #include "tools/canopy-bench/process_figures.h"
 #include "tools/canopy-bench/scenario.h"
 
 int main(int argc, char** argv) {
-  canopy::keep_large_buffers();
   using namespace canopy::bench;
   CLI::App app("Measures LMTP and POP3 servers, Canopy's wire protocol, and what the machine itself can do.",
                "canopy-bench");

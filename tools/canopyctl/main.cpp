@@ -2,7 +2,6 @@
 #include <csignal>
 #include <iostream>
 
-#include "daemon/base/memory.h"
 #include "tools/canopyctl/command_tree.h"
 
 namespace canopy::ctl {
@@ -57,7 +56,6 @@ static int run(int argc, char** argv) {
 }  // namespace canopy::ctl
 
 int main(int argc, char** argv) {
-  canopy::keep_large_buffers();
   std::signal(SIGPIPE, SIG_IGN);
   return canopy::ctl::run(argc, argv);
 }
