@@ -405,7 +405,9 @@ TEST_F(AccountMoves, AWalkMeetsEachAccountOnceAndEmptyFoldersGo) {
     create(AccountAddress{fmt::format("{}user{}", static_cast<char>('a' + i % 7), i), "company.com"});
   change_layout("1", 0);
   std::map<std::string, int> met;
-  RelocationPass pass(backend->store, domain, [&](std::vector<SeenAccount> page) -> Task<bool> {
+  NamesRemembered remembered;
+  RelocationPass pass(backend->store, domain, remembered, [&](std::vector<SeenAccount> page) -> Task<bool> {
+    EXPECT_GE(remembered.count, page.size());
     for (SeenAccount& seen : page) {
       ++met[seen.address.account];
       EXPECT_TRUE(may_have_to_move(*domain, seen));
@@ -417,12 +419,35 @@ TEST_F(AccountMoves, AWalkMeetsEachAccountOnceAndEmptyFoldersGo) {
   ASSERT_TRUE(whole);
   EXPECT_TRUE(*whole);
   EXPECT_EQ(met.size(), 40u);
+  EXPECT_EQ(remembered.count, 0u);
   ASSERT_TRUE(backend->run(sync_folders(backend->store, domain)));
   ASSERT_TRUE(backend->run(remove_empty_folders(backend->store, domain)));
   EXPECT_FALSE(exists("SharedDomains/company.com/fast"));
   EXPECT_FALSE(exists("SharedDomains/company.com/au.sub"));
   EXPECT_TRUE(exists("SharedDomains/company.com/a.sub"));
   for (const auto& [name, times] : met) expect_at_newest(AccountAddress{name, "company.com"}, domain->older);
+}
+
+TEST_F(AccountMoves, AWalkGoesByFileNumbersAndLeavesNoneOutWhereOthersRememberAsManyNamesAsTheyMay) {
+  put(layout_settings("flat", 0));
+  for (int i = 300; i > 0; --i) create(AccountAddress{fmt::format("user{:03}", i), "company.com"});
+  for (const bool full : {false, true}) {
+    NamesRemembered remembered{full ? NamesRemembered::kMost : 0};
+    std::vector<uint64_t> numbers;
+    RelocationPass pass(backend->store, domain, remembered, [&](std::vector<SeenAccount> page) -> Task<bool> {
+      for (const SeenAccount& seen : page) {
+        auto there = co_await backend->store.attributes(seen.directory);
+        EXPECT_TRUE(there);
+        if (there) numbers.push_back(there->file_id);
+      }
+      co_return true;
+    });
+    auto whole = backend->run(pass.run());
+    ASSERT_TRUE(whole);
+    EXPECT_EQ(numbers.size(), 300u);
+    if (!full) EXPECT_TRUE(std::ranges::is_sorted(numbers));
+    EXPECT_EQ(remembered.count, full ? NamesRemembered::kMost : 0);
+  }
 }
 
 }  // namespace

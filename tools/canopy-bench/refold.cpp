@@ -132,7 +132,9 @@ Result<Report> run(const Options& options) {
   CANOPY_TRY(refold(*client, domain, options.layouts.front()));
   double sum = 0;
   for (size_t i = 1; i < steps.size(); ++i) {
+    ::sync();  // neither pays for what the other has left to be written
     CANOPY_ASSIGN(const double bare_s, bare.move(layout_of(steps[i - 1]), layout_of(steps[i])));
+    ::sync();
     CANOPY_ASSIGN(const auto moved, refold(*client, domain, steps[i]));
     const double bare_rate = options.count / bare_s, rate = static_cast<double>(moved.second) / moved.first;
     sum += rate / bare_rate;

@@ -95,8 +95,9 @@ class Relocations {
   Node& node_;
   const DropSuperseded drop_superseded_;
   const Nanos late_renames_awaited_;
-  bool some_wait_ = false;  // for their turn
-  size_t moving_ = 0;       // runs that are, at the present look
+  bool some_wait_ = false;            // for their turn
+  size_t moving_ = 0;                 // runs that are, at the present look
+  NamesRemembered names_remembered_;  // by the passes, which are the first loop's
   TaskGroup runs_on_;
   std::map<std::string, RunRef> runs_;
   std::vector<RunRef> finished_;  // newest last
