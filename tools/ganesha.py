@@ -128,13 +128,21 @@ class Ganesha:
 
     def start(self, wait_s=30):
         start_rpcbind()  # here: a network namespace reaches it by its Unix socket
-        self.process = subprocess.Popen([*self.within, sys.executable, __file__, "become", str(self.directory)])
+        command = [*self.within, sys.executable, __file__, "become", str(self.directory)]
+        self.process = subprocess.Popen(command)
         deadline = time.monotonic() + wait_s
         while not accepts(self.nfs_port, self.host):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"nfs-ganesha did not start; see {self.directory}/ganesha.log")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nfs-ganesha did not start: {self.last_words()}")
             time.sleep(0.05)
+            if self.process.poll() is not None:  # somebody has one of its ports for a moment
+                time.sleep(0.2)
+                self.process = subprocess.Popen(command)
         return self
+
+    def last_words(self):
+        log = self.directory / "ganesha.log"
+        return " / ".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else f"{log} is not there"
 
     def kill(self):
         if self.process is not None:

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,9 +24,9 @@ struct SeenAccount {
 // place and none of the domain's layouts has settings apart from it.
 bool may_have_to_move(const Domain& domain, const SeenAccount& seen);
 
-// How many names all passes of a loop remember. Beyond the most, each has one page of a directory.
+// How many names the passes of a loop remember. Beyond the most, each has one page of a directory.
 struct NamesRemembered {
-  static constexpr size_t kMost = 131'072;  // about 8 MiB
+  static constexpr size_t kMost = 131'072;  // about 16 MiB
   size_t count = 0;
 };
 
@@ -35,33 +36,42 @@ class RelocationPass {
   static constexpr size_t kVisited = 512;    // accounts at once
   // What is to be done with some accounts. False: the pass ends.
   using Visit = std::function<Task<bool>(std::vector<SeenAccount> page)>;
+  // Asked at each page of a directory: true ends the pass.
+  using Ended = std::function<bool()>;
 
-  // `remembered`: of the loop, outlives this.
-  RelocationPass(Store& store, std::shared_ptr<const Domain> domain, NamesRemembered& remembered, Visit visit)
-      : store_(store), domain_(std::move(domain)), remembered_(remembered), visit_(std::move(visit)) {}
+  // `remembered`: of the loop, outlives this; null: the order of the accounts does not matter.
+  RelocationPass(Store& store, std::shared_ptr<const Domain> domain, NamesRemembered* remembered, Visit visit,
+                 Ended ended)
+      : store_(store),
+        domain_(std::move(domain)),
+        remembered_(remembered),
+        visit_(std::move(visit)),
+        ended_(std::move(ended)) {}
   RelocationPass(const RelocationPass&) = delete;
   RelocationPass& operator=(const RelocationPass&) = delete;
-  ~RelocationPass() { forget(); }
+  ~RelocationPass() {
+    if (remembered_ != nullptr) remembered_->count -= names_.size();
+  }
 
-  // False: it was ended by a visit. Errors are those of listing a directory of the domain.
+  // False: it was ended. Errors are those of listing a directory of the domain; what was met before it was
+  // visited.
   Task<Result<bool>> run();
 
  private:
   struct Name {
-    uint64_t file_id;
-    uint32_t directory;   // in directories_
+    std::shared_ptr<const std::string> directory;
     std::string element;  // of an account's directory
   };
   Task<Result<bool>> walk(std::string directory, uint32_t depth);
   Task<bool> visit_remembered();
-  void forget();
+  bool has_enough() const;
 
   Store& store_;
   const std::shared_ptr<const Domain> domain_;
-  NamesRemembered& remembered_;
+  NamesRemembered* const remembered_;
   const Visit visit_;
-  std::vector<std::string> directories_;
-  std::vector<Name> names_;
+  const Ended ended_;
+  std::multimap<uint64_t, Name> names_;  // by file number
 };
 
 }  // namespace canopy

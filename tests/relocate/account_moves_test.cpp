@@ -406,15 +406,17 @@ TEST_F(AccountMoves, AWalkMeetsEachAccountOnceAndEmptyFoldersGo) {
   change_layout("1", 0);
   std::map<std::string, int> met;
   NamesRemembered remembered;
-  RelocationPass pass(backend->store, domain, remembered, [&](std::vector<SeenAccount> page) -> Task<bool> {
-    EXPECT_GE(remembered.count, page.size());
-    for (SeenAccount& seen : page) {
-      ++met[seen.address.account];
-      EXPECT_TRUE(may_have_to_move(*domain, seen));
-      EXPECT_TRUE(co_await accounts->relocate(seen.address, seen.directory));
-    }
-    co_return true;
-  });
+  RelocationPass pass(
+      backend->store, domain, &remembered,
+      [&](std::vector<SeenAccount> page) -> Task<bool> {
+        for (SeenAccount& seen : page) {
+          ++met[seen.address.account];
+          EXPECT_TRUE(may_have_to_move(*domain, seen));
+          EXPECT_TRUE(co_await accounts->relocate(seen.address, seen.directory));
+        }
+        co_return true;
+      },
+      [] { return false; });
   auto whole = backend->run(pass.run());
   ASSERT_TRUE(whole);
   EXPECT_TRUE(*whole);
@@ -434,20 +436,51 @@ TEST_F(AccountMoves, AWalkGoesByFileNumbersAndLeavesNoneOutWhereOthersRememberAs
   for (const bool full : {false, true}) {
     NamesRemembered remembered{full ? NamesRemembered::kMost : 0};
     std::vector<uint64_t> numbers;
-    RelocationPass pass(backend->store, domain, remembered, [&](std::vector<SeenAccount> page) -> Task<bool> {
-      for (const SeenAccount& seen : page) {
-        auto there = co_await backend->store.attributes(seen.directory);
-        EXPECT_TRUE(there);
-        if (there) numbers.push_back(there->file_id);
-      }
-      co_return true;
-    });
+    RelocationPass pass(
+        backend->store, domain, &remembered,
+        [&](std::vector<SeenAccount> page) -> Task<bool> {
+          for (const SeenAccount& seen : page) {
+            auto there = co_await backend->store.attributes(seen.directory);
+            EXPECT_TRUE(there);
+            if (there) numbers.push_back(there->file_id);
+          }
+          co_return true;
+        },
+        [] { return false; });
     auto whole = backend->run(pass.run());
     ASSERT_TRUE(whole);
     EXPECT_EQ(numbers.size(), 300u);
     if (!full) EXPECT_TRUE(std::ranges::is_sorted(numbers));
     EXPECT_EQ(remembered.count, full ? NamesRemembered::kMost : 0);
   }
+}
+
+TEST_F(AccountMoves, AWalkEndsWhenItIsToldAndVisitsWhatItMetBeforeAFolderThatCannotBeListed) {
+  put(layout_settings("1", 0));
+  for (const char* name : {"a1", "a2", "b1", "b2"}) create(AccountAddress{name, "company.com"});
+  size_t met = 0;
+  auto count = [&](std::vector<SeenAccount> page) -> Task<bool> {
+    met += page.size();
+    co_return true;
+  };
+  NamesRemembered remembered;
+  {
+    RelocationPass ended(backend->store, domain, &remembered, count, [] { return true; });
+    auto whole = backend->run(ended.run());
+    ASSERT_TRUE(whole);
+    EXPECT_FALSE(*whole);
+    EXPECT_EQ(met, 0u);
+  }
+  {
+    int listed = 0;
+    RelocationPass failing(backend->store, domain, &remembered, count, [&] {
+      if (++listed == 3) backend->store.set_plan({.error = 1});
+      return false;
+    });
+    EXPECT_FALSE(backend->run(failing.run()));
+    EXPECT_EQ(met, 2u);
+  }
+  EXPECT_EQ(remembered.count, 0u);
 }
 
 }  // namespace

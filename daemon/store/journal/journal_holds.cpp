@@ -70,7 +70,8 @@ Task<Result<void>> ReplaceJournal::make_durable(std::string path) {
 }
 
 bool ReplaceJournal::note_undurable(std::string from, std::string to) {
-  if (!has_files_ && !making_files_) return true;
+  // In this order: while files are made the one is set before the other is reset.
+  if (!making_files_ && !has_files_) return true;
   return paths_.note_name(std::move(from), std::move(to)) <= kUndurableMax;
 }
 

@@ -211,7 +211,7 @@ Task<void> Relocations::count(RunRef run, std::shared_ptr<const Domain> domain, 
   };
   Result<bool> counted;
   if (domain) {
-    RelocationPass pass(store, domain, names_remembered_, add);
+    RelocationPass pass(store, domain, nullptr, add, [&moving, run] { return !moving || run->stop; });
     counted = co_await pass.run();
   } else {
     MountWalk walk(store, run->mounts, add,
@@ -231,10 +231,12 @@ Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domai
     const Domain* now = first.accounts.domains().find(domain->name);
     if (now == nullptr || now->layout != domain->layout || now->older != domain->older) co_return false;
     const dict::Version as_of = now->settings.version;
-    RelocationPass pass(*first.store, domain, names_remembered_,
-                        [this, run, domain](std::vector<SeenAccount> page) {
-                          return move_page(run, domain, std::move(page));
-                        });
+    RelocationPass pass(
+        *first.store, domain, &names_remembered_,
+        [this, run, domain](std::vector<SeenAccount> page) {
+          return move_page(run, domain, std::move(page));
+        },
+        [run] { return run->stop.load(); });
     auto whole = co_await pass.run();
     if (!whole) co_return fail(std::move(whole).error());
     if (!*whole || run->failed != 0) co_return false;
