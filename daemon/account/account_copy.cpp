@@ -2,14 +2,13 @@
 
 #include <xxhash.h>
 
+#include <optional>
 #include <set>
 
 #include "daemon/store/departure.h"
 
 namespace canopy {
-namespace {
-
-class Hashed {
+class AccountCopy::Hashed {
  public:
   Hashed() : state_(XXH3_createState()) { XXH3_64bits_reset(state_); }
   ~Hashed() { XXH3_freeState(state_); }
@@ -20,6 +19,12 @@ class Hashed {
  private:
   XXH3_state_t* state_;
 };
+
+namespace {
+
+// A sync that takes longer says that the disk has enough to do: twice as long it is left to others.
+constexpr Nanos kLongSync = 5 * kMillisecond;
+constexpr Nanos kRestMax = kSecond;
 
 std::unexpected<Error> changed(std::string path) {
   return fail(Code::kIo, std::move(path), "what was copied reads otherwise than what it was copied from");
@@ -37,25 +42,40 @@ Task<Result<uint64_t>> AccountCopy::copy_range(std::string name, uint64_t from, 
   options.write = options.create = true;
   auto write_to = co_await store_.open(target(name), options);
   if (!write_to) co_return fail(std::move(write_to).error());
-  std::string chunk(std::min(kCopyChunkBytes, until - from), '\0');
   Hashed hashed;
   uint64_t at = from;
+  for (bool more = true; more;) {
+    std::optional<Mutex::Guard> turn;
+    if (turns_ != nullptr && !held_) turn.emplace(co_await turns_->lock());
+    const uint64_t wanted = std::min(until, at + kCopySyncedBytes);
+    CANOPY_CO_ASSIGN(at, co_await copy_piece(**read_from, **write_to, at, wanted, hashed));
+    more = at == wanted && at < until;
+    // So that what others make durable meanwhile never waits for all of it, nor one request of ours.
+    const Nanos begun = loop_.now();
+    CANOPY_CO_TRY(co_await (*write_to)->sync());
+    const Nanos took = loop_.now() - begun;
+    if (!held_ && took > kLongSync) co_await loop_.sleep(std::min(2 * took, kRestMax));
+  }
+  write_to->reset();
+  CANOPY_CO_TRY(co_await verify(std::move(name), from, at, hashed.value()));
+  co_return at;
+}
+
+// Answers where it ended.
+Task<Result<uint64_t>> AccountCopy::copy_piece(File& from, File& to, uint64_t at, uint64_t until,
+                                               Hashed& hashed) {
+  std::string chunk(std::min(kCopyChunkBytes, until - at), '\0');
   while (at < until) {
     const auto wanted = static_cast<size_t>(std::min<uint64_t>(chunk.size(), until - at));
-    CANOPY_CO_ASSIGN(const size_t got, co_await (*read_from)->read(at, std::span(chunk.data(), wanted)));
+    CANOPY_CO_ASSIGN(const size_t got, co_await from.read(at, std::span(chunk.data(), wanted)));
     if (got == 0) break;
     const std::string_view piece(chunk.data(), got);
-    CANOPY_CO_TRY(co_await (*write_to)->write(at, std::span(&piece, 1), Durable::kNo));
+    CANOPY_CO_TRY(co_await to.write(at, std::span(&piece, 1), Durable::kNo));
     hashed.add(piece);
     at += got;
     bytes_ += got;
-    // So that what others make durable meanwhile never waits for all of it, nor one request of ours.
-    if ((at - from) % kCopySyncedBytes < got) CANOPY_CO_TRY(co_await (*write_to)->sync());
     co_await loop_.yield();  // others have their turn
   }
-  CANOPY_CO_TRY(co_await (*write_to)->sync());
-  write_to->reset();
-  CANOPY_CO_TRY(co_await verify(std::move(name), from, at, hashed.value()));
   co_return at;
 }
 
@@ -142,6 +162,7 @@ Task<Result<void>> AccountCopy::copy_others(std::string below, std::vector<Direc
 }
 
 Task<Result<void>> AccountCopy::finish(std::vector<SliceInfo> slices) {
+  held_ = true;
   CANOPY_CO_TRY(co_await follow(slices));
   std::set<std::string> live;
   for (const SliceInfo& slice : slices) live.insert(slice.file);

@@ -10,20 +10,24 @@
 
 #include "daemon/log/account_log.h"
 #include "daemon/runtime/loop.h"
+#include "daemon/runtime/sync.h"
 #include "daemon/store/store.h"
 
 namespace canopy {
 
 inline constexpr uint64_t kCopyChunkBytes = 1u << 20;
-inline constexpr uint64_t kCopySyncedBytes = 16u << 20;  // written between two syncs
-inline constexpr uint32_t kCopyDepthMax = 8;             // of directories within an account's
+inline constexpr uint64_t kCopySyncedBytes = 4u << 20;  // written between two syncs
+inline constexpr uint32_t kCopyDepthMax = 8;            // of directories within an account's
 
 class AccountCopy {
+  class Hashed;
+
  public:
   // Both are directories that stay what they are whatever the mount table says (".stores/NAME/…"); `to` is
-  // not there yet.
-  AccountCopy(Store& store, Loop& loop, std::string from, std::string to)
-      : store_(store), loop_(loop), from_(std::move(from)), to_(std::move(to)) {}
+  // not there yet. `turns`: of all copies that write to the same disk, which has more to do than they say;
+  // null: they need not take turns. It outlives this.
+  AccountCopy(Store& store, Loop& loop, std::string from, std::string to, Mutex* turns = nullptr)
+      : store_(store), loop_(loop), from_(std::move(from)), to_(std::move(to)), turns_(turns) {}
 
   Task<Result<void>> begin();
   // What of these slices was not copied so far; their valid lengths are what counts. Answers how many bytes
@@ -39,6 +43,7 @@ class AccountCopy {
 
  private:
   Task<Result<uint64_t>> copy_range(std::string name, uint64_t from, uint64_t until);
+  Task<Result<uint64_t>> copy_piece(File& from, File& to, uint64_t at, uint64_t until, Hashed& hashed);
   Task<Result<void>> verify(std::string name, uint64_t from, uint64_t until, uint64_t hash);
   Task<Result<void>> copy_whole(std::string name, Attributes of);
   Task<Result<void>> copy_others(std::string below, std::vector<DirectoryEntry> entries, uint32_t depth);
@@ -49,6 +54,8 @@ class AccountCopy {
   Store& store_;
   Loop& loop_;
   const std::string from_, to_;
+  Mutex* const turns_;
+  bool held_ = false;                       // somebody may wait for the account: no turns, no rests
   std::map<std::string, uint64_t> copied_;  // slices, up to where
   uint64_t bytes_ = 0;
 };

@@ -247,7 +247,7 @@ class Accounts {
                                        std::string path);
   Task<Result<dict::VersionedDict>> read_at(EntryRef held, AccountAddress address,
                                             std::shared_ptr<const Domain> domain,
-                                            std::string AccountPlace::* file);
+                                            std::string AccountPlace::*file);
   Task<Result<bool>> move_within(AccountAddress address, Way way);
   Task<Result<void>> make_ready(uint32_t slot, std::string staged, TreeLayout layout, AccountAddress address,
                                 std::string text);
@@ -302,7 +302,8 @@ class Accounts {
   std::list<EntryRef> order_;  // most recently used first
   std::unordered_map<std::string, std::unordered_set<Entry*>> of_domain_;
   std::optional<Hold> hold_;
-  Event released_;  // set while nothing is held
+  Mutex copy_turns_;  // of copies to a disk of this machine
+  Event released_;    // set while nothing is held
   TaskGroup background_;
   size_t open_count_ = 0;
   uint64_t memory_bytes_ = 0;

@@ -44,8 +44,8 @@ class Leaving {
 }  // namespace
 
 struct Accounts::Copying {
-  Copying(Store& store, Loop& loop, Way of, std::string at)
-      : way(std::move(of)), staged(std::move(at)), copy(store, loop, way.from.path, staged) {}
+  Copying(Store& store, Loop& loop, Way of, std::string at, Mutex* turns)
+      : way(std::move(of)), staged(std::move(at)), copy(store, loop, way.from.path, staged, turns) {}
   const Way way;
   const std::string staged;
   AccountCopy copy;
@@ -107,7 +107,8 @@ Task<Result<std::shared_ptr<Accounts::Copying>>> Accounts::begin_copy(EntryRef h
   CANOPY_CO_TRY(capacity->take(length_of(account->slices())));
   auto staged = co_await files_.stage_path(slot_of(address), way->to.path);
   if (!staged) co_return fail(std::move(staged).error());
-  auto copying = std::make_shared<Copying>(store(), loop(), std::move(*way), std::move(*staged));
+  Mutex* const turns = store().shared_at(way->to.path) ? nullptr : &copy_turns_;
+  auto copying = std::make_shared<Copying>(store(), loop(), std::move(*way), std::move(*staged), turns);
   auto made = co_await copying->copy.begin();
   if (!made) co_return fail(co_await files_.fenced_if_gone(copying->staged, std::move(made).error()));
   copying->account = std::move(account);

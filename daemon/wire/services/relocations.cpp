@@ -20,6 +20,9 @@ constexpr Nanos kLongMove = 5 * kMillisecond;
 constexpr Nanos kRestMax = kSecond;
 // So long it goes on before others on the loop have their turn.
 constexpr Nanos kTurn = 200 * kMicrosecond;
+// Whoever uses the loop comes first: when a turn's end shows that others had so much to do, they have it for
+// a while.
+constexpr Nanos kOthersAtWork = 20 * kMicrosecond, kLeftToOthers = 500 * kMicrosecond;
 
 }  // namespace
 
@@ -333,6 +336,7 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
       co_await shard.loop.sleep(std::min(now - began, kRestMax));
     } else if (now > turn_ends) {
       co_await shard.loop.yield();
+      if (shard.loop.now() - now > kOthersAtWork) co_await shard.loop.sleep(kLeftToOthers);
     } else {
       continue;
     }
