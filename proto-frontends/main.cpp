@@ -243,6 +243,4 @@ int frontend_main(int argc, char** argv) {
 
 }  // namespace canopy::frontend
 
-int main(int argc, char** argv) {
-  return canopy::frontend::frontend_main(argc, argv);
-}
+int main(int argc, char** argv) { return canopy::frontend::frontend_main(argc, argv); }

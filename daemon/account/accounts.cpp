@@ -139,7 +139,7 @@ Task<Result<AccountPlace>> Accounts::place_of(EntryRef held, AccountAddress addr
 // know yet that it was succeeded may have moved it: it is looked for anew.
 Task<Result<dict::VersionedDict>> Accounts::read_at(EntryRef held, AccountAddress address,
                                                     std::shared_ptr<const Domain> domain,
-                                                    std::string AccountPlace::*file) {
+                                                    std::string AccountPlace::* file) {
   CANOPY_CO_ASSIGN(AccountPlace place, co_await place_of(held, address, domain));
   auto read = co_await files_.read(place.*file);
   if (read || read.error().code() != Code::kNotFound || !may_lie_elsewhere(store(), *domain, address))

@@ -247,7 +247,7 @@ class Accounts {
                                        std::string path);
   Task<Result<dict::VersionedDict>> read_at(EntryRef held, AccountAddress address,
                                             std::shared_ptr<const Domain> domain,
-                                            std::string AccountPlace::*file);
+                                            std::string AccountPlace::* file);
   Task<Result<bool>> move_within(AccountAddress address, Way way);
   Task<Result<void>> make_ready(uint32_t slot, std::string staged, TreeLayout layout, AccountAddress address,
                                 std::string text);
