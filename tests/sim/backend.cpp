@@ -7,13 +7,17 @@
 namespace canopy::sim {
 namespace {
 
-constexpr std::string_view kStore = "root";
+constexpr Nanos kStoresAwaitedAtStart = 2 * kSecond;
 
-FaultPlan faults_of(const Site& site) {
-  FaultPlan faults = site.plan.faults;
+FaultPlan faults_of(const Site& site, size_t number) {
+  FaultPlan faults = number == 0 ? site.plan.faults : site.plan.others[number - 1].faults;
   if (site.calm) {
     faults = FaultPlan{};
     faults.check_unclosed = false;
+  }
+  if (site.away == number) {
+    faults.error = 1;
+    faults.error_code = Code::kStoreUnavailable;
   }
   return faults;
 }
@@ -28,6 +32,10 @@ JournalOptions small_journal() {
   return options;
 }
 
+Task<void> empty_trash_of(std::shared_ptr<Store> store, std::vector<std::string> names) {
+  co_await empty_trash(*store, std::move(names));
+}
+
 uint64_t epoch_of(uint32_t generation) { return static_cast<uint64_t>(generation) << 32 | 1; }
 
 }  // namespace
@@ -36,51 +44,68 @@ Backend::Backend(Site& site, Address address)
     : site_(site),
       address_(std::move(address)),
       loop_(site.world.add_loop(fmt::format("canopyd-{}", ++site.processes))),
-      inner_(&site.outside, site.disk, {.name = std::string(kStore), .shared = site.plan.shared}),
-      store_(make_store()),
+      views_(site.disks.size()),
+      store_(view_of(0)),
       heartbeat_(loop_, *store_, loop_.name(), lease_) {
-  faulty_->on_operation([this](uint64_t index, StoreOperation operation, std::string_view object) {
-    before_operation(index, operation, object);
-  });
+  for (size_t i = 1; i < views_.size(); ++i) (void)view_of(i);
   site_.trace.event("{} starts on {}", name(), address_.to_string());
   loop_.spawn(run(*this));
 }
 
-std::unique_ptr<Store> Backend::make_store() {
-  auto store = std::make_unique<FaultyStore>(inner_, loop_, faults_of(site_), site_.world.random().next(),
-                                             &site_.outside);
-  faulty_ = store.get();
-  if (!site_.plan.journal) return store;
-  std::shared_ptr<Store> shared = std::move(store);
-  journal_ = std::make_shared<ReplaceJournal>(loop_, shared, small_journal());
-  return std::make_unique<JournaledStore>(loop_, std::move(shared), journal_);
+bool Backend::shared(size_t number) const {
+  return number == 0 ? site_.plan.shared : site_.plan.others[number - 1].shared;
 }
 
-void Backend::before_operation(uint64_t index, StoreOperation operation, std::string_view object) {
+std::unique_ptr<Store> Backend::view_of(size_t number) {
+  View& view = views_[number];
+  if (!view.faulty) {
+    view.inner = std::make_unique<MemoryStore>(
+        &site_.outside, site_.disks[number],
+        MemoryStoreOptions{.name = std::string(kStoreNames[number]), .shared = shared(number)});
+    view.faulty = std::make_unique<FaultyStore>(*view.inner, loop_, faults_of(site_, number),
+                                                site_.world.random().next(), &site_.outside);
+    if (site_.plan.journal && !shared(number))
+      view.journal = std::make_shared<ReplaceJournal>(loop_, std::make_shared<BorrowedStore>(*view.faulty),
+                                                      small_journal());
+    view.faulty->on_operation([this, number](uint64_t, StoreOperation operation, std::string_view object) {
+      before_operation(number, operation, object);
+    });
+  }
+  auto store = std::make_unique<BorrowedStore>(*view.faulty);
+  if (!view.journal) return store;
+  return std::make_unique<JournaledStore>(loop_, std::move(store), view.journal);
+}
+
+void Backend::before_operation(size_t number, StoreOperation operation, std::string_view object) {
+  const uint64_t index = ++operations_;
   if (site_.trace_store) {
-    site_.trace.event("  {} {} {} {}", name(), index, store_operation_name(operation), object);
+    site_.trace.event("  {} {} {}: {} {}", name(), index, kStoreNames[number],
+                      store_operation_name(operation), object);
   }
   if (dies_before_ == 0 || index < dies_before_ || !alive()) return;
   dies_before_ = 0;
-  site_.trace.event("{} dies before its operation {}: {} {}", name(), index, store_operation_name(operation),
-                    object);
+  site_.trace.event("{} dies before its operation {} on {}: {} {}", name(), index, kStoreNames[number],
+                    store_operation_name(operation), object);
   kill();
   if (after_death_) std::exchange(after_death_, {})();
 }
 
 void Backend::die_before_operation(uint64_t after, std::function<void()> then) {
-  dies_before_ = faulty_->operations() + after;
+  dies_before_ = operations_ + after;
   after_death_ = std::move(then);
 }
 
 void Backend::kill() {
   if (!alive()) return;
   site_.trace.event("{} is killed", name());
-  if (!site_.plan.shared) faulty_->halt();
+  for (size_t i = 0; i < views_.size(); ++i)
+    if (!shared(i)) halt_store(i);
   site_.world.kill(loop_);
 }
 
-void Backend::calm_down() { faulty_->set_plan(faults_of(site_)); }
+void Backend::draw_on_faults() {
+  for (size_t i = 0; i < views_.size(); ++i) views_[i].faulty->set_plan(faults_of(site_, i));
+}
 
 Task<void> Backend::run(Backend& self) {
   auto started = co_await self.start();
@@ -101,7 +126,7 @@ Task<Result<void>> Backend::start() {
   auto marker = co_await check_marker(*store_, "", "");
   if (!marker) {
     if (marker.error().code() != Code::kStoreUnavailable) co_return fail(std::move(marker).error());
-    auto made = co_await create_marker(*store_, loop_, std::string(kStore), "SharedDomains, Settings",
+    auto made = co_await create_marker(*store_, loop_, std::string(kStoreNames[0]), "SharedDomains, Settings",
                                        StoreContent::kIsKept);
     if (!made) co_return fail(std::move(made).error());
   }
@@ -111,9 +136,10 @@ Task<Result<void>> Backend::start() {
   if (!generation) co_return fail(std::move(generation).error());
   epoch_ = epoch_of(*generation);
   site_.highest_epoch = std::max(site_.highest_epoch, epoch_);
-  if (journal_) CANOPY_CO_TRY(co_await journal_->begin());
+  CANOPY_CO_TRY(co_await begin_journal(*this, 0));
   store_ = with_bug(site_.bug, std::move(store_), epoch_);
   CANOPY_CO_ASSIGN(auto trash, co_await retire_older_stages(*store_, epoch_));
+  if (views_.size() > 1) CANOPY_CO_TRY(co_await open_set());
   build_node();
   CANOPY_CO_TRY(co_await node_->start());
   auto listener = loop_.listen(address_, {});
@@ -121,16 +147,52 @@ Task<Result<void>> Backend::start() {
   server_->serve(std::move(*listener));
   loop_.spawn(beat_on(*this));
   loop_.spawn(sweep_on(*this));
+  if (set_ != nullptr) loop_.spawn(read_domains_on(*this));
   loop_.spawn(relocations_->run(never_over_));
   loop_.spawn(domain_moves_->run(never_over_));
   loop_.spawn(empty_trash(*node_->shards().front()->store, std::move(trash)));
   co_return Result<void>();
 }
 
+Task<Result<std::unique_ptr<Store>>> Backend::open_member(Backend& self, StoreConfig config) {
+  const auto number = store_at(config.address);
+  if (!number || *number >= self.views_.size())
+    co_return fail(Code::kNotFound, config.address, "there is no such disk");
+  co_return with_bug(self.site_.bug, self.view_of(*number), self.epoch_);
+}
+
+Task<Result<void>> Backend::prepare_member(Backend& self, std::shared_ptr<Store> store) {
+  auto trash = co_await retire_older_stages(*store, self.epoch_);
+  if (!trash) co_return fail(std::move(trash).error());
+  self.loop_.spawn(empty_trash_of(std::move(store), std::move(*trash)));
+  co_return Result<void>();
+}
+
+Task<Result<void>> Backend::begin_journal(Backend& self, size_t number) {
+  if (const auto journal = self.views_[number].journal) co_return co_await journal->begin();
+  co_return Result<void>();
+}
+
+Task<Result<void>> Backend::open_set() {
+  CANOPY_CO_ASSIGN(const auto config, co_await load_stores(*store_));
+  StoreSetOptions options;
+  options.open = [this](StoreConfig of) { return open_member(*this, std::move(of)); };
+  options.prepare = [this](std::shared_ptr<Store> store) { return prepare_member(*this, std::move(store)); };
+  options.begin = [this](const StoreConfig& of, Store&) {
+    return begin_journal(*this, store_at(of.address).value_or(0));
+  };
+  auto set = std::make_unique<StoreSet>(loop_, std::move(store_), std::move(options));
+  set_ = set.get();
+  store_ = std::move(set);
+  set_->apply(config);
+  co_await set_->settle(loop_.now() + kStoresAwaitedAtStart);
+  co_return Result<void>();
+}
+
 void Backend::build_node() {
   std::vector<std::unique_ptr<wire::Shard>> shards;
   shards.push_back(std::make_unique<wire::Shard>(loop_, std::move(store_), epoch_, 0, site_.plan.accounts,
-                                                 std::function<bool()>()));
+                                                 std::function<bool()>(), nullptr, set_));
   wire::NodeOptions options;
   options.backend = name();
   node_ = std::make_unique<wire::Node>(options, std::move(shards), site_.workers, epoch_);
@@ -144,14 +206,15 @@ void Backend::build_node() {
   status_ = std::make_unique<wire::StatusService>(*node_);
   stores_ = std::make_unique<wire::StoresService>(*node_);
   relocations_ = std::make_unique<wire::Relocations>(
-      *node_, [](std::shared_ptr<const Mounts>) -> Task<Result<bool>> { co_return true; },
-      site_.plan.faults.late_max + kSecond);
+      *node_, [this](std::shared_ptr<const Mounts> of) { return stores_->drop_superseded(std::move(of)); },
+      site_.plan.late_max() + kSecond);
   domain_moves_ = std::make_unique<wire::DomainMoves>(*node_);
   relocation_ = std::make_unique<wire::RelocationService>(*node_, *relocations_, *domain_moves_, *stores_);
   session_->add_to(table_);
   relocation_->add_to(table_);
   info_->add_to(table_);
   status_->add_to(table_);
+  stores_->add_to(table_);
   mailboxes_->add_to(site_.bug == Bug::kRequestForgotten ? remembering_ : table_);
   directory_->add_to(site_.bug == Bug::kAccountRequestForgotten ? remembering_ : table_);
   forgetful_ = forget_request_ids(site_.bug, remembering_, table_);
@@ -174,6 +237,14 @@ Task<void> Backend::sweep_on(Backend& self) {
   for (;;) {
     co_await self.loop_.sleep(kSecond);
     (void)co_await self.node_->shards().front()->accounts.sweep();
+  }
+}
+
+// Of stores that did not answer at the start.
+Task<void> Backend::read_domains_on(Backend& self) {
+  for (;;) {
+    co_await self.loop_.sleep(kSecond);
+    co_await self.node_->read_more_domains();
   }
 }
 

@@ -19,7 +19,8 @@ constexpr Named kNames[] = {{Bug::kSyncLeftOut, "sync-left-out"},
                             {Bug::kListingLeftOut, "listing-left-out"},
                             {Bug::kRequestForgotten, "request-forgotten"},
                             {Bug::kAccountRequestForgotten, "account-request-forgotten"},
-                            {Bug::kStageKept, "stage-kept"}};
+                            {Bug::kStageKept, "stage-kept"},
+                            {Bug::kCopySyncLeftOut, "copy-sync-left-out"}};
 
 constexpr uint32_t kSealedMode = 0400;
 
@@ -42,7 +43,10 @@ class BuggyFile final : public File {
   Task<Result<void>> set_attributes(SetAttributes change, Durable durable) override {
     return inner_->set_attributes(change, durable);
   }
-  Task<Result<void>> sync() override { return inner_->sync(); }
+  Task<Result<void>> sync() override {
+    if (bug_ == Bug::kCopySyncLeftOut && path_.starts_with(kStageRoot)) co_return Result<void>();
+    co_return co_await inner_->sync();
+  }
   Task<Result<void>> allocate(AllocateMode mode, uint64_t offset, uint64_t size) override {
     return inner_->allocate(mode, offset, size);
   }

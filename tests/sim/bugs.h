@@ -21,10 +21,11 @@ enum class Bug {
   kRequestForgotten,         // the server does not know request ids of changes of mailboxes
   kAccountRequestForgotten,  // nor of accounts and domains
   kStageKept,                // a successor leaves older stages where they are
+  kCopySyncLeftOut,          // what is copied to another store is not made durable before it is renamed
 };
 inline constexpr Bug kBugs[] = {
     Bug::kSyncLeftOut,      Bug::kDirectorySyncLeftOut,    Bug::kSealLeftOut, Bug::kListingLeftOut,
-    Bug::kRequestForgotten, Bug::kAccountRequestForgotten, Bug::kStageKept};
+    Bug::kRequestForgotten, Bug::kAccountRequestForgotten, Bug::kStageKept,   Bug::kCopySyncLeftOut};
 std::string_view bug_name(Bug bug);
 std::optional<Bug> parse_bug(std::string_view name);
 

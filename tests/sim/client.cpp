@@ -36,6 +36,7 @@ v1::AccountRef SimClient::ref(size_t index) const {
 }
 
 Task<void> SimClient::set_up() {
+  co_await add_stores();
   // Nothing fails yet, but connections may break: asked for again, a domain that is there is no failure.
   v1::CreateDomainRequest domain;
   domain.set_name(std::string(kSimDomain));
@@ -82,6 +83,8 @@ Task<void> SimClient::live() {
 Task<void> SimClient::one_operation() {
   if (number_ == 1 && random_.below(100) < site_.plan.relayouts) return change_layout();
   if (number_ == 1 && random_.below(100) < site_.plan.refolderings) return change_domain_foldering();
+  if (number_ == 1 && site_.plan.remounts != 0 && random_.below(100) < site_.plan.remounts)
+    return change_mounts();
   const auto on = static_cast<size_t>(random_.below(accounts_.size()));
   const uint64_t dice = random_.below(110);
   if (dice < 28) return deliver(on);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/tree/layout.h"
+#include "daemon/tree/mount_table.h"
 #include "daemon/wire/client/stubs.h"
 #include "tests/sim/backend.h"
 #include "tests/sim/facts.h"
@@ -12,7 +13,8 @@
 namespace canopy::sim {
 
 inline constexpr std::string_view kSimDomain = "company.com";
-inline constexpr int kLooksMax = 20;  // before a reader gives up
+inline constexpr std::string_view kAllMounts = wire::kMountsRun;  // the relocation of the mount table
+inline constexpr int kLooksMax = 20;                              // before a reader gives up
 
 template <class Resp>
 struct Answer {
@@ -29,14 +31,19 @@ class SimClient {
   SimClient(Site& site, uint32_t number, std::vector<Address> backends,
             std::vector<std::shared_ptr<AccountFacts>> accounts);
 
-  Task<void> set_up();  // the domain and the accounts
+  Task<void> set_up();  // the stores, the domain and the accounts
   Task<void> live();    // the program
   bool ended() const { return ended_; }
   SimLoop& loop() { return loop_; }
   const std::string& name() const { return loop_.name(); }
 
-  // Has everything moved to the newest layout, and waits until it is there. Empty when that did not work out.
-  Task<std::optional<TreeLayout>> settle_layout();
+  // Has everything moved to the newest layout and mount table, and waits until it is there. Empty when that
+  // did not work out.
+  struct Settled {
+    TreeLayout layout;
+    MountTable mounts;
+  };
+  Task<std::optional<Settled>> settle_layout();
 
   // Reads all of an account from a process that owns it, whole; empty when that did not work out.
   Task<std::optional<Seen>> look(size_t account);
@@ -85,6 +92,14 @@ class SimClient {
   Task<void> go_on(std::string relocation);
   // Until the relocation of that name has ended; empty when it does not.
   Task<std::optional<v1::RelocationInfo>> settle(std::string relocation);
+
+  // client_mounts.cpp
+  Task<void> add_stores();
+  Task<void> change_mounts();
+  Task<void> set_mounts();
+  std::vector<MountRow> draw_mounts();
+  std::string draw_store();
+  Task<std::optional<MountTable>> settle_mounts();
 
   Task<Result<void>> see_mailboxes(v1::AccountRef account, Seen& seen);
   Task<Result<void>> see_contents(v1::AccountRef account, SeenMailbox& box);

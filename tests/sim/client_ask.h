@@ -72,6 +72,7 @@ Task<Answer<Resp>> SimClient::ask(size_t on, wire::MethodInfo method, Req reques
         co_return answer;
       }
       refused_by = may_give_up ? co_await barrier(on) : 0;
+      if (!may_give_up) co_await loop_.sleep(10 * kMillisecond);  // it may be wrong for ever
       continue;
     }
     refused_by = 0;

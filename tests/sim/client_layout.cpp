@@ -79,11 +79,14 @@ Task<std::optional<v1::RelocationInfo>> SimClient::settle(std::string relocation
   co_return std::nullopt;
 }
 
-// The domain first: its accounts' settings may follow it. It may have to wait for them, too, when they lie
-// under too many layouts.
-Task<std::optional<TreeLayout>> SimClient::settle_layout() {
+// Domains wait for accounts on their way to other stores. Then the domain: its accounts' settings may follow
+// it; it may have to wait for them, too, when they lie under too many layouts.
+Task<std::optional<SimClient::Settled>> SimClient::settle_layout() {
+  if (!site_.plan.others.empty()) co_await go_on(std::string(kAllMounts));
   co_await go_on(std::string(wire::kAllDomains));
   co_await go_on(std::string(kSimDomain));
+  auto mounts = co_await settle_mounts();
+  if (!mounts) co_return std::nullopt;
   const auto domains = co_await settle(std::string(wire::kAllDomains));
   if (!domains) co_return std::nullopt;
   const auto accounts = co_await settle(std::string(kSimDomain));
@@ -91,7 +94,7 @@ Task<std::optional<TreeLayout>> SimClient::settle_layout() {
   auto layout = TreeLayout::parse(domains->to().account_foldering(), accounts->to().account_foldering(),
                                   std::to_string(accounts->to().fast_index()));
   if (!layout) co_return std::nullopt;
-  co_return *layout;
+  co_return Settled{std::move(*layout), std::move(*mounts)};
 }
 
 }  // namespace canopy::sim

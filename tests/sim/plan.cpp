@@ -1,5 +1,7 @@
 #include "tests/sim/plan.h"
 
+#include <algorithm>
+
 namespace canopy::sim {
 namespace {
 
@@ -38,7 +40,33 @@ AccountsOptions draw_accounts(SimRandom& random) {
   return options;
 }
 
+void draw_stores(SimRandom& random, Plan& plan) {
+  const int64_t count = random.between(1, 2);
+  for (int64_t i = 0; i < count; ++i) {
+    // Where others may serve the tree, all of it must be there for them.
+    StorePlan& other = plan.others.emplace_back();
+    other.shared = plan.shared || random.one_in(2);
+    other.faults = draw_faults(random, other.shared);
+  }
+  plan.remounts = static_cast<uint32_t>(random.between(3, 30));
+  plan.split = !random.one_in(3);
+  // A domain that lies on several stores gets no other place (docs/status.md).
+  if (plan.split) plan.refolderings = 0;
+  plan.aways = static_cast<uint32_t>(random.below(3));
+}
+
 }  // namespace
+
+bool Plan::any_shared() const {
+  return shared || std::ranges::any_of(others, [](const StorePlan& other) { return other.shared; });
+}
+
+Nanos Plan::late_max() const {
+  Nanos most = faults.late_max;
+  for (const StorePlan& other : others)
+    if (other.shared) most = std::max(most, other.faults.late_max);
+  return most;
+}
 
 Plan Plan::draw(uint64_t seed) {
   SimRandom random(seed * 0x9e3779b97f4a7c15 + 1);
@@ -62,19 +90,23 @@ Plan Plan::draw(uint64_t seed) {
   plan.relayouts = random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(3, 30));
   plan.journal = !plan.shared && seed % 2 == 0;
   plan.refolderings = random.one_in(2) ? 0 : static_cast<uint32_t>(random.between(3, 30));
+  if (random.one_in(2)) draw_stores(random, plan);
   return plan;
 }
 
 std::string Plan::to_string() const {
+  std::string stores = fmt::format("{} store{}", shared ? "shared" : "local", journal ? ", journaled" : "");
+  for (const StorePlan& other : others)
+    stores += fmt::format(", {} store (error {:.4f} lost {:.4f} late {:.4f} delay {:.2f})",
+                          other.shared ? "shared" : "local", other.faults.error, other.faults.lost_answer,
+                          other.faults.late, other.faults.delay);
+  if (!others.empty()) stores += fmt::format(", remounts {} split {} away {}", remounts, split, aways);
   return fmt::format(
-      "{} store, {} clients of {} operations on {} accounts; faults: error {:.4f} lost {:.4f} late {:.4f} "
+      "{}, {} clients of {} operations on {} accounts; faults: error {:.4f} lost {:.4f} late {:.4f} "
       "torn {:.4f} "
       "delay {:.2f}; weights: kill {} power {} takeover {} pause {} cut {}; relayouts {} refolderings {}",
-      shared    ? "shared"
-      : journal ? "local, journaled"
-                : "local",
-      clients, operations, shared_accounts, faults.error, faults.lost_answer, faults.late, faults.torn_write,
-      faults.delay, kills, power_cuts, takeovers, pauses, cuts, relayouts, refolderings);
+      stores, clients, operations, shared_accounts, faults.error, faults.lost_answer, faults.late,
+      faults.torn_write, faults.delay, kills, power_cuts, takeovers, pauses, cuts, relayouts, refolderings);
 }
 
 }  // namespace canopy::sim

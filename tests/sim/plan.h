@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "daemon/account/accounts.h"
 #include "daemon/runtime/sim_loop.h"
@@ -11,12 +12,18 @@
 
 namespace canopy::sim {
 
+// A store beside the root store.
+struct StorePlan {
+  bool shared = true;  // as below
+  FaultPlan faults;
+};
+
 struct Plan {
   uint64_t seed = 0;
 
   // A shared store takes requests of a dead process late, and any number of processes; a local one neither.
   bool shared = true;
-  bool journal = false;  // of replaced infos, on a local store
+  bool journal = false;  // of replaced infos, on local stores
   FaultPlan faults;
   SimOptions network;
   AccountsOptions accounts;  // small bounds, so that checkpoints, rolls and compactions are frequent
@@ -32,6 +39,15 @@ struct Plan {
       0;  // operations of the first client in a hundred that change how accounts are laid out
   uint32_t refolderings = 0;     // and that change the domain foldering
   uint32_t abandon_one_in = 30;  // failed attempts after which a client never asks again; 0: none
+
+  // Several stores under a mount table, which that client changes as well.
+  std::vector<StorePlan> others;
+  uint32_t remounts = 0;  // operations of it in a hundred that do
+  bool split = false;     // the table may put one domain on several stores
+  uint32_t aways = 0;     // a weight, too: a store does not answer for a while
+
+  bool any_shared() const;
+  Nanos late_max() const;  // of any store
 
   static Plan draw(uint64_t seed);
   std::string to_string() const;

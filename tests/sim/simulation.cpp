@@ -8,17 +8,19 @@ namespace canopy::sim {
 namespace {
 
 constexpr Nanos kChaosMax = 120 * kSecond;
-constexpr Nanos kCalmMax = 600 * kSecond;
+constexpr Nanos kCalmMax = 1200 * kSecond;
+constexpr Nanos kIdleMax = 30 * kSecond;  // in which a process removes what it has put aside
 
 }  // namespace
 
 Simulation::Simulation(const Plan& plan, const SimulationOptions& options)
     : plan_(plan),
+      disks_(1 + plan.others.size()),
       world_(plan.seed, plan.network),
       trace_(world_, options.trace),
       chance_(world_.random().next()),
       workers_("sim", 0, 0),
-      site_{world_,      world_.add_loop("disk"), disk_, plan_, trace_, workers_,
+      site_{world_,      world_.add_loop("disk"), disks_, plan_, trace_, workers_,
             options.bug, options.trace_store},
       addresses_{Address{Address::Kind::kUnix, "/sim/a", 0}, Address{Address::Kind::kUnix, "/sim/b", 0}} {
   if (options.hash) trace_.hash_events();
@@ -54,7 +56,7 @@ void Simulation::set_up() {
   if (!run_until([this] { return admin_->ended(); }, 100 * kSecond))
     trace_.violation("the tree cannot be set up");
   site_.calm = false;
-  for (auto& backend : backends_) backend->calm_down();
+  for (auto& backend : backends_) backend->draw_on_faults();
   for (uint32_t i = 1; i <= plan_.clients; ++i) {
     clients_.push_back(std::make_unique<SimClient>(site_, i, addresses_, accounts_));
     clients_.back()->loop().spawn(clients_.back()->live());
@@ -68,15 +70,15 @@ bool Simulation::all_ended() const {
 bool Simulation::run_until(const std::function<bool()>& condition, Nanos time_max) {
   while (trace_.violation().empty()) {
     keep_one_alive();
-    const Nanos until =
-        std::min({time_max, next_event_at_ == 0 ? kNever : next_event_at_, restart_at_, resume_at_});
+    const Nanos until = std::min(
+        {time_max, next_event_at_ == 0 ? kNever : next_event_at_, restart_at_, resume_at_, store_back_at_});
     world_.run_until(
         [&] {
           return condition() || !trace_.violation().empty() || power_cut_due_ ||
                  (lacks_backend() && restart_at_ == kNever);
         },
         until);
-    if (power_cut_due_) power_cut();
+    if (power_cut_due_) power_cut(power_cut_of_);
     if (condition()) return true;
     if (world_.now() >= time_max) return false;
     if (world_.now() >= resume_at_) {
@@ -84,6 +86,7 @@ bool Simulation::run_until(const std::function<bool()>& condition, Nanos time_ma
       world_.resume(*std::exchange(paused_, nullptr));
       resume_at_ = kNever;
     }
+    if (world_.now() >= store_back_at_) store_back();
     if (next_event_at_ != 0 && world_.now() >= next_event_at_) next_event();
   }
   return false;
@@ -145,7 +148,7 @@ void Simulation::keep_one_alive() {
 
 Simulation::Event Simulation::draw_event() {
   const uint32_t weights[] = {plan_.kills,     plan_.kills,  plan_.power_cuts, plan_.power_cuts,
-                              plan_.takeovers, plan_.pauses, plan_.cuts};
+                              plan_.takeovers, plan_.pauses, plan_.cuts,       plan_.aways};
   uint64_t total = 1;
   for (uint32_t weight : weights) total += weight;
   uint64_t dice = chance_.below(total);
@@ -164,10 +167,13 @@ void Simulation::next_event() {
   switch (draw_event()) {
     case Event::kKill: one->kill(); break;
     case Event::kKillAtOperation: one->die_before_operation(1 + chance_.below(60), nullptr); break;
-    case Event::kPowerCut: power_cut(); break;
+    case Event::kPowerCut: power_cut(draw_store()); break;
     case Event::kPowerCutAtOperation: {
+      power_cut_of_ = draw_store();
       one->die_before_operation(1 + chance_.below(60), [this] {
-        for (Backend* each : alive()) each->halt_store();
+        for (Backend* each : alive())
+          for (size_t i = 0; i < disks_.size(); ++i)
+            if (power_cut_of_.value_or(i) == i) each->halt_store(i);
         power_cut_due_ = true;
       });
       break;
@@ -184,20 +190,45 @@ void Simulation::next_event() {
       for (auto& client : clients_) world_.cut(client->loop(), one->loop());
       trace_.event("connections of {} are cut", one->name());
       break;
+    case Event::kStoreAway: store_away(); break;
   }
 }
 
-void Simulation::power_cut() {
+std::optional<size_t> Simulation::draw_store() {
+  if (disks_.size() == 1 || chance_.one_in(2)) return std::nullopt;
+  return chance_.below(disks_.size());
+}
+
+void Simulation::power_cut(std::optional<size_t> store) {
   power_cut_due_ = false;
   for (auto& backend : backends_) {
-    backend->halt_store();
+    for (size_t i = 0; i < disks_.size(); ++i)
+      if (store.value_or(i) == i) backend->halt_store(i);
     backend->kill();
   }
   paused_ = nullptr;
   resume_at_ = kNever;
-  const uint64_t lost = disk_.unsynced_changes();
-  disk_.crash(chance_.next());
-  trace_.event("the power failed with {} unsynced changes", lost);
+  for (size_t i = 0; i < disks_.size(); ++i) {
+    if (store.value_or(i) != i) continue;
+    const uint64_t lost = disks_[i].unsynced_changes();
+    disks_[i].crash(chance_.next());
+    trace_.event("the power of {} failed with {} unsynced changes", kStoreNames[i], lost);
+  }
+}
+
+void Simulation::store_away() {
+  if (site_.away || disks_.size() == 1) return;
+  site_.away = chance_.below(disks_.size());
+  store_back_at_ = world_.now() + chance_.between(50 * kMillisecond, 10 * kSecond);
+  trace_.event("{} does not answer", kStoreNames[*site_.away]);
+  for (Backend* each : alive()) each->draw_on_faults();
+}
+
+void Simulation::store_back() {
+  store_back_at_ = kNever;
+  trace_.event("{} answers again", kStoreNames[*site_.away]);
+  site_.away.reset();
+  for (auto& backend : backends_) backend->draw_on_faults();
 }
 
 // ---- the end: no more faults; everybody gets answers; what is read twice, with a power cut between, is the
@@ -207,12 +238,13 @@ void Simulation::calm() {
   trace_.event("calm");
   site_.calm = true;
   if (paused_ != nullptr) resume_at_ = world_.now();
-  for (auto& backend : backends_) backend->calm_down();
+  if (site_.away) store_back();
+  for (auto& backend : backends_) backend->draw_on_faults();
   if (!run_until([this] { return all_ended(); }, world_.now() + kCalmMax)) {
     trace_.violation("clients get no answers although nothing fails any more");
   }
   // What was given up may still be on its way.
-  run_until([] { return false; }, world_.now() + plan_.faults.late_max + 30 * kSecond);
+  run_until([] { return false; }, world_.now() + plan_.late_max() + 30 * kSecond);
   settle_layout();
   if (!trace_.violation().empty()) return;
   Everything first, second;
@@ -220,11 +252,12 @@ void Simulation::calm() {
   if (!trace_.violation().empty()) return;
   verify(first);
   if (!trace_.violation().empty()) return;  // or what follows from it would be told as well
-  power_cut();
+  power_cut(std::nullopt);
   read_all(second);
   if (!trace_.violation().empty()) return;
   verify(second);
   compare(first, second);
+  check_stages();
 }
 
 namespace {
@@ -233,7 +266,7 @@ Task<void> look_into(SimClient& client, size_t account, std::map<size_t, Seen>& 
   if (seen) into[account] = std::move(*seen);
   ended = true;
 }
-Task<void> settle(SimClient& client, std::optional<TreeLayout>& into, bool& ended) {
+Task<void> settle(SimClient& client, std::optional<SimClient::Settled>& into, bool& ended) {
   into = co_await client.settle_layout();
   ended = true;
 }
@@ -245,15 +278,20 @@ Task<void> look_into_own(SimClient& client, size_t index, std::map<size_t, SeenA
 }  // namespace
 
 void Simulation::settle_layout() {
-  std::optional<TreeLayout> layout;
+  std::optional<SimClient::Settled> settled;
   bool ended = false;
-  admin_->loop().spawn(settle(*admin_, layout, ended));
+  admin_->loop().spawn(settle(*admin_, settled, ended));
   run_until([&] { return ended; }, world_.now() + kCalmMax);
   if (!trace_.violation().empty()) return;
-  if (layout)
-    check_places(disk_, *layout, kSimDomain, trace_);
+  if (settled)
+    check_places(disks_, settled->mounts, settled->layout, kSimDomain, trace_);
   else
     trace_.violation("accounts still move although nothing fails any more");
+}
+
+void Simulation::check_stages() {
+  run_until([] { return false; }, world_.now() + kIdleMax);
+  for (size_t i = 0; i < disks_.size(); ++i) check_stage(disks_[i], kStoreNames[i], trace_);
 }
 
 void Simulation::read_all(Everything& seen) {

@@ -27,7 +27,16 @@ class Simulation {
   Verdict run();
 
  private:
-  enum class Event { kKill, kKillAtOperation, kPowerCut, kPowerCutAtOperation, kTakeover, kPause, kCut };
+  enum class Event {
+    kKill,
+    kKillAtOperation,
+    kPowerCut,
+    kPowerCutAtOperation,
+    kTakeover,
+    kPause,
+    kCut,
+    kStoreAway,
+  };
   void set_up();
   void chaos();
   void calm();
@@ -39,7 +48,11 @@ class Simulation {
   bool lacks_backend();
   void keep_one_alive();
   void start_backend();
-  void power_cut();
+  // Of one store, or of all; every process ends with it.
+  std::optional<size_t> draw_store();
+  void power_cut(std::optional<size_t> store);
+  void store_away();
+  void store_back();
   Backend* newest();  // alive; null: none is
   std::vector<Backend*> alive();
 
@@ -49,11 +62,12 @@ class Simulation {
   };
   void settle_layout();
   void read_all(Everything& seen);
+  void check_stages();
   void verify(const Everything& seen);
   void compare(const Everything& before, const Everything& after);
 
   const Plan plan_;
-  MemoryDisk disk_;
+  std::vector<MemoryDisk> disks_;  // of the stores
   SimWorld world_;
   Trace trace_;
   SimRandom chance_;  // of what happens to the processes
@@ -68,7 +82,9 @@ class Simulation {
   Nanos restart_at_ = kNever;
   Nanos resume_at_ = kNever;
   SimLoop* paused_ = nullptr;
+  Nanos store_back_at_ = kNever;
   bool power_cut_due_ = false;
+  std::optional<size_t> power_cut_of_;  // which store
 };
 
 Verdict simulate(uint64_t seed, const SimulationOptions& options);
