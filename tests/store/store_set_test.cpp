@@ -360,6 +360,26 @@ TEST_F(StoreSetTest, AFixedPlaceOnTheRootStoreStaysOneWhateverTheTableSays) {
   EXPECT_EQ(on("one", path), "new");
 }
 
+// A move that was planned before the last superseded row was dropped goes on afterwards.
+TEST_F(StoreSetTest, AFixedPlaceStaysOneOnceEverythingLiesOnTheRootStore) {
+  mount({"/ one"});
+  ok(make_directories(*set, ".stores/root/" + kA + "/u.macnt", 0700, Durable::kYes));
+  mount_fresh({"/ root"});
+  const std::string to = ".stores/root/" + kE + "/u.macnt";
+  EXPECT_EQ(refused(set->rename(".stores/root/" + kA + "/u.macnt", to, RenameMode::kNoReplace, Durable::kYes))
+                .code(),
+            Code::kNotFound);
+  ok(make_directories(*set, ".stores/root/" + kE, 0700, Durable::kYes));
+  ok(set->rename(".stores/root/" + kA + "/u.macnt", to, RenameMode::kNoReplace, Durable::kYes));
+  EXPECT_THAT(names(kE), ElementsAre("u.macnt"));
+  EXPECT_EQ(ok(set->site_of(to)).path, to);
+  EXPECT_EQ(set->parts_of(to).front().path, to);
+  EXPECT_EQ(root_disk.attributes(".stores").error().code(), Code::kNotFound);
+  ok(make_directories(*set, ".stores/one/" + kA, 0700, Durable::kYes));
+  write(".stores/one/" + kA + "/u.settings", "left");
+  EXPECT_EQ(on("one", kA + "/u.settings"), "left");
+}
+
 TEST_F(StoreSetTest, AbsenceIsSaidOnlyWhenEveryStoreThatCouldHoldItHasAnswered) {
   away.insert("one");
   mount({"/ root", "SharedDomains/company.com/[a-d].sub one"});

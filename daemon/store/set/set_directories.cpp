@@ -115,7 +115,7 @@ Attributes StoreSet::merge(const std::vector<Part>& parts) {
 }
 
 Task<Result<Attributes>> StoreSet::attributes(std::string path) {
-  if (alone()) return root_->attributes(std::move(path));
+  if (alone(path)) return root_->attributes(std::move(path));
   return attributes_among(std::move(path));
 }
 Task<Result<Attributes>> StoreSet::attributes_among(std::string path) {
@@ -133,7 +133,7 @@ Task<Result<Attributes>> StoreSet::attributes_among(std::string path) {
 }
 
 Task<Result<void>> StoreSet::set_attributes(std::string path, SetAttributes change, Durable durable) {
-  if (alone()) return root_->set_attributes(std::move(path), change, durable);
+  if (alone(path)) return root_->set_attributes(std::move(path), change, durable);
   return set_attributes_among(std::move(path), change, durable);
 }
 Task<Result<void>> StoreSet::set_attributes_among(std::string path, SetAttributes change, Durable durable) {
@@ -180,7 +180,7 @@ Task<Result<bool>> StoreSet::make_parents(Place place, std::string path) {
 }
 
 Task<Result<void>> StoreSet::make_directory(std::string path, uint32_t mode, Durable durable) {
-  if (alone()) return root_->make_directory(std::move(path), mode, durable);
+  if (alone(path)) return root_->make_directory(std::move(path), mode, durable);
   return make_directory_among(std::move(path), mode, durable);
 }
 Task<Result<void>> StoreSet::make_directory_among(std::string path, uint32_t mode, Durable durable) {
@@ -236,7 +236,7 @@ Task<Result<void>> StoreSet::remove_directory_parts(Places places, std::string p
 }
 
 Task<Result<void>> StoreSet::remove_directory(std::string path, Durable durable) {
-  if (alone()) return root_->remove_directory(std::move(path), durable);
+  if (alone(path)) return root_->remove_directory(std::move(path), durable);
   return remove_directory_among(std::move(path), durable);
 }
 Task<Result<void>> StoreSet::remove_directory_among(std::string path, Durable durable) {
@@ -253,7 +253,7 @@ Task<Result<void>> StoreSet::remove_directory_among(std::string path, Durable du
 }
 
 Task<Result<void>> StoreSet::sync_directory(std::string path) {
-  if (alone()) return root_->sync_directory(std::move(path));
+  if (alone(path)) return root_->sync_directory(std::move(path));
   return sync_directory_among(std::move(path));
 }
 Task<Result<void>> StoreSet::sync_directory_among(std::string path) {

@@ -101,11 +101,11 @@ Task<void> StoreSet::add_attributes(std::string path, DirectoryPage& page) {
 }
 
 Task<Result<DirectoryPage>> StoreSet::list(std::string path, uint64_t cookie, Listing listing) {
-  if (alone()) return root_->list(std::move(path), cookie, listing);
+  if (alone(path)) return root_->list(std::move(path), cookie, listing);
   return list_among(std::move(path), cookie, listing, kStoreDirectoryPageEntries);
 }
 Task<Result<DirectoryPage>> StoreSet::list_few(std::string path, uint64_t cookie, size_t most) {
-  if (alone()) return root_->list_few(std::move(path), cookie, most);
+  if (alone(path)) return root_->list_few(std::move(path), cookie, most);
   return list_among(std::move(path), cookie, Listing::kAttributes,
                     std::clamp<size_t>(most, 1, kStoreDirectoryPageEntries));
 }

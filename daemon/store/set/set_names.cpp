@@ -29,7 +29,7 @@ Task<Result<std::unique_ptr<File>>> StoreSet::open_at(Place place, OpenOptions o
 }
 
 Task<Result<std::unique_ptr<File>>> StoreSet::open(std::string path, OpenOptions options) {
-  if (alone()) return root_->open(std::move(path), options);
+  if (alone(path)) return root_->open(std::move(path), options);
   return open_among(std::move(path), options);
 }
 Task<Result<std::unique_ptr<File>>> StoreSet::open_among(std::string path, OpenOptions options) {
@@ -44,14 +44,14 @@ Task<Result<std::unique_ptr<File>>> StoreSet::open_among(std::string path, OpenO
 }
 
 Task<Result<std::string>> StoreSet::read_whole(std::string path, uint64_t bytes_max) {
-  if (alone()) return root_->read_whole(std::move(path), bytes_max);
+  if (alone(path)) return root_->read_whole(std::move(path), bytes_max);
   return ask_resolved<std::string>(std::move(path), [bytes_max](Store& store, std::string where) {
     return store.read_whole(std::move(where), bytes_max);
   });
 }
 
 Task<Result<void>> StoreSet::remove(std::string path, Durable durable) {
-  if (alone()) return root_->remove(std::move(path), durable);
+  if (alone(path)) return root_->remove(std::move(path), durable);
   return remove_among(std::move(path), durable);
 }
 Task<Result<void>> StoreSet::remove_among(std::string path, Durable durable) {
@@ -167,7 +167,7 @@ Task<Result<void>> StoreSet::rename_in(std::string from, std::string to, RenameM
 }
 
 Task<Result<void>> StoreSet::rename(std::string from, std::string to, RenameMode mode, Durable durable) {
-  if (alone()) return root_->rename(std::move(from), std::move(to), mode, durable);
+  if (alone(from) && alone(to)) return root_->rename(std::move(from), std::move(to), mode, durable);
   return rename_among(std::move(from), std::move(to), mode, durable);
 }
 Task<Result<void>> StoreSet::rename_among(std::string from, std::string to, RenameMode mode,
@@ -181,7 +181,7 @@ Task<Result<void>> StoreSet::rename_among(std::string from, std::string to, Rena
 }
 
 Task<Result<void>> StoreSet::replace(Replacement what) {
-  if (alone()) return root_->replace(std::move(what));
+  if (alone(what.staged) && alone(what.path)) return root_->replace(std::move(what));
   return replace_among(std::move(what));
 }
 Task<Result<void>> StoreSet::replace_among(Replacement what) {
@@ -205,7 +205,7 @@ Task<Result<void>> StoreSet::replace_among(Replacement what) {
 }
 
 Task<Result<void>> StoreSet::link(std::string from, std::string to, Durable durable) {
-  if (alone()) return root_->link(std::move(from), std::move(to), durable);
+  if (alone(from) && alone(to)) return root_->link(std::move(from), std::move(to), durable);
   return link_among(std::move(from), std::move(to), durable);
 }
 Task<Result<void>> StoreSet::link_among(std::string from, std::string to, Durable durable) {
@@ -221,7 +221,7 @@ Task<Result<void>> StoreSet::link_among(std::string from, std::string to, Durabl
 }
 
 Task<Result<void>> StoreSet::make_symlink(std::string target, std::string path, Durable durable) {
-  if (alone()) return root_->make_symlink(std::move(target), std::move(path), durable);
+  if (alone(path)) return root_->make_symlink(std::move(target), std::move(path), durable);
   return make_symlink_among(std::move(target), std::move(path), durable);
 }
 Task<Result<void>> StoreSet::make_symlink_among(std::string target, std::string path, Durable durable) {
@@ -234,13 +234,13 @@ Task<Result<void>> StoreSet::make_symlink_among(std::string target, std::string 
 }
 
 Task<Result<std::string>> StoreSet::read_symlink(std::string path) {
-  if (alone()) return root_->read_symlink(std::move(path));
+  if (alone(path)) return root_->read_symlink(std::move(path));
   return ask_resolved<std::string>(
       std::move(path), [](Store& store, std::string where) { return store.read_symlink(std::move(where)); });
 }
 
 Task<Result<std::string>> StoreSet::xattr(std::string path, std::string name) {
-  if (alone()) return root_->xattr(std::move(path), std::move(name));
+  if (alone(path)) return root_->xattr(std::move(path), std::move(name));
   return ask_resolved<std::string>(std::move(path),
                                    [name = std::move(name)](Store& store, std::string where) {
                                      return store.xattr(std::move(where), name);
@@ -248,14 +248,14 @@ Task<Result<std::string>> StoreSet::xattr(std::string path, std::string name) {
 }
 
 Task<Result<std::vector<std::string>>> StoreSet::list_xattrs(std::string path) {
-  if (alone()) return root_->list_xattrs(std::move(path));
+  if (alone(path)) return root_->list_xattrs(std::move(path));
   return ask_resolved<std::vector<std::string>>(
       std::move(path), [](Store& store, std::string where) { return store.list_xattrs(std::move(where)); });
 }
 
 Task<Result<void>> StoreSet::set_xattr(std::string path, std::string name, std::string value, XattrMode mode,
                                        Durable durable) {
-  if (alone()) return root_->set_xattr(std::move(path), std::move(name), std::move(value), mode, durable);
+  if (alone(path)) return root_->set_xattr(std::move(path), std::move(name), std::move(value), mode, durable);
   return ask_resolved<void>(std::move(path), [name = std::move(name), value = std::move(value), mode,
                                               durable](Store& store, std::string where) {
     return store.set_xattr(std::move(where), name, value, mode, durable);
@@ -263,7 +263,7 @@ Task<Result<void>> StoreSet::set_xattr(std::string path, std::string name, std::
 }
 
 Task<Result<void>> StoreSet::remove_xattr(std::string path, std::string name, Durable durable) {
-  if (alone()) return root_->remove_xattr(std::move(path), std::move(name), durable);
+  if (alone(path)) return root_->remove_xattr(std::move(path), std::move(name), durable);
   return ask_resolved<void>(std::move(path),
                             [name = std::move(name), durable](Store& store, std::string where) {
                               return store.remove_xattr(std::move(where), name, durable);

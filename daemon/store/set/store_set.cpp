@@ -62,6 +62,8 @@ void StoreSet::apply(std::shared_ptr<const StoresConfig> config) {
   merged_.clear();
 }
 
+bool StoreSet::alone(std::string_view path) const { return alone_ && !is_or_below(path, kStoresElement); }
+
 std::vector<MemberRef> StoreSet::members() const {
   std::vector<MemberRef> all{root_member_};
   for (const auto& [name, member] : members_)
@@ -203,7 +205,7 @@ void StoreSet::forget_place(std::string_view path) {
 
 void StoreSet::forget_names(std::string_view path) {
   found_.clear();
-  if (path.empty() || alone()) {
+  if (path.empty() || alone(path)) {
     for (const auto& [name, member] : members_)
       if (const auto& store = member->store()) store->forget_names(path);
     return;
@@ -228,31 +230,31 @@ Task<Result<StoreSet::Found>> StoreSet::find(std::string path) {
 }
 
 bool StoreSet::shared() const {
-  if (alone()) return root_->shared();
+  if (alone_) return root_->shared();
   return std::ranges::any_of(members_, [](const auto& of) { return of.second->shared(); });
 }
 
 bool StoreSet::shared_at(std::string_view path) const {
-  if (alone()) return root_->shared();
+  if (alone(path)) return root_->shared();
   const Places places = places_of(path);
   return std::ranges::any_of(places.all, [](const Place& place) { return place.member->shared(); });
 }
 
 Task<Result<StoreSite>> StoreSet::site_of(std::string path) {
-  if (alone()) co_return StoreSite{std::string(name()), "", std::move(path)};
+  if (alone(path)) co_return StoreSite{std::string(name()), "", std::move(path)};
   CANOPY_CO_ASSIGN(Place place, co_await resolve(path));
   co_return site_at(place);
 }
 
 std::vector<StoreSite> StoreSet::parts_of(std::string path) {
-  if (alone()) return Store::parts_of(std::move(path));
+  if (alone(path)) return Store::parts_of(std::move(path));
   std::vector<StoreSite> sites;
   for (const Place& place : places_of(path).all) sites.push_back(site_at(place));
   return sites;
 }
 
 Task<Result<StoreSpace>> StoreSet::space() {
-  if (alone()) return root_->space();
+  if (alone_) return root_->space();
   return space_among();
 }
 Task<Result<StoreSpace>> StoreSet::space_among() {
@@ -277,7 +279,7 @@ Task<Result<StoreSpace>> StoreSet::space_among() {
 }
 
 Task<Result<StoreSpace>> StoreSet::space_at(std::string path) {
-  if (alone()) co_return co_await root_->space();
+  if (alone(path)) co_return co_await root_->space();
   MemberRef member = places_of(path).all.front().member;
   auto space = co_await SetMember::ask<StoreSpace>(member, [](Store& store) { return store.space(); });
   if (space) space->bytes_reserved = member->config().reserve_bytes;

@@ -222,7 +222,9 @@ class StoreSet final : public Store {
   Task<Result<DirectoryPage>> list_among(std::string path, uint64_t cookie, Listing listing, size_t most);
   Task<Result<StoreSpace>> space_among();
 
-  bool alone() const { return alone_; }
+  // Whether the root store is asked for it directly. Fixed places stay what they are: a move that was planned
+  // while there were several stores ends when there is one.
+  bool alone(std::string_view path) const;
 
   Loop& loop_;
   const StoreSetOptions options_;
