@@ -177,7 +177,8 @@ Task<Result<void>> SettingsFiles::settle(std::string path) {
   auto gone = co_await store_.remove(std::string(undecided->second), Durable::kYes);
   if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
   CANOPY_CO_ASSIGN(const StoreSite site, co_await store_.site_of(path));
-  CANOPY_CO_TRY(co_await store_.sync_directory(std::string(store_parent_of(site.path))));
+  auto synced = co_await store_.sync_directory(std::string(store_parent_of(site.path)));
+  if (!synced && synced.error().code() != Code::kNotFound) co_return synced;  // no folder: nothing came there
   undecided_.erase(path);
   co_return Result<void>();
 }

@@ -1,5 +1,6 @@
 // What the mount table puts elsewhere besides accounts that go to another store: to another place on the same
 // one, and settings that no account has.
+#include "daemon/store/store_path.h"
 #include "store_moves_fixture.h"
 
 namespace canopy {
@@ -55,6 +56,23 @@ TEST_P(StorePlaces, SettingsThatNoAccountHasGoAlongOrAway) {
   moved = process->run(process->accounts->bring_along(kWho, path));
   ASSERT_TRUE(moved);
   EXPECT_FALSE(*moved);
+  EXPECT_TRUE(disks.at("two").attributes(path));
+}
+
+TEST_P(StorePlaces, AReplacementThatFailedInAFolderThatIsNotThereYetIsDoneTheNextTime) {
+  const std::string path = std::string(kFolder) + "/fast/u.info";
+  ASSERT_TRUE(process->run(make_directories(*process->set, std::string(store_parent_of(path)), 0700,
+                                            Durable::kYes)));  // on the store that the table names now
+  to("two");
+  FaultPlan faults = Backend::quiet();
+  faults.error = 1;
+  faults.operations = FaultPlan::only(StoreOperation::kMakeDirectory);
+  faults.object_contains = kFolder;
+  process->plan(faults);
+  EXPECT_FALSE(process->run(process->files->replace(0, path, {})));
+  process->plan(Backend::quiet());
+  auto replaced = process->run(process->files->replace(0, path, {}));
+  EXPECT_TRUE(replaced) << replaced.error().to_string();
   EXPECT_TRUE(disks.at("two").attributes(path));
 }
 
