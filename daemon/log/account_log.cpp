@@ -29,7 +29,7 @@ Task<void> AccountLog::close() {
 Task<Result<bool>> AccountLog::take_over() { return state_->take_over(); }
 Task<Result<void>> AccountLog::hold() { return state_->hold(); }
 Task<Result<Appended>> AccountLog::append(Frame frame) { return state_->append(std::move(frame)); }
-bool AccountLog::broken() const { return state_->is_broken; }
+bool AccountLog::broken() const { return state_->is_broken || state_->is_elsewhere; }
 bool AccountLog::fenced() const { return state_->is_fenced; }
 bool AccountLog::idle() const { return state_->appends.count() == 0; }
 Task<void> AccountLog::quiesce() { return state_->quiesce(); }

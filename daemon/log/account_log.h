@@ -192,8 +192,8 @@ class AccountLog {
   // (kAppendsWaitingMax), kTooLarge, kInvalidArgument (empty): nothing was written and the log is not broken.
   // The frame is not applied to the sink: the caller's own.
   Task<Result<Appended>> append(Frame frame);
-  // True after a failed write, or a failed take-over: appends are refused with kTryAgain, reads of
-  // acknowledged records go on.
+  // True after a failed write, a failed take-over, or a read that has found the account's directory gone:
+  // appends are refused with kTryAgain, reads of acknowledged records go on.
   bool broken() const;
   bool fenced() const;
   // No append waits or is under way.
@@ -204,7 +204,7 @@ class AccountLog {
   Pin pin() const;
   // Reads and verifies one record. `hint_length` is RecordView::length when known (one read), or 0 (two).
   // kDamaged names slice and offset; kNotFound when the pin holds no such slice or the place is beyond its
-  // end.
+  // end; kTryAgain when the directory has gone.
   Task<Result<OwnedRecord>> read_record(Pin pin, Place place, uint64_t hint_length);
 
   // A name for the stored bytes at a place that no other bytes of any account ever have: derived from the

@@ -60,7 +60,7 @@ Task<void> AccountLog::State::write_waiting(std::shared_ptr<State> self) {
     auto guard = co_await self->lane.lock();
     if (self->queue.empty()) break;
     Result<void> written = fail(Code::kTryAgain, self->directory, "the account log must be opened anew");
-    if (!self->is_broken && !self->is_fenced) {
+    if (!self->is_broken && !self->is_fenced && !self->is_elsewhere) {
       written = Result<void>();
       if (self->preamble.empty() &&
           self->set->slices.back()->end >= self->environment.options.slice_bytes_max)

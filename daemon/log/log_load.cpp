@@ -176,7 +176,12 @@ Task<Result<OwnedRecord>> AccountLog::State::read_record(std::shared_ptr<const S
   const auto damaged = [&](std::string_view what) {
     return fail(Code::kDamaged, object, std::string(what) + " at offset " + std::to_string(place.offset));
   };
-  if (!opened && opened.error().code() == Code::kNotFound) co_return damaged("the slice is missing: record");
+  if (!opened && opened.error().code() == Code::kNotFound) {
+    auto here = co_await check_still_here();
+    if (!here && here.error().code() == Code::kTryAgain) is_elsewhere = true;
+    CANOPY_CO_TRY(here);
+    co_return damaged("the slice is missing: record");
+  }
   CANOPY_CO_TRY(opened);
   const std::shared_ptr<File>& file = *opened;
   const uint64_t longest = (kRecordHeaderBytes + kRecordBodyBytesMax + 7) & ~uint64_t{7};

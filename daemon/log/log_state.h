@@ -97,6 +97,7 @@ struct AccountLog::State : std::enable_shared_from_this<AccountLog::State> {
 
   bool owner = false;
   bool is_broken = false;
+  bool is_elsewhere = false;  // somebody has moved its directory meanwhile
   bool is_fenced = false;
   bool closed = false;
   bool compacting = false;

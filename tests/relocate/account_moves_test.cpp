@@ -284,6 +284,32 @@ TEST_F(AccountMoves, OneThatSomebodyGoesOnUsingStaysForNow) {
   expect_whole(of, 2, 1);
 }
 
+// A rename that a process sent before it was succeeded, and that comes while its successor serves the
+// account.
+TEST_F(AccountMoves, OneThatIsMovedWhileItIsReadIsLookedForAnew) {
+  const AccountAddress of{"jsmith", "company.com"};
+  put(layout_settings("flat", 0));
+  create(of);
+  const std::string from = domain->layout.account_directory(of);
+  change_layout("1", 0);
+  auto used = backend->run(accounts->open(of));
+  ASSERT_TRUE(used);
+  const uint32_t inbox = (*used)->state().mailbox("INBOX")->id;
+  const std::string to = domain->layout.account_directory(of);
+  ASSERT_TRUE(disk.make_directory(to.substr(0, to.rfind('/')), 0700, Durable::kYes));
+  ASSERT_TRUE(disk.rename(from, to, RenameMode::kNoReplace, Durable::kYes));
+  for (const DirectoryEntry& entry : disk.list(to, 0)->entries)
+    backend->slices.forget(backend->store, from + "/" + entry.name);  // as when many are open
+  EXPECT_EQ(backend->run((*used)->fetch(inbox, 1, 0, 100)).error().code(), Code::kTryAgain);
+  used->reset();
+  (void)backend->run(accounts->open(of));  // is told that it is not there any more
+  auto anew = backend->run(accounts->open(of));
+  ASSERT_TRUE(anew) << anew.error().to_string();
+  auto read = backend->run((*anew)->fetch(inbox, 1, 0, 100));
+  ASSERT_TRUE(read) << read.error().to_string();
+  EXPECT_EQ(*read, "first");
+}
+
 // Of two directories of one name the one that counts moves, whichever of them a walk meets first.
 TEST_F(AccountMoves, ASecondDirectoryOfANameIsNamedAndDoesNotBecomeTheAccount) {
   const AccountAddress of{"jsmith", "company.com"};
