@@ -22,6 +22,28 @@ Task<Result<dict::VersionedDict>> SettingsFiles::read(std::string path) {
   co_return dict::parse_versioned(*text, path);
 }
 
+// What has been left at `from`, a place of `path`. Where a request may arrive late, a removal could take what
+// has been brought back there since: there it goes into a directory that is made for this alone, and which is
+// gone before anything can be put there.
+static Task<Result<void>> put_away(SettingsFiles& files, Store& store,
+                                   std::map<std::string, std::string>& undecided, uint32_t slot,
+                                   std::string path, std::string from) {
+  if (!store.shared_at(from)) co_return co_await store.remove(from, Durable::kYes);
+  auto aside = co_await files.stage_path(slot, from);
+  if (!aside) co_return fail(std::move(aside).error());
+  auto made = co_await store.make_directory(*aside, 0700, Durable::kNo);
+  if (!made) co_return fail(co_await files.fenced_if_gone(*aside, std::move(made).error()));
+  undecided[path] = *aside;
+  auto put = co_await store.rename(from, *aside + "/left", RenameMode::kReplace, Durable::kYes);
+  if (!put) {  // settle() before the next use
+    const Error error = co_await files.fenced_if_gone(*aside, std::move(put).error());
+    if (error.code() != Code::kNotFound) co_return fail(error);
+  }
+  undecided.erase(path);
+  (void)co_await remove_tree(store, *aside);  // or it goes with the stage
+  co_return Result<void>();
+}
+
 // A file that is on its way from store to store is at both for a moment. What a crash has left at the wrong
 // one goes, as a later table may put that first.
 Task<Result<void>> SettingsFiles::keep_newest(std::string path) {
@@ -40,7 +62,7 @@ Task<Result<void>> SettingsFiles::keep_newest(std::string path) {
       continue;
     }
     const bool later = *newest < file->version;
-    CANOPY_CO_TRY(co_await store_.remove(later ? kept : part.path, Durable::kYes));
+    CANOPY_CO_TRY(co_await put_away(*this, store_, undecided_, 0, path, later ? kept : part.path));
     if (!later) continue;
     newest = file->version;
     kept = part.path;
@@ -57,7 +79,7 @@ Task<Result<void>> SettingsFiles::move_to_newest_store(uint32_t slot, std::strin
   if (now.path == next) co_return Result<void>();
   CANOPY_CO_TRY(co_await make_directories(store_, std::string(store_parent_of(next)), 0700, Durable::kYes));
   CANOPY_CO_TRY(co_await copy(slot, path, now.path, next));
-  co_return co_await store_.remove(now.path, Durable::kYes);
+  co_return co_await put_away(*this, store_, undecided_, slot, path, now.path);
 }
 
 Task<Result<void>> SettingsFiles::copy(uint32_t slot, std::string path, std::string from, std::string to) {
@@ -174,8 +196,16 @@ Task<Result<std::string>> SettingsFiles::stage_file(uint32_t slot, std::string t
 Task<Result<void>> SettingsFiles::settle(std::string path) {
   auto undecided = undecided_.find(path);
   if (undecided == undecided_.end()) co_return Result<void>();
-  auto gone = co_await store_.remove(std::string(undecided->second), Durable::kYes);
-  if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
+  const std::string staged = undecided->second;
+  auto there = co_await store_.attributes(staged);
+  if (!there && there.error().code() != Code::kNotFound) co_return fail(std::move(there).error());
+  if (there && there->type == FileType::kDirectory) {  // of put_away()
+    CANOPY_CO_TRY(co_await remove_tree(store_, staged));
+    CANOPY_CO_TRY(co_await store_.sync_directory(std::string(store_parent_of(staged))));
+  } else if (there) {
+    auto gone = co_await store_.remove(staged, Durable::kYes);
+    if (!gone && gone.error().code() != Code::kNotFound) co_return gone;
+  }
   CANOPY_CO_ASSIGN(const StoreSite site, co_await store_.site_of(path));
   auto synced = co_await store_.sync_directory(std::string(store_parent_of(site.path)));
   if (!synced && synced.error().code() != Code::kNotFound) co_return synced;  // no folder: nothing came there

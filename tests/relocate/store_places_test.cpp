@@ -76,6 +76,33 @@ TEST_P(StorePlaces, AReplacementThatFailedInAFolderThatIsNotThereYetIsDoneTheNex
   EXPECT_TRUE(disks.at("two").attributes(path));
 }
 
+TEST_P(StorePlaces, ARemovalThatComesLateDoesNotTakeTheFileThatWasBroughtBack) {
+  if (!GetParam()) return;  // nothing comes late there
+  const std::string path = std::string(kFolder) + "/domain.settings";
+  dict::VersionedDict file;
+  file.dict.set("Colour", "green");
+  ASSERT_TRUE(process->run(process->files->replace(0, path, file)));
+  ASSERT_TRUE(disks.at("one").attributes(path));
+  to("two");
+  FaultPlan faults = Backend::quiet();
+  faults.late = 1;
+  faults.deadline = 50 * kMillisecond;
+  faults.late_max = 20 * kSecond;
+  faults.operations = FaultPlan::only(StoreOperation::kRemove) | FaultPlan::only(StoreOperation::kRename);
+  faults.object_contains = kFolder;  // what is copied is renamed from a stage
+  process->plan(faults);
+  EXPECT_FALSE(process->run(process->files->move_to_newest_store(0, path)));
+  process->plan(Backend::quiet());
+  to("one");
+  auto moved = process->run(process->files->move_to_newest_store(0, path));
+  ASSERT_TRUE(moved) << moved.error().to_string();
+  pass(30 * kSecond);
+  auto read = process->run(process->files->read(path));
+  ASSERT_TRUE(read) << read.error().to_string();
+  EXPECT_EQ(read->dict.string_or("Colour", ""), "green");
+  EXPECT_TRUE(disks.at("one").attributes(path));
+}
+
 INSTANTIATE_TEST_SUITE_P(, StorePlaces, testing::Bool(),
                          [](const auto& of) { return of.param ? "Shared" : "Alone"; });
 
