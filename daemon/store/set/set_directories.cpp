@@ -161,6 +161,8 @@ Task<Result<void>> StoreSet::set_attributes_among(std::string path, SetAttribute
 Task<Result<bool>> StoreSet::make_parents(Place place, std::string path) {
   const std::string parent(store_parent_of(path));
   if (parent.empty()) co_return false;
+  // An account's directory is at one place: when it is not at this one, it has moved, or is no more.
+  if (object_of(parent) != parent || parent.ends_with(kAccountSuffix)) co_return false;
   uint32_t mode = 0700;
   std::string there(store_parent_of(place.path));
   if (place.row != nullptr) {
