@@ -50,6 +50,24 @@ struct Process {  // as canopyd makes its stores
   std::unique_ptr<JournaledStore> store;
 };
 
+// Another loop of that process, with a store of its own.
+struct OtherLoop {
+  OtherLoop(Process& process, const std::string& root)
+      : loop(*UringLoop::create()), thread([this] { loop->run(); }) {
+    auto opened = process.journals.open(*loop, root, {.workers = &process.workers});
+    EXPECT_TRUE(opened);
+    store = std::move(*opened);
+  }
+  void end() {
+    loop->stop();
+    thread.join();
+  }
+
+  std::unique_ptr<UringLoop> loop;
+  std::thread thread;
+  std::unique_ptr<JournaledStore> store;
+};
+
 class LocalJournal : public testing::Test {
  protected:
   LocalJournal() {
@@ -123,31 +141,27 @@ Task<void> replace_many(Store& store, uint32_t first, uint32_t times, uint64_t& 
 
 TEST_F(LocalJournal, TheLoopsOfAProcessShareIt) {
   Process process(directory_.path());
-  auto other = *UringLoop::create();
-  std::thread thread([&] { other->run(); });
-  auto opened = process.journals.open(*other, directory_.path(), {.workers = &process.workers});
-  ASSERT_TRUE(opened);
-  std::unique_ptr<JournaledStore> second = std::move(*opened);
+  OtherLoop other(process, directory_.path());
   uint64_t failed = 0, failed_there = 0;
   process.loop->run_until_done([&]() -> Task<void> {
     EXPECT_TRUE(co_await process.store->begin());
     co_await process.warm_up();
     TaskGroup group(*process.loop);
     for (uint32_t file = 0; file < 10; ++file) group.spawn(replace_many(*process.store, file, 30, failed));
-    co_await other->switch_to();
+    co_await other.loop->switch_to();
     {
-      TaskGroup there(*other);
-      for (uint32_t file = 10; file < 20; ++file) there.spawn(replace_many(*second, file, 30, failed_there));
+      TaskGroup there(*other.loop);
+      for (uint32_t file = 10; file < 20; ++file)
+        there.spawn(replace_many(*other.store, file, 30, failed_there));
       co_await there.join();
-      EXPECT_TRUE(co_await second->rename("d0/f0.info", "d0/g", RenameMode::kReplace, Durable::kYes));
+      EXPECT_TRUE(co_await other.store->rename("d0/f0.info", "d0/g", RenameMode::kReplace, Durable::kYes));
     }
-    second.reset();
+    other.store.reset();
     co_await process.loop->switch_to();
     co_await group.join();
     co_await process.journals.end();
   }());
-  other->stop();
-  thread.join();
+  other.end();
   EXPECT_EQ(failed + failed_there, 0u);
   for (uint32_t file = 1; file < 20; ++file) EXPECT_EQ(content(name_of(file)), text_of(30)) << file;
 }
@@ -168,11 +182,7 @@ TEST_F(LocalJournal, ADirectoryThatAnotherLoopRenamesTakesAlongWhatWasAnswered) 
   constexpr int kTimes = 200;
   constexpr uint32_t kFiles = 8;
   Process process(directory_.path());
-  auto other = *UringLoop::create();
-  std::thread thread([&] { other->run(); });
-  auto opened = process.journals.open(*other, directory_.path(), {.workers = &process.workers});
-  ASSERT_TRUE(opened);
-  std::unique_ptr<JournaledStore> second = std::move(*opened);
+  OtherLoop other(process, directory_.path());
   std::array<uint64_t, kFiles> newest = {};
   std::atomic<bool> over{false};
   process.loop->run_until_done([&]() -> Task<void> {
@@ -183,9 +193,9 @@ TEST_F(LocalJournal, ADirectoryThatAnotherLoopRenamesTakesAlongWhatWasAnswered) 
       group.spawn(replace_where_it_is(*process.store, file, over, newest[file]));
     for (int i = 0; i < kTimes; ++i) {
       const Durable durable = i % 3 == 0 ? Durable::kYes : Durable::kNo;
-      co_await other->switch_to();
-      auto there = co_await second->rename("d0", "e0", RenameMode::kNoReplace, durable);
-      auto back = co_await second->rename("e0", "d0", RenameMode::kNoReplace, durable);
+      co_await other.loop->switch_to();
+      auto there = co_await other.store->rename("d0", "e0", RenameMode::kNoReplace, durable);
+      auto back = co_await other.store->rename("e0", "d0", RenameMode::kNoReplace, durable);
       co_await process.loop->switch_to();
       EXPECT_TRUE(there && back);
       for (uint32_t file = 0; file < kFiles; ++file) {
@@ -195,13 +205,12 @@ TEST_F(LocalJournal, ADirectoryThatAnotherLoopRenamesTakesAlongWhatWasAnswered) 
     }
     over = true;
     co_await group.join();
-    co_await other->switch_to();
-    second.reset();
+    co_await other.loop->switch_to();
+    other.store.reset();
     co_await process.loop->switch_to();
     co_await process.journals.end();
   }());
-  other->stop();
-  thread.join();
+  other.end();
   for (uint32_t file = 0; file < kFiles; ++file) {
     EXPECT_GT(newest[file], 0u) << file;
     EXPECT_EQ(content(fmt::format("d0/{}.info", file)), text_of(newest[file])) << file;

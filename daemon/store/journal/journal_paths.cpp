@@ -103,16 +103,17 @@ std::vector<std::string> JournalPaths::pending_below(std::string_view path, size
 
 JournalPaths::Held JournalPaths::hold(const std::vector<std::string>& paths) {
   const std::lock_guard lock(mutex_);
-  Held held;
-  held.reserve(paths.size());
-  for (const std::string& path : paths) held.push_back(held_.insert(path));
-  return held;
+  return insert_held(paths);
 }
 
 std::optional<JournalPaths::Held> JournalPaths::hold_if_unused(const std::vector<std::string>& paths) {
   const std::lock_guard lock(mutex_);
   for (const std::string& path : paths)
     if (any_path_below(claimed_, path) || any_pending_below(path)) return std::nullopt;
+  return insert_held(paths);
+}
+
+JournalPaths::Held JournalPaths::insert_held(const std::vector<std::string>& paths) {
   Held held;
   held.reserve(paths.size());
   for (const std::string& path : paths) held.push_back(held_.insert(path));

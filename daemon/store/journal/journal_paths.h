@@ -61,6 +61,8 @@ class JournalPaths {
   void name_durable(const Name& name);  // unless it was noted again
 
  private:
+  // Under the mutex:
+  Held insert_held(const std::vector<std::string>& paths);
   bool held_above(std::string_view path) const;
   bool any_pending_below(std::string_view path) const;
 

@@ -122,7 +122,7 @@ Task<Result<Attributes>> StoreSet::attributes_among(std::string path) {
   CANOPY_CO_TRY(check_store_path(path));
   Places places = places_of(path);
   if (places.single()) co_return co_await attributes_at(std::move(places.all.front()));
-  if (object_of(path) != path || path.ends_with(kAccountSuffix)) {
+  if (object_of(path).ends_with(kAccountSuffix)) {
     auto located = co_await locate(std::move(places), path);
     if (!located) co_return fail(std::move(located).error());
     co_return co_await attributes_at(std::move(located->place));
@@ -162,7 +162,7 @@ Task<Result<bool>> StoreSet::make_parents(Place place, std::string path) {
   const std::string parent(store_parent_of(path));
   if (parent.empty()) co_return false;
   // An account's directory is at one place: when it is not at this one, it has moved, or is no more.
-  if (object_of(parent) != parent || parent.ends_with(kAccountSuffix)) co_return false;
+  if (object_of(parent).ends_with(kAccountSuffix)) co_return false;
   uint32_t mode = 0700;
   std::string there(store_parent_of(place.path));
   if (place.row != nullptr) {
@@ -261,7 +261,7 @@ Task<Result<void>> StoreSet::sync_directory(std::string path) {
 Task<Result<void>> StoreSet::sync_directory_among(std::string path) {
   CANOPY_CO_TRY(check_store_path(path));
   Places places = places_of(path);
-  if (places.single() || object_of(path) != path || path.ends_with(kAccountSuffix)) {
+  if (places.single() || object_of(path).ends_with(kAccountSuffix)) {
     auto ask = [](Store& store, std::string where) { return store.sync_directory(std::move(where)); };
     co_return co_await ask_resolved<void>(std::move(path), ask);
   }
