@@ -8,13 +8,14 @@ for DIR/export; it dies with whoever started it. In a DIR that it knows it is th
 import ctypes
 import os
 import pathlib
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+
+import ports as test_ports
 
 PROGRAM = "ganesha.nfsd"
 PR_SET_PDEATHSIG = 1
@@ -45,19 +46,6 @@ def why_unavailable():
     return None
 
 
-def free_port():
-    """A port that nobody listens on. Below those that the system gives to outgoing connections, which would
-    otherwise be in the way when a server comes back on its port."""
-    while True:
-        port = random.randint(10000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-
-
 def accepts(port, host="127.0.0.1"):
     with socket.socket() as probe:
         probe.settimeout(1)
@@ -78,24 +66,27 @@ def start_rpcbind():
         time.sleep(0.05)
 
 
-def prepare(directory, host="127.0.0.1"):
-    """Directories, ports and configuration; what is there stays. Answers (NFS port, mount port)."""
+def prepare(directory, host="127.0.0.1", inheritable=False):
+    """Directories, ports and configuration; what is there stays. Answers (NFS port, mount port), which are this process's
+    if nobody else took them meanwhile."""
     directory = pathlib.Path(directory).resolve()
     ports = directory / "ports"
     if not ports.exists():
         (directory / "export").mkdir(parents=True, exist_ok=True)
         for part in ("v4recov", "v4old"):
             (directory / "recovery" / part).mkdir(parents=True, exist_ok=True)
-        chosen = {"nfs_port": free_port(), "mount_port": free_port()}
+        chosen = {name: test_ports.reserve(inheritable=inheritable) for name in ("nfs_port", "mount_port")}
         (directory / "ganesha.conf").write_text(CONFIG.format(directory=directory, host=host, **chosen))
         (directory / "ports.new").write_text("{nfs_port} {mount_port}\n".format(**chosen))
         (directory / "ports.new").rename(ports)
     nfs_port, mount_port = map(int, ports.read_text().split())
+    for port in (nfs_port, mount_port):
+        test_ports.hold(port, inheritable)
     return nfs_port, mount_port
 
 
 def become(directory):
-    prepare(directory)
+    prepare(directory, inheritable=True)
     directory = pathlib.Path(directory).resolve()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     null = os.open("/dev/null", os.O_RDWR)
@@ -135,7 +126,7 @@ class Ganesha:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"nfs-ganesha did not start: {self.last_words()}")
             time.sleep(0.05)
-            if self.process.poll() is not None:  # somebody has one of its ports for a moment
+            if self.process.poll() is not None:  # another registered with rpcbind at the same moment
                 time.sleep(0.2)
                 self.process = subprocess.Popen(command)
         return self

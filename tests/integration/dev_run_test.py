@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from stack import BIN, SOURCE, Stack, free_port_base
+from stack import BIN, SOURCE, Stack, ports
 
 KEYS = ["base", "socket", "wire", "lmtp", "pop3", "pop3s", "ca", "domain", "accounts"]
 
@@ -44,7 +44,7 @@ class DevRun(unittest.TestCase):
     def prose(self, *options):
         """Starts it without --json; the process and what it printed."""
         for _ in range(5):
-            base = free_port_base()
+            base = ports.reserve(4)
             process = start(self.directory, "--port-base", str(base), *options)
             lines = []
             for line in process.stdout:
@@ -120,7 +120,7 @@ class DevRun(unittest.TestCase):
         self.assertTrue(all(gone(pid) for pid in started))
         # In the middle of its start too.
         for _ in range(3):
-            process = start(self.directory, "--port-base", str(free_port_base()))
+            process = start(self.directory, "--port-base", str(ports.reserve(4)))
             while not children(process.pid) and process.poll() is None:
                 time.sleep(0.005)
             status = self.end(process)

@@ -1,10 +1,8 @@
 """The whole system, started as `tools/dev run` starts it, in a directory of its own and on free ports."""
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -12,24 +10,13 @@ import tempfile
 
 BIN = os.environ["CANOPY_BIN"]
 SOURCE = os.environ["CANOPY_SOURCE_DIR"]
+
+sys.path.append(os.path.join(SOURCE, "tools"))
+import ports  # pylint: disable=wrong-import-position
+
 SANITIZED = bool(os.environ.get("CANOPY_SANITIZE"))  # such programs keep what they freed: their memory says nothing
 OVER_NFS = os.environ.get("CANOPY_TEST_NFS")  # "3" or "4": every system of tools/stack.py keeps its tree on an NFS server
 READY_SECONDS = 60  # a generous bound for machines that are busy; nothing is measured here
-
-
-def free_port_base(count=4):
-    """A port with `count - 1` free ones behind it, below those that the system gives to outgoing connections. Another
-    process may take one before we do: start() then tries again."""
-    for _ in range(200):
-        base = random.randrange(10240, 32000, count)
-        try:
-            for port in range(base, base + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-    raise RuntimeError("no free ports")
 
 
 class Stack:
@@ -55,7 +42,7 @@ class Stack:
         for attempt in range(5):
             self.process = subprocess.Popen(
                 [sys.executable, os.path.join(SOURCE, self.script), "--json", "--bin", BIN, "--dir", self.directory,
-                 "--port-base", str(free_port_base()), *self.options],
+                 "--port-base", str(ports.reserve(4)), *self.options],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
             line = self.process.stdout.readline()
             if line:

@@ -45,13 +45,12 @@ class NfsServer {
   }
 
   void start() {
-    pid_ = starter().spawn(directory_);
-    CANOPY_CHECK(pid_ >= 0);
-    while (nfs_port_ == 0) {
-      std::ifstream(directory_ + "/ports") >> nfs_port_ >> mount_port_;
-      wait_a_moment();
+    // It ends where another server registers with rpcbind at the same moment.
+    for (int attempt = 1; !started(); ++attempt) {
+      if (attempt == 20) std::fprintf(stderr, "nfs-ganesha ended; see %s/ganesha.log\n", directory_.c_str());
+      CANOPY_CHECK(attempt < 20);
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
-    while (!accepts()) wait_a_moment();
     started_at_ = std::chrono::steady_clock::now();
   }
   void kill() {
@@ -137,11 +136,15 @@ class NfsServer {
     close(fd);
     return accepted;
   }
-  void wait_a_moment() const {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    const bool ended = waitpid(pid_, nullptr, WNOHANG) != 0;
-    if (ended) std::fprintf(stderr, "nfs-ganesha ended; see %s/ganesha.log\n", directory_.c_str());
-    CANOPY_CHECK(!ended);
+  bool started() {
+    pid_ = starter().spawn(directory_);
+    CANOPY_CHECK(pid_ >= 0);
+    do {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      if (waitpid(pid_, nullptr, WNOHANG) != 0) return false;
+      if (nfs_port_ == 0) std::ifstream(directory_ + "/ports") >> nfs_port_ >> mount_port_;
+    } while (nfs_port_ == 0 || !accepts());
+    return true;
   }
 
   std::string directory_;

@@ -399,8 +399,9 @@ TEST_F(StoreSetTest, WhatIsOpenOnAStoreThatGetsAnotherAddressFailsAndIsOpenedThe
   ok(make_directories(*set, kA + "/old.macnt", 0700, Durable::kYes));
   write(path, "there");
   auto file = ok(set->open(path, {.write = true}));
-  const auto before = std::exchange(disks["one"], std::make_unique<MemoryDisk>(MemoryDiskOptions{}));
-  MemoryStore from(loop.get(), *before, {.name = "one"}), to(loop.get(), *disks["one"], {.name = "one"});
+  disks["one before"] = std::exchange(disks["one"], std::make_unique<MemoryDisk>(MemoryDiskOptions{}));
+  MemoryStore from(loop.get(), *disks["one before"], {.name = "one"}),
+      to(loop.get(), *disks["one"], {.name = "one"});
   ok(make_directories(to, ".canopy", 0700, Durable::kYes));
   ok(make_directories(to, kA + "/old.macnt", 0700, Durable::kYes));
   for (const std::string& each : {std::string(kStoreMarkerPath), path}) {
