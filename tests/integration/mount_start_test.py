@@ -1,4 +1,4 @@
-"""How a mount begins and ends: over TLS, in the foreground, under a service manager, and with the daemon gone."""
+"""How a mount begins and ends: over TLS, for others, in the foreground, under a service manager, and with the daemon gone."""
 import errno
 import mmap
 import os
@@ -42,6 +42,18 @@ class Starting(unittest.TestCase):
                        capture_output=True, check=True, timeout=SECONDS)
         return ["--ca", stack.facts["ca"], "--cert", f"{pki}/{role}-1.crt", "--key", f"{pki}/{role}-1.key"]
 
+    def helper(self, url, *options):
+        """Mounts as mount(8) does for a line of /etc/fstab with these options; returns when it is mounted."""
+        helper = os.path.join(self.scratch, "mount.fuse.canopy")
+        if not os.path.lexists(helper):
+            os.symlink(os.path.join(BIN, "canopy-mount"), helper)
+        given = ",".join(["rw", "_netdev", "log_file=" + self.log, *options])
+        subprocess.run([helper, url, self.at, "-o", given], check=True, timeout=SECONDS)
+        self.addCleanup(subprocess.run, ["fusermount3", "-u", "-q", self.at], check=False, timeout=SECONDS)
+
+    def unmount(self):
+        subprocess.run(["fusermount3", "-u", self.at], check=True, timeout=SECONDS)
+
     def test_over_tls_with_a_certificate_for_mounts(self):
         with Stack() as stack:
             url = "tcp:" + stack.facts["wire"].removeprefix("tcp:")
@@ -51,17 +63,94 @@ class Starting(unittest.TestCase):
             write(path, b"over TLS" * 100_000)
             self.assertEqual(read(os.path.join(stack.facts["base"], "SharedDomains", stack.facts["domain"], "file")),
                              b"over TLS" * 100_000)
-            # That role may read mail; flags are for the role admin.
+            self.unmount()
+            self.assertEqual(mounted.wait(SECONDS), 0)
+
+    def test_a_line_of_fstab_names_the_files_of_tls_and_the_role_decides_on_flags(self):
+        with Stack() as stack:
+            url = "tcp:" + stack.facts["wire"].removeprefix("tcp:")
             name = stack.facts["accounts"][0]["name"].split("@")[0]
             inbox = os.path.join(self.at, "accounts", stack.facts["domain"], name, "INBOX")
-            write(os.path.join(inbox, "new.eml"), b"Subject: x\r\n\r\nbody\r\n")
-            mail = os.path.join(inbox, sorted(os.listdir(inbox))[-1])
-            self.assertIn(b"Subject: x", read(mail))
-            with self.assertRaises(OSError) as refused:
-                os.setxattr(mail, "user.canopy.flags", b"\\Seen")
-            self.assertEqual(refused.exception.errno, errno.EPERM)
-            subprocess.run(["fusermount3", "-u", self.at], check=True, timeout=SECONDS)
-            self.assertEqual(mounted.wait(SECONDS), 0)
+            mail = os.path.join(inbox, "1.eml")
+            for role, flags in (("mount", b""), ("admin", b"\\Seen")):
+                with self.subTest(role=role):
+                    given = self.certificate(stack, role)
+                    names = [each.removeprefix("--") for each in given[::2]]
+                    self.assertEqual(names, ["ca", "cert", "key"])
+                    self.helper(url, *(f"{name}={file}" for name, file in zip(names, given[1::2])))
+                    if not os.path.exists(mail):
+                        write(os.path.join(inbox, "new.eml"), b"Subject: x\r\n\r\nbody\r\n")
+                    self.assertIn(b"Subject: x", read(mail))
+                    self.assertEqual(os.listxattr(mail), ["user.canopy.flags"])
+                    self.assertEqual(os.getxattr(mail, "user.canopy.flags"), b"")
+                    for attempt in (lambda: os.setxattr(mail, "user.canopy.flags", b"\\Seen"),
+                                    lambda: os.removexattr(mail, "user.canopy.flags"),
+                                    lambda: os.setxattr(mail, "user.canopy.flags", b"\\Seen")):
+                        if role == "admin":
+                            attempt()
+                            continue
+                        with self.assertRaises(OSError) as refused:
+                            attempt()
+                        self.assertEqual(refused.exception.errno, errno.EPERM)
+                    self.assertEqual(os.getxattr(mail, "user.canopy.flags"), flags)
+                    self.unmount()
+            self.assertIn("role=admin", read(self.log).decode())
+            for left_out in ("ca", "cert", "key"):
+                options = [f"{name}={file}" for name, file in zip(names, given[1::2]) if name != left_out]
+                refused = self.mount(url, self.at, "-o", ",".join(options))
+                self.assertEqual(refused.wait(SECONDS), 1)
+                self.assertIn("tcp needs --ca", refused.stderr.read())
+                self.assertFalse(os.path.ismount(self.at))
+
+    def as_user(self, user, script):
+        """A shell's status, and what it says, as that user and in no group of root's."""
+        done = subprocess.run(["sh", "-c", script], user=user, group=user, extra_groups=[], cwd="/", capture_output=True,
+                              text=True, timeout=SECONDS, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can become somebody else")
+    def test_others_come_in_with_allow_other_only_and_the_modes_decide_further(self):
+        os.chmod(self.scratch, 0o755)
+        if self.as_user(USER, f"ls {self.at}")[0] != 0:
+            self.skipTest("another user does not come to " + self.at)
+        with Stack() as stack:
+            url, domain = "unix:" + stack.facts["socket"], stack.facts["domain"]
+            account = f"{self.at}/accounts/{domain}/{stack.facts['accounts'][0]['name'].split('@')[0]}"
+            raw = f"{self.at}/SharedDomains/{domain}"
+            denied = os.strerror(errno.EACCES)
+            for directory in ("SharedDomains", "SharedDomains/" + domain):
+                os.chmod(os.path.join(stack.facts["base"], directory), 0o755)
+            self.helper(url)
+            write(raw + "/file", b"for all\n")
+            os.chmod(raw + "/file", 0o644)
+            write(raw + "/secret", b"for root\n")
+            os.chmod(raw + "/secret", 0o600)
+            write(account + "/INBOX/new", b"Subject: x\r\n\r\nbody\r\n")
+            for path in (self.at, account, raw + "/file"):  # he does not come in at all
+                status, said = self.as_user(USER, f"stat -c %s {path}")
+                self.assertNotEqual(status, 0, said)
+                self.assertIn(denied, said)
+            self.unmount()
+            self.helper(url, "allow_other")  # what accounts/ shows is root's
+            self.assertEqual(self.as_user(USER, f"LC_ALL=C ls {self.at}"), (0, "Settings\nSharedDomains\naccounts\n"))
+            self.assertEqual(self.as_user(USER, f"cat {raw}/file"), (0, "for all\n"))
+            for attempt in (f"cat {raw}/secret", f"echo x > {raw}/file", f"rm {raw}/file", f"ls {self.at}/accounts",
+                            f"cat {account}/settings", f"cat {account}/INBOX/1.eml"):
+                with self.subTest(attempt=attempt):
+                    status, said = self.as_user(USER, attempt)
+                    self.assertNotEqual(status, 0)
+                    self.assertRegex(said.lower(), denied.lower())
+            self.unmount()
+            self.helper(url, "allow_other", f"uid={USER}", f"gid={USER}")  # it is that user's
+            status, said = self.as_user(USER, f"ls {account} && cat {account}/settings {account}/INBOX/1.eml && "
+                                              f"stat -c %u:%a {account}/INBOX/1.eml")
+            self.assertEqual(status, 0, said)
+            for line in ("INBOX", "location", "body", f"{USER}:600"):
+                self.assertIn(line, said.splitlines())
+            status, said = self.as_user(USER - 1, f"ls {account}")
+            self.assertNotEqual(status, 0)
+            self.assertIn(denied, said)
+            self.unmount()
 
     @unittest.skipIf(os.geteuid() != 0 or not shutil.which("setpriv"), "only root can become somebody else")
     def test_what_a_user_mounts_is_the_users(self):
@@ -75,8 +164,9 @@ class Starting(unittest.TestCase):
             domain, name = stack.facts["domain"], stack.facts["accounts"][0]["name"].split("@")[0]
             account, url = f"{self.at}/accounts/{domain}/{name}", "tcp:" + stack.facts["wire"].removeprefix("tcp:")
             given = " ".join(files.get(each, each) for each in options)
-            user = f"set -e; {BIN}/canopy-mount {url} {self.at} {given} --log-file {self.log}; trap 'fusermount3 -u {self.at}' EXIT; " \
-                   f"stat -c %u:%g {self.at} {self.at}/accounts {account}/INBOX; ls {self.at}/accounts/{domain}; cat {account}/location; " \
+            user = f"set -e; export TMPDIR={self.scratch}; {BIN}/canopy-mount {url} {self.at} {given} --log-file {self.log}; " \
+                   f"trap 'fusermount3 -u {self.at}' EXIT; stat -c %u:%g {self.at} {self.at}/accounts {account}/INBOX; " \
+                   f"ls {self.at}/accounts/{domain}; cat {account}/location; " \
                    f"printf 'Subject: x\\r\\n\\r\\nbody\\r\\n' > {account}/INBOX/m; cat {account}/INBOX/1.eml; " \
                    f"ls {self.at}/SharedDomains/{domain}/{name}.macnt || echo refused"
             # Not every machine lets users open /dev/fuse.
