@@ -38,6 +38,13 @@ std::string escaped(std::string_view value) {
   return out;
 }
 
+// With allow_root, too, they come in as far as the kernel is concerned: libfuse looks at requests, and what
+// is known to the kernel makes none.
+bool lets_others_in(const std::vector<std::string>& options) {
+  return std::ranges::any_of(
+      options, [](const std::string& option) { return option == "allow_other" || option == "allow_root"; });
+}
+
 }  // namespace
 
 Mount::Mount(UringLoop& loop, Backend& backend, NodeTable& nodes, MountOptions options)
@@ -45,8 +52,7 @@ Mount::Mount(UringLoop& loop, Backend& backend, NodeTable& nodes, MountOptions o
       backend_(backend),
       nodes_(nodes),
       options_(std::move(options)),
-      modes_checked_(geteuid() != 0 || std::ranges::find(options_.fuse_options, "allow_other") !=
-                                           options_.fuse_options.end()) {}
+      modes_checked_(geteuid() != 0 || lets_others_in(options_.fuse_options)) {}
 
 Mount::~Mount() {
   if (session_ == nullptr) return;

@@ -151,6 +151,16 @@ class Starting(unittest.TestCase):
             self.assertNotEqual(status, 0)
             self.assertIn(denied, said)
             self.unmount()
+            self.helper(url, "allow_root", "cache_ms=60000")  # who mounts and root
+            os.chmod(raw, 0o700)
+            for path in (raw + "/secret", account + "/INBOX"):
+                for above in (os.path.dirname(raw), raw, os.path.dirname(account), account):
+                    os.listdir(above)
+                os.stat(path)  # the kernel knows it now, and asks nobody when another user looks
+                status, said = self.as_user(USER, f"stat -c %s {path}")
+                self.assertNotEqual(status, 0, said)
+                self.assertIn(denied, said)
+            self.unmount()
 
     @unittest.skipIf(os.geteuid() != 0 or not shutil.which("setpriv"), "only root can become somebody else")
     def test_what_a_user_mounts_is_the_users(self):
