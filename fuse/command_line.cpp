@@ -56,7 +56,7 @@ Result<void> take_option(Options& options, const std::string& whole) {
   if (is_for_others(name) || is_for_others(whole)) return {};
   if (whole == "rw" || whole == "ro") std::erase(options.for_fuse, "ro");  // the last of them counts
   if (whole == "rw") return {};
-  if (std::ranges::find(kPlainOptions, whole) != std::end(kPlainOptions) || name == "max_read") {
+  if (std::ranges::find(kPlainOptions, whole) != std::end(kPlainOptions)) {
     options.for_fuse.push_back(whole);
     return {};
   }

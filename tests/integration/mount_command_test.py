@@ -83,6 +83,7 @@ class CommandLine(unittest.TestCase):
                     ([*mount, "-o", "ro"], {"TMPDIR": nowhere}, 1, "/nowhere"),
                     ([*mount, "-o", "wait=0"], {}, 2, "-o wait: it takes a number from 1 to 86400"),
                     ([*mount, "-o", "wait=0.5"], {}, 2, "-o wait: it takes a number from 1 to 86400"),
+                    ([*mount, "-o", "max_read=65536"], {}, 2, "-o max_read=65536: it is no option of canopy-mount"),
                     ([*mount, "-o", "auto_unmount"], {}, 2, "-o auto_unmount: it is no option of canopy-mount")):
                 with self.subTest(command=command[2:], environment=environment):
                     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False,
@@ -120,6 +121,35 @@ class Mount(unittest.TestCase):
                 done = subprocess.run(["unshare", "-m", "sh", "-c", begin + script], stdout=out, stderr=out, timeout=120, check=False)
                 out.seek(0)
                 return done.returncode, out.read()
+
+    def test_what_the_kernel_shall_know_comes_to_it(self):
+        looked_for = {"nosuid", "nodev", "noexec", "noatime", "allow_other", "default_permissions"}
+        always = {"nosuid", "nodev"}  # unless the opposite is said
+        others = {"allow_other", "default_permissions"}  # who comes in is looked at
+        with Stack() as stack, tempfile.TemporaryDirectory() as directory:
+            url, target, log = "unix:" + stack.facts["socket"], os.path.join(directory, "at"), os.path.join(directory, "log")
+            os.mkdir(target)
+            file = f"{target}/SharedDomains/{stack.facts['domain']}/program"
+            for given, wanted in (("noatime", always | {"noatime"}), ("noexec", always | {"noexec"}),
+                                  ("suid", {"nodev"}), ("dev", {"nosuid"}), ("suid,dev,exec", set()),
+                                  ("suid,nosuid,dev,nodev", always), ("allow_other", always | others),
+                                  ("allow_root", always | others),  # which the kernel does not know: libfuse looks who asks
+                                  ("nosuid,nodev,noexec,noatime", always | {"noexec", "noatime"})):
+                with self.subTest(options=given), Mounted(stack, "-o", given) as mounted:
+                    self.assertEqual(self.options_of(mounted.directory) & looked_for, wanted)
+            look = (f"grep ' {target} ' /proc/mounts | cut -d' ' -f4; printf '#!/bin/sh\\necho ran\\n' > {file}; chmod 755 {file}; "
+                    f"{file} 2>&1 || echo refused; umount {target}")
+            for given, said_of_it in (("nosuid,nodev,noexec,noatime", "refused"), ("nosuid,exec,noatime", "ran")):
+                status, said = self.run_with("", f"mount -t fuse.canopy -o {given},log_file={log} {url} {target}; {look}")
+                self.assertEqual(status, 0, said)
+                shown, *ran = said.splitlines()
+                self.assertEqual(set(shown.split(",")) & looked_for, always | set(given.split(",")) - {"exec"})
+                self.assertEqual(ran[-1], said_of_it)
+
+    @staticmethod
+    def options_of(directory):
+        with open("/proc/mounts", encoding="utf-8") as mounts:
+            return next(set(line.split()[3].split(",")) for line in mounts if line.split()[1] == directory)
 
     def test_mount_by_type_and_by_a_line_of_fstab(self):
         with Stack() as stack, tempfile.TemporaryDirectory() as directory:
