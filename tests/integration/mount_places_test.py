@@ -1,8 +1,11 @@
-"""Directories that place domains and accounts, in the raw tree: they stay where they are unless they are empty."""
+"""Directories that place domains and accounts, and files of the daemon's own, in the raw tree: they stay as they are, the
+directories unless they are empty."""
 import errno
 import os
+import subprocess
 import unittest
 
+from files import read, write
 from mount_case import MountCase
 
 FOLDED = "folded.example"  # its accounts lie in folders, and their settings under `fast`
@@ -97,6 +100,96 @@ class Places(MountCase):
             os.rename(os.path.join(aside, each), os.path.join(path, each))
         os.rmdir(aside)
         self.stack.ctl("account", "resume", name)
+
+    def refusals(self, path):
+        """What each kind of change of it answers."""
+        other, elsewhere = self.raw("other file"), self.raw("elsewhere")
+        attempts = {
+            "open": lambda: os.close(os.open(path, os.O_RDWR)),
+            "create": lambda: os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)),
+            "truncate": lambda: os.truncate(path, 0),
+            "chmod": lambda: os.chmod(path, 0o777),
+            "chown": lambda: os.chown(path, 7, 7),
+            "utimes": lambda: os.utime(path, (1, 1)),
+            "set an attribute": lambda: os.setxattr(path, "user.x", b"1"),
+            "remove an attribute": lambda: os.removexattr(path, "user.x"),
+            "unlink": lambda: os.unlink(path),
+            "rmdir": lambda: os.rmdir(path),
+            "rename": lambda: os.rename(path, path + "-new"),
+            "move": lambda: os.rename(path, elsewhere),
+            "move onto": lambda: os.rename(other, path),
+            "link": lambda: os.link(path, elsewhere),
+            "link onto": lambda: os.link(other, path),
+            "mkdir": lambda: os.mkdir(path),
+            "symlink": lambda: os.symlink("x", path),
+        }
+        return {what: self.errno_of(attempt) for what, attempt in attempts.items()}
+
+    def test_the_files_of_the_daemon_and_the_two_roots_stay_as_they_are(self):
+        write(self.raw("other file"), b"other")
+        self.addCleanup(os.unlink, self.raw("other file"))
+        register = ["SharedDomains/" + name for name in os.listdir(self.raw()) if name.startswith("heartbeat.data")]
+        self.assertEqual(len(register), 2, register)  # itself, and the claim of this generation
+        daemons = ["Settings/Cluster.settings", f"SharedDomains/{self.domain}/domain.settings",
+                   f"SharedDomains/{FOLDED}/domain.settings"]
+
+        def state():
+            found = {}
+            for name in daemons + register:
+                path = os.path.join(self.stack.facts["base"], name)
+                at = os.stat(path)
+                found[name] = [at.st_mode, at.st_uid, at.st_gid, at.st_nlink, os.listxattr(path)]
+                if name in daemons:  # the register is written all the time
+                    found[name] += [at.st_mtime_ns, read(path)]
+            return found
+
+        before = state()
+        for name in daemons + register:
+            with self.subTest(name=name):
+                seen = self.refusals(self.mounted.path(name))
+                by_the_kernel = {"rmdir": "ENOTDIR", "link onto": "EEXIST", "mkdir": "EEXIST", "symlink": "EEXIST"}
+                self.assertEqual(seen, dict.fromkeys(seen, "EBUSY") | by_the_kernel)
+        self.assertEqual(state(), before)
+        for name in ("Settings/Tree.settings", "Settings/New.settings", "Settings/New.data"):  # such a name is the daemon's, too
+            with self.subTest(name=name):
+                seen = self.refusals(self.mounted.path(name))
+                of_new_ones = ("create", "move onto", "link onto", "mkdir", "symlink")
+                self.assertEqual(seen, dict.fromkeys(seen, "ENOENT") | dict.fromkeys(of_new_ones, "EBUSY"))
+        for name in ("SharedDomains", "Settings"):
+            with self.subTest(name=name):
+                seen = self.refusals(self.mounted.path(name))
+                of_attributes = ("chmod", "chown", "utimes", "set an attribute", "remove an attribute")
+                self.assertEqual({seen[what] for what in of_attributes}, {"EBUSY"}, seen)
+                self.assertEqual((seen["rmdir"], seen["rename"], seen["unlink"]), ("EPERM", "EPERM", "EISDIR"))
+                self.assertNotIn("done", seen.values())
+        self.assertEqual(sorted(os.listdir(self.mounted.directory)), ["Settings", "SharedDomains", "accounts"])
+        self.assertEqual(read(self.raw("other file")), b"other")
+        for said in ("canopyctl settings set", "canopyctl domain set " + FOLDED, "the backends' own register"):
+            self.assertIn(said, self.mounted.logged())
+
+    def test_other_files_in_settings_are_files_like_others(self):
+        path = self.mounted.path("Settings", "notes.txt")
+        lies = os.path.join(self.stack.facts["base"], "Settings", "notes.txt")
+        write(path, b"written by hand")
+        self.assertEqual((read(path), read(lies)), (b"written by hand", b"written by hand"))
+        self.assertIn("notes.txt", os.listdir(self.mounted.path("Settings")))
+        os.chmod(path, 0o640)
+        os.rename(path, path + ".old")
+        self.assertEqual(os.stat(lies + ".old").st_mode & 0o777, 0o640)
+        os.unlink(path + ".old")
+        self.assertFalse(os.path.exists(path) or os.path.exists(lies + ".old"))
+
+    def test_an_account_is_found_by_its_name_and_says_which_folders_it_lies_in(self):
+        found = subprocess.run(["find", self.mounted.path("accounts"), "-name", AWAKE], capture_output=True, text=True,
+                               timeout=60, check=True).stdout.splitlines()
+        directory = self.mounted.path("accounts", FOLDED, AWAKE)
+        self.assertIn(directory, found)
+        said = dict(line.split(" ", 1) for line in read(os.path.join(directory, "location")).decode().splitlines())
+        self.assertEqual(said["account"], f"{AWAKE}@{FOLDED}")
+        self.assertEqual(said["directory"], f"SharedDomains/{FOLDED}/js.sub/m.sub/{AWAKE}.macnt")
+        self.assertEqual(said["settings"], f"SharedDomains/{FOLDED}/fast/js.sub/m.sub/{AWAKE}.settings")
+        self.assertTrue(os.path.isdir(self.mounted.path(said["directory"])))
+        self.assertIn(b"Created", read(self.mounted.path(said["settings"])))
 
     def test_a_link_is_no_way_around(self):
         """By the kernel's rules a directory has one name only; a symbolic link to it is a name of its own."""
