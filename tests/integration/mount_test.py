@@ -185,18 +185,66 @@ class Mount(MountCase):
         self.assertEqual(seen, names)
         os.rmdir(top)
 
+    @staticmethod
+    def error_of(attempt):
+        try:
+            attempt()
+        except OSError as error:
+            return errno.errorcode[error.errno]
+        return "done"
+
+    @staticmethod
+    def state_of(directory):
+        """What lies in it, and all that could have been changed about it."""
+        found = {}
+        for path in (directory, *(os.path.join(directory, name) for name in sorted(os.listdir(directory)))):
+            at = os.lstat(path)
+            content = None if os.path.isdir(path) else read(path)
+            found[path] = (at.st_mode, at.st_uid, at.st_gid, at.st_nlink, at.st_size, at.st_mtime_ns, content)
+        return found
+
     def test_files_of_an_account_are_written_only_while_it_is_suspended(self):
         directory = self.raw(self.local + ".macnt")
         slices = [name for name in os.listdir(directory) if name.endswith(".slice")]
         self.assertTrue(read(os.path.join(directory, slices[0])))
-        for attempt in (lambda: write(os.path.join(directory, "new"), b""),
-                        lambda: os.unlink(os.path.join(directory, slices[0])),
-                        lambda: os.rename(directory, self.raw("elsewhere.macnt")),
-                        lambda: os.truncate(os.path.join(directory, slices[0]), 0),
-                        lambda: os.rename(self.raw(), self.mounted.path("SharedDomains", "other.example"))):
-            with self.assertRaises(OSError) as refused:
-                attempt()
-            self.assertEqual(refused.exception.errno, errno.EBUSY)
+        slice_file, new = os.path.join(directory, slices[0]), os.path.join(directory, "new")
+        outside = self.raw("outside")
+        write(outside, b"outside")
+        lies = os.path.join(self.stack.facts["base"], os.path.relpath(directory, self.mounted.directory))
+        before = self.state_of(lies)
+        with open(slice_file, "rb") as reading:
+            for attempt in (lambda: write(new, b""),
+                            lambda: os.open(slice_file, os.O_RDWR),
+                            lambda: os.unlink(slice_file),
+                            lambda: os.rename(directory, self.raw("elsewhere.macnt")),
+                            lambda: os.rename(slice_file, new),
+                            lambda: os.rename(outside, new),
+                            lambda: os.truncate(slice_file, 0),
+                            lambda: os.truncate(slice_file, 1 << 20),
+                            lambda: os.chmod(slice_file, 0o777),
+                            lambda: os.chmod(directory, 0o777),
+                            lambda: os.chown(slice_file, 7, 7),
+                            lambda: os.chown(directory, 7, 7),
+                            lambda: os.utime(slice_file, (1, 1)),
+                            lambda: os.utime(directory, (1, 1)),
+                            lambda: os.utime(reading.fileno(), (1, 1)),
+                            lambda: os.fchmod(reading.fileno(), 0o777),
+                            lambda: os.link(slice_file, new),
+                            lambda: os.link(slice_file, self.raw("linked")),
+                            lambda: os.link(outside, new),
+                            lambda: os.mkdir(new),
+                            lambda: os.symlink("target", new),
+                            lambda: os.rename(self.raw(), self.mounted.path("SharedDomains", "other.example"))):
+                self.assertEqual(self.error_of(attempt), "EBUSY")
+            # Without an opening for writing there is nothing that could reserve or cut.
+            self.assertEqual(self.error_of(lambda: os.posix_fallocate(reading.fileno(), 0, 1 << 20)), "EBADF")
+            for flags in ("-l 1048576", "-p -o 0 -l 4096", "-z -o 0 -l 4096"):  # fallocate(1) opens for reading and writing
+                done = subprocess.run(["fallocate", *flags.split(), slice_file], capture_output=True, text=True, timeout=60,
+                                      check=False)
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(os.strerror(errno.EBUSY), done.stderr)
+        self.assertEqual(self.state_of(lies), before)
+        os.unlink(outside)
         self.assertIn(f"suspend the account first: canopyctl account suspend {self.name}", self.mounted.logged())
         other = self.stack.account(1)[0]
         self.stack.ctl("account", "suspend", other)
@@ -204,9 +252,9 @@ class Mount(MountCase):
         file = open(path, "wb", buffering=0)
         file.write(b"written by hand")
         self.stack.ctl("account", "resume", other)
-        with self.assertRaises(OSError) as refused:
-            file.write(b"late")
-        self.assertEqual(refused.exception.errno, errno.EBUSY)
+        for attempt in (lambda: file.write(b"late"), lambda: os.ftruncate(file.fileno(), 5),
+                        lambda: os.fchmod(file.fileno(), 0o777), lambda: os.posix_fallocate(file.fileno(), 0, 1 << 20)):
+            self.assertEqual(self.error_of(attempt), "EBUSY")
         file.close()
         self.stack.ctl("account", "suspend", other)
         self.assertEqual(read(path), b"written by hand")
