@@ -319,7 +319,7 @@ class Accounts(MountCase):
 
     def test_settings_are_checked_and_applied_whole_or_not_at_all(self):
         settings, last_error = self.account("settings"), self.account(".last-error")
-        before = read(settings)
+        before, logged = read(settings), len(self.mounted.logged())
         write(settings, before)  # as it was read
         self.assertEqual(read(settings), before)
         shell(f"echo '{{Colour=green;}}' > {settings}")
@@ -333,7 +333,13 @@ class Accounts(MountCase):
             self.assertIn(b"settings: ", read(last_error))
             self.assertIn(".last-error", os.listdir(self.account()))
         self.assertIn("State", read(last_error).decode())
-        self.assertIn("settings-refused", self.mounted.logged())
+        # The log says what .last-error says: the rule, and the key that broke it.
+        said = [line.split(f"settings-refused object={self.name} ")[1] for line in self.mounted.logged()[logged:].splitlines()
+                if "settings-refused" in line]
+        rule = read(last_error).decode().removeprefix("settings: ").rstrip("\n")
+        self.assertTrue(rule.startswith("State: this setting is changed by its own command"), rule)
+        self.assertEqual(said[-1], f'file=settings error="{rule}"')
+        self.assertIn("text:1:1: must be a dictionary", said[0])
         shell(f"sed -i s/green/red/ {settings}")
         self.soon(lambda: b"Colour = red" in read(settings))
         self.assertIn(b"Colour = red", read(settings))
