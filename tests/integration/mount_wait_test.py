@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 import mount_command_test
@@ -105,6 +106,52 @@ class Waiting(unittest.TestCase):
                 self.assertEqual(self.soon(lambda: os.pwrite(file.fileno(), b"after", 0)), 5)
                 os.fsync(file.fileno())
                 self.assertEqual(os.pread(file.fileno(), 5, 0), b"after")
+
+    def test_a_backend_that_stands_still_is_eio_too_and_unmounting_works_meanwhile(self):
+        with Stack() as stack, Mounted(stack, "-o", "wait=1") as mounted:
+            other = Mounted(stack, "-o", "wait=3600")
+            top, accounts = self.names(stack, mounted)
+            name = stack.facts["accounts"][0]["name"].split("@")[0]
+            path, at_store = os.path.join(top, "file"), f"SharedDomains/{stack.facts['domain']}/file"
+            write(path, bytes(1 << 20))
+            write(other.path("SharedDomains", stack.facts["domain"], "other"), b"closed")
+            space, process = os.statvfs(mounted.path()), other.process()
+            daemon = mount_command_test.Ending.child_of(stack.process.pid, "canopyd")
+            with open(path, "r+b", buffering=0) as file:
+                os.kill(daemon, signal.SIGSTOP)
+                try:
+                    objects = []
+                    for operation in (lambda: os.pread(file.fileno(), 10, 1 << 19), lambda: os.pwrite(file.fileno(), b"x", 0),
+                                      lambda: os.fsync(file.fileno()), lambda: os.mkdir(os.path.join(top, "late")),
+                                      lambda: os.listdir(os.path.join(accounts, name))):
+                        before = len(mounted.logged())
+                        self.assertEqual(self.error_of(operation), errno.EIO)
+                        objects.append({line.split(" error=")[0].split("object=")[1]
+                                        for line in mounted.logged()[before:].splitlines() if "operation-failed" in line})
+                    self.assertEqual(objects[:3], [{at_store}] * 3)
+                    # The names above these have to be looked at first.
+                    for seen, name_of_it in zip(objects[3:], (os.path.join(os.path.dirname(at_store), "late"),
+                                                              f"accounts/{stack.facts['domain']}/{name}")):
+                        self.assertTrue(seen and all(name_of_it.startswith(each) for each in seen), objects)
+                    self.assertEqual(os.statvfs(mounted.path()).f_blocks, space.f_blocks)
+                    subprocess.run(["fusermount3", "-u", other.directory], check=True, timeout=60)
+                    for _ in range(600):
+                        if not os.path.exists(f"/proc/{process}"):
+                            break
+                        time.sleep(0.1)
+                    self.assertFalse(os.path.exists(f"/proc/{process}"), "canopy-mount stays")
+                    other.clean()
+                finally:
+                    os.kill(daemon, signal.SIGCONT)
+                # What was refused may have come to it all the same, and be done now.
+                self.assertEqual(self.soon(lambda: os.pwrite(file.fileno(), b"after", 1 << 19)), 5)
+                self.soon(lambda: os.fsync(file.fileno()))
+                self.assertEqual(self.soon(lambda: os.pread(file.fileno(), 5, 1 << 19)), b"after")
+            self.assertEqual(self.soon(lambda: read(os.path.join(stack.facts["base"], at_store)))[1 << 19:][:5], b"after")
+            self.soon(lambda: os.makedirs(os.path.join(top, "new"), exist_ok=True))
+            self.assertIn("new", self.soon(lambda: os.listdir(top)))
+            self.assertIn("INBOX", self.soon(lambda: os.listdir(os.path.join(accounts, name))))
+            self.assertEqual(mount_command_test.Ending.child_of(stack.process.pid, "canopyd"), daemon)
 
     def test_nobody_waits_behind_those_who_wait(self):
         with Stack() as stack, Mounted(stack) as mounted, Mounted(stack) as holder:
