@@ -310,6 +310,71 @@ class TwoMounts(TwoMountsCase):
 
 
 @unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
+@unittest.skipIf(OVER_NFS, "what is changed on its disk the NFS server itself notices late")
+class PastTheBackend(unittest.TestCase):
+    """What is changed on the store's own files, of which the backend tells nobody."""
+    until = TwoMounts.until
+
+    def tree(self, stack, mounted):
+        """The same directory in the mount and on the store, and what is known of it now."""
+        there, lies = (os.path.join(top, "SharedDomains", stack.facts["domain"], "top")
+                       for top in (mounted.directory, stack.facts["base"]))
+        os.mkdir(there)
+        for name in ("grown", "moded", "removed", "renamed"):
+            write(os.path.join(there, name), b"1")
+            os.chmod(os.path.join(there, name), 0o644)
+        for number in range(50):  # so that it knows which names are not there
+            self.assertFalse(os.path.exists(os.path.join(there, f"absent-{number}")))
+        time.sleep(2.5)  # what was changed just now is not kept
+        for _ in range(2):
+            self.assertEqual(self.shown(there), dict.fromkeys(("grown", "moded", "removed", "renamed"), (1, 0o644)))
+            self.assertEqual(read(os.path.join(there, "grown")), b"1")
+        return there, lies
+
+    @staticmethod
+    def shown(directory):
+        """Size and mode of each file: as they are listed, and as a look at each name says."""
+        by_name = {name: os.stat(os.path.join(directory, name)) for name in os.listdir(directory)}
+        return {name: (at.st_size, at.st_mode & 0o777) for name, at in by_name.items()}
+
+    CHANGED = {"grown": (7, 0o644), "moded": (1, 0o600), "new": (1, 0o644), "absent-7": (3, 0o644)}
+
+    @staticmethod
+    def change(lies):
+        write(os.path.join(lies, "grown"), b"changed")
+        os.chmod(os.path.join(lies, "moded"), 0o600)
+        os.unlink(os.path.join(lies, "removed"))
+        os.rename(os.path.join(lies, "renamed"), os.path.join(lies, "new"))
+        write(os.path.join(lies, "absent-7"), b"now")
+        os.chmod(os.path.join(lies, "absent-7"), 0o644)
+
+    def look_at_all(self, there):
+        self.until(self.CHANGED, lambda: self.shown(there))
+        self.until([True, False, False], lambda: [os.path.exists(os.path.join(there, name))
+                                                  for name in ("absent-7", "removed", "renamed")])
+        self.until(b"changed", lambda: read(os.path.join(there, "grown")))
+
+    def test_it_shows_by_itself_when_what_is_told_of_has_been_kept_long_enough(self):
+        with Stack() as stack, Mounted(stack, "-o", "told_ms=500") as mounted:
+            there, lies = self.tree(stack, mounted)
+            self.change(lies)
+            self.look_at_all(there)
+
+    def test_it_shows_with_the_next_change_that_is_told_of(self):
+        # In the time of this test nothing shows by itself.
+        with Stack() as stack, Mounted(stack, "-o", "told_ms=3600000") as mounted, Mounted(stack) as other:
+            there, lies = self.tree(stack, mounted)
+            self.change(lies)
+            theirs = os.path.join(other.directory, os.path.relpath(there, mounted.directory))
+            for name in ("removed", "renamed", "told"):  # of what the directory has and of what these names lead to,
+                write(os.path.join(theirs, name), b"1")
+                os.unlink(os.path.join(theirs, name))
+            for name in ("grown", "moded"):              # and of what these files are
+                os.setxattr(os.path.join(theirs, name), "user.told", b"1")
+            self.look_at_all(there)
+
+
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
 class LocksAndRestarts(unittest.TestCase):
     def test_locks_are_held_through_a_restart_of_the_daemon(self):
         with Stack() as stack, Mounted(stack) as one, Mounted(stack) as two:
