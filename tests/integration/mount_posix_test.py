@@ -40,6 +40,18 @@ def permitted():
     return rows
 
 
+def file_system_of(directory):
+    """Its type, as the kernel calls it."""
+    device = os.stat(directory).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        for line in mounts:
+            words = line.split()
+            if words[2] == number:
+                return words[words.index("-") + 1]
+    return "unknown"
+
+
 @unittest.skipUnless(os.path.exists("/dev/fuse"), "this machine has no /dev/fuse")
 class MountPosix(unittest.TestCase):
     maxDiff = None
@@ -47,6 +59,11 @@ class MountPosix(unittest.TestCase):
     def test_the_mount_answers_as_a_local_directory_does(self):
         # The local directory and the mount's tree lie on the same file system, so that its own ways make no difference.
         with Stack() as stack, tempfile.TemporaryDirectory(prefix="canopy-local.") as local:
+            compared = file_system_of(local)
+            print(f"compared with {local} on {compared}", flush=True)
+            self.assertEqual(os.stat(local).st_dev, os.stat(stack.facts["base"]).st_dev)
+            if compared != "ext4":
+                self.skipTest(f"NOT TESTED: the table is of ext4, TMPDIR lies on {compared}")
             options = ["-o", "allow_other"] if os.geteuid() == 0 else []
             with Mounted(stack, *options) as mounted:
                 directory = mounted.path("SharedDomains", stack.facts["domain"], "posix")
