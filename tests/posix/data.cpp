@@ -1,9 +1,11 @@
-// Reading and writing: append, direct I/O, positions, vectors, fsync, sizes of terabytes.
+// Reading and writing: append, direct I/O, positions, vectors, fsync, sizes of terabytes, limits of size.
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -165,6 +167,45 @@ void terabytes(Case& test) {
   test.count("size at last", lseek(file, 0, SEEK_END));
 }
 
+volatile sig_atomic_t g_over_limit = 0;
+
+void limited(Case& test) {
+  const int file = must_open(test, "f", O_RDWR | O_CREAT);
+  const int appender = must_open(test, "f", O_WRONLY | O_APPEND);
+  constexpr off_t kLimit = 1'000'000;  // what the case prints may go to a file, too
+  const rlimit limit = {.rlim_cur = kLimit, .rlim_max = kLimit};
+  must(test, "setrlimit", setrlimit(RLIMIT_FSIZE, &limit));
+  std::signal(SIGXFSZ, [](int) { g_over_limit = g_over_limit + 1; });
+  const std::string piece(600'000, 'p');
+  test.count("below it", write(file, piece.data(), piece.size()));
+  test.count("across it", write(file, piece.data(), piece.size()));
+  test.count("told so far", g_over_limit);
+  test.count("at it", write(file, piece.data(), piece.size()));
+  test.count("far beyond", pwrite(file, "x", 1, 1 << 30));
+  test.count("append", write(appender, "x", 1));
+  test.done("a larger size", ftruncate(file, kLimit + 1));
+  test.done("by its path", truncate("f", kLimit + 1));
+  test.done("reserved", fallocate(file, 0, 0, kLimit + 1));
+  test.count("told", g_over_limit);
+  test.done("the same size", ftruncate(file, kLimit));
+  test.count("over what is there", pwrite(file, "over", 4, kLimit - 4));
+  test.done("a smaller size", ftruncate(file, 500));
+  test.count("size", lseek(file, 0, SEEK_END));
+  test.count("told at last", g_over_limit);
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit no_core = {};
+    (void)setrlimit(RLIMIT_CORE, &no_core);
+    std::signal(SIGXFSZ, SIG_DFL);
+    (void)!pwrite(file, "x", 1, kLimit);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  test.yes("it ends who does not listen", WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+}
+
 void many_descriptors(Case& test) {
   must_write(test, "f", "");
   int files[100];
@@ -189,6 +230,7 @@ void add_data(Suite& suite) {
   suite.run("data", "vectors", vectors);
   suite.run("data", "large_and_synced", large_and_synced);
   suite.run("data", "terabytes", terabytes);
+  suite.run("data", "limited", limited);
   suite.run("data", "many_descriptors", many_descriptors);
 }
 
