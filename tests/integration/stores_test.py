@@ -233,6 +233,27 @@ class Commands(unittest.TestCase):
         self.assertEqual([store["name"] for store in self.json("store", "list")], ["root", "disk2"])
         self.json("store", "add", "disk1", "dir:" + self.directory("disk1"), "--allow-same-device")
 
+    def test_the_table_and_the_status_show_how_full_and_busy_each_store_is(self):
+        self.add("disk1")
+        self.mounts("/ root", "SharedDomains/many.example disk1")
+        shown, listed = self.json("mounts", "show")["stores"], self.json("store", "list")
+        self.assertEqual([sorted(store) for store in shown], [sorted(store) for store in listed])
+        self.assertEqual([(store["name"], store["state"]) for store in shown], [("root", "up"), ("disk1", "up")])
+        for store in shown:
+            self.assertEqual(store["bytes_total"], os.statvfs(self.work).f_blocks * os.statvfs(self.work).f_frsize)
+            self.assertGreater(store["bytes_free"], 0)
+            self.assertGreater(store["latency_p99_us"], 0)
+            self.assertEqual((store["in_flight"], store["errors"]), (0, 0))
+        figures = r"up, \S+ [KMGT]iB of \S+ [KMGT]iB free, \d+ under way, 0 failed, p99 below \d+ us"
+        text = self.stack.ctl("mounts", "show").stdout
+        status = self.stack.ctl("status").stdout
+        for name in ("root", "disk1"):
+            self.assertRegex(text, rf"(?m)^# store {name}: {figures}$")
+            self.assertRegex(status, rf"(?m)^  store {name} +local {figures}$")
+        version = self.json("mounts", "show")["version"]
+        self.stack.ctl("mounts", "set", "-", stdin=text)  # what is shown is a table
+        self.assertEqual(self.json("mounts", "show")["version"], version)
+
     def test_the_table_changes_many_times_under_load_without_an_error(self):
         changes = int(os.environ.get("CANOPY_TABLE_CHANGES", "20"))
         self.stack.ctl("domain", "create", "many.example", "--account-foldering", "1")

@@ -67,8 +67,14 @@ Result<AccountCounts> count_accounts(Context& context,
 
 static Result<void> show(Context& context, const MountsArguments& arguments) {
   CANOPY_ASSIGN(const v1::MountsResponse mounts, context.call(&wire::StoresStub::get_mounts, v1::Empty()));
+  CANOPY_ASSIGN(const v1::ListStoresResponse stores, context.call(&wire::StoresStub::list, v1::Empty()));
   Json object = mounts_json(mounts);
   std::string text = mounts_text(mounts);
+  object["stores"] = Json::array();
+  for (const v1::StoreInfo& store : stores.stores()) {
+    object["stores"].push_back(store_json(store));
+    text += fmt::format("# store {}: {}\n", store.name(), store_figures(store));
+  }
   if (arguments.moves) {
     Json moves = Json::array();
     std::string lines;
@@ -182,7 +188,8 @@ static Result<void> plan(Context& context, const MountsArguments& arguments) {
 void add_mounts_commands(CLI::App& app, Commands& commands) {
   CLI::App& group = *add_group(app, "mounts", "the mount table: which store serves which part of the tree");
   add_rebalance_command(app, commands);
-  const auto show_command = commands.add(group, "show", "the table, as `mounts set` takes it", show);
+  const auto show_command = commands.add(
+      group, "show", "the table, as `mounts set` takes it, and how full and busy its stores are", show);
   show_command.app->add_flag("--moves", show_command.arguments->moves,
                              "also accounts that lie elsewhere than it says, and how many each store holds");
   const auto set_command =
