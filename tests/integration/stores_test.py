@@ -215,6 +215,12 @@ class Commands(unittest.TestCase):
         self.assertEqual(shown["accounts"], {"root": 4, "disk1": 1})  # with the two that the stack made
         planned = self.json("mounts", "plan", "many.example")
         self.assertEqual(len(planned["rows"]), 3)
+        self.assertEqual(planned["removed"], ["SharedDomains/many.example/[a-d].sub disk1"])
+        self.assertEqual(sorted(["/ root", *planned["added"]]), sorted(planned["rows"]))
+        lines = self.stack.ctl("mounts", "plan", "many.example").stdout.splitlines()
+        self.assertEqual([line for line in lines if not line.startswith("#")],
+                         ["- " + row for row in planned["removed"]] + ["+ " + row for row in planned["added"]])
+        self.assertEqual(sum(share["accounts"] for share in self.json("mounts", "plan", "many.example", "--load")["shares"]), 3)
         self.mounts("/ root", "SharedDomains/many.example/[a-d].sub disk2")
         self.refused(1, "still lie on it", "store", "remove", "disk1")
         self.refused(1, "leads to it", "store", "remove", "disk2")
