@@ -12,6 +12,7 @@ import uuid
 
 from stack import Stack
 from thin_line_test import deliver
+from wire import Wire
 
 LETTERS = ("abby", "dora", "emil", "hugo", "xena")
 
@@ -259,6 +260,59 @@ class Commands(unittest.TestCase):
         version = self.json("mounts", "show")["version"]
         self.stack.ctl("mounts", "set", "-", stdin=text)  # what is shown is a table
         self.assertEqual(self.json("mounts", "show")["version"], version)
+
+    def metrics(self):
+        """The stores' of the snapshot: names with their types, and values by name and labels."""
+        with Wire(self.stack.facts["socket"]) as wire:
+            text = wire.call("Cluster.Metrics", {})[1][0].decode()
+        types = dict(re.findall(r"(?m)^# TYPE (canopy_store_\w+) (\w+)$", text))
+        self.assertEqual(sorted(re.findall(r"(?m)^# HELP (canopy_store_\w+) \S", text)), sorted(types))
+        values = {}
+        for name, labels, value in re.findall(r"(?m)^(canopy_store_\w+)\{(.*)\} (\S+)$", text):
+            values.setdefault(name, {})[tuple(re.findall(r'(\w+)="([^"]*)"', labels))] = float(value)
+        return types, values
+
+    def test_the_metrics_say_how_each_store_is(self):
+        self.add("disk1")
+        types, values = self.metrics()
+        self.assertEqual(types, {
+            "canopy_store_up": "gauge", "canopy_store_bytes_total": "gauge", "canopy_store_bytes_free": "gauge",
+            "canopy_store_in_flight": "gauge", "canopy_store_errors_total": "counter", "canopy_store_seconds": "histogram"})
+        self.assertEqual(sorted(values), sorted(
+            [name for name in types if name != "canopy_store_seconds"] +
+            ["canopy_store_seconds_bucket", "canopy_store_seconds_count", "canopy_store_seconds_sum"]))
+        root, disk1 = (("store", "root"),), (("store", "disk1"),)
+        for name in values:
+            if name != "canopy_store_seconds_bucket":
+                self.assertEqual(set(values[name]), {root, disk1}, name)
+        for store in (root, disk1):
+            self.assertEqual(values["canopy_store_up"][store], 1)
+            self.assertGreater(values["canopy_store_bytes_total"][store], values["canopy_store_bytes_free"][store])
+            buckets = [(float(labels[1][1]), value) for labels, value in values["canopy_store_seconds_bucket"].items()
+                       if labels[:1] == store]
+            self.assertEqual(buckets, sorted(buckets))
+            counts = [value for _, value in buckets]
+            self.assertEqual(counts, sorted(counts))
+            self.assertEqual(buckets[-1], (float("inf"), values["canopy_store_seconds_count"][store]))
+            # Each took less than its bucket's bound, and at least half of it but in the first one.
+            spent = sum((count - below) * bound for (bound, count), below in zip(buckets[:-1], [0, *counts]))
+            self.assertLess(values["canopy_store_seconds_sum"][store], spent)
+            self.assertGreater(values["canopy_store_seconds_sum"][store], 0)
+        self.assertEqual(values["canopy_store_errors_total"][disk1], 0)
+        marker = self.marker("disk1")
+        self.set_marker("disk1", marker.replace("disk1", "disk2"))  # it fails its probe
+        self.until(lambda: self.metrics()[1]["canopy_store_up"][disk1] == 0)
+        values = self.metrics()[1]
+        self.assertGreater(values["canopy_store_errors_total"][disk1], 0)
+        self.assertEqual((values["canopy_store_up"][root], values["canopy_store_errors_total"][root]), (1, 0))
+        self.set_marker("disk1", marker)
+        self.until(lambda: self.metrics()[1]["canopy_store_up"][disk1] == 1)
+
+    def until(self, holds):
+        end = time.monotonic() + 60  # a generous bound
+        while not holds():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.1)
 
     def test_the_table_changes_many_times_under_load_without_an_error(self):
         changes = int(os.environ.get("CANOPY_TABLE_CHANGES", "20"))
