@@ -2,16 +2,19 @@
 import glob
 import json
 import os
+import re
+import shlex
 import signal
 import smtplib
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
 from files import read
 from mounted import Mounted
-from stack import SOURCE, Stack
+from stack import BIN, SOURCE, Stack, ports
 from thin_line_test import deliver
 
 sys.path.append(os.path.join(SOURCE, "tools"))
@@ -81,6 +84,32 @@ class Cluster(unittest.TestCase):
         self.stack.start()
         self.assertEqual(self.ctl("account", "show", self.accounts[0])["messages"], before)
         self.deliver_until(self.accounts[0])
+
+    def test_what_it_prints_leads_to_the_servers_the_mount_and_the_commands(self):
+        with tempfile.TemporaryDirectory(prefix="canopy-it.") as directory:
+            mount = os.path.join(directory, "mount")
+            process = subprocess.Popen(
+                [sys.executable, os.path.join(SOURCE, "tools/cluster.py"), "--nfs", "1", "--fast", "--mount", mount, "--bin", BIN,
+                 "--dir", os.path.join(directory, "cluster"), "--port-base", str(ports.reserve(4))],
+                stdout=subprocess.PIPE, text=True, start_new_session=True)
+            text = ""
+            try:
+                while "it is started again" not in text:
+                    line = process.stdout.readline()
+                    self.assertTrue(line, text)
+                    text += line
+                export, server = re.search(r"(?m)^ +files in (.*), process (\d+)$", text).groups()
+                os.kill(int(server), 0)
+                self.assertIn(".canopy", os.listdir(export))
+                self.assertIn(f"SharedDomains/{self.stack.facts['domain']}/[a-z].sub nfs1\n", text)
+                self.assertRegex(text, r"(?m)^# store nfs1: \w+, .* free, \d+ under way")
+                self.assertIn("SharedDomains", os.listdir(re.search(r"(?m)^  mount  (.*)$", text).group(1)))
+                for command in re.findall(r"(?m)^  (\S*canopyctl .*)$", text):
+                    subprocess.run(shlex.split(command), capture_output=True, check=True, timeout=120)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(60)
+                process.stdout.close()
 
     def test_wrong_use_is_said(self):
         for wrong in (["--nfs", "0"], ["--version", "5"], ["--port-base", "0"]):

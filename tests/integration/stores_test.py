@@ -12,6 +12,7 @@ import uuid
 
 from stack import Stack
 from thin_line_test import deliver
+from wire import Wire
 
 LETTERS = ("abby", "dora", "emil", "hugo", "xena")
 
@@ -215,6 +216,12 @@ class Commands(unittest.TestCase):
         self.assertEqual(shown["accounts"], {"root": 4, "disk1": 1})  # with the two that the stack made
         planned = self.json("mounts", "plan", "many.example")
         self.assertEqual(len(planned["rows"]), 3)
+        self.assertEqual(planned["removed"], ["SharedDomains/many.example/[a-d].sub disk1"])
+        self.assertEqual(sorted(["/ root", *planned["added"]]), sorted(planned["rows"]))
+        lines = self.stack.ctl("mounts", "plan", "many.example").stdout.splitlines()
+        self.assertEqual([line for line in lines if not line.startswith("#")],
+                         ["- " + row for row in planned["removed"]] + ["+ " + row for row in planned["added"]])
+        self.assertEqual(sum(share["accounts"] for share in self.json("mounts", "plan", "many.example", "--load")["shares"]), 3)
         self.mounts("/ root", "SharedDomains/many.example/[a-d].sub disk2")
         self.refused(1, "still lie on it", "store", "remove", "disk1")
         self.refused(1, "leads to it", "store", "remove", "disk2")
@@ -232,6 +239,80 @@ class Commands(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual([store["name"] for store in self.json("store", "list")], ["root", "disk2"])
         self.json("store", "add", "disk1", "dir:" + self.directory("disk1"), "--allow-same-device")
+
+    def test_the_table_and_the_status_show_how_full_and_busy_each_store_is(self):
+        self.add("disk1")
+        self.mounts("/ root", "SharedDomains/many.example disk1")
+        shown, listed = self.json("mounts", "show")["stores"], self.json("store", "list")
+        self.assertEqual([sorted(store) for store in shown], [sorted(store) for store in listed])
+        self.assertEqual([(store["name"], store["state"]) for store in shown], [("root", "up"), ("disk1", "up")])
+        for store in shown:
+            self.assertEqual(store["bytes_total"], os.statvfs(self.work).f_blocks * os.statvfs(self.work).f_frsize)
+            self.assertGreater(store["bytes_free"], 0)
+            self.assertGreater(store["latency_p99_us"], 0)
+            self.assertEqual((store["in_flight"], store["errors"]), (0, 0))
+        figures = r"up, \S+ [KMGT]iB of \S+ [KMGT]iB free, \d+ under way, 0 failed, p99 below \d+ us"
+        text = self.stack.ctl("mounts", "show").stdout
+        status = self.stack.ctl("status").stdout
+        for name in ("root", "disk1"):
+            self.assertRegex(text, rf"(?m)^# store {name}: {figures}$")
+            self.assertRegex(status, rf"(?m)^  store {name} +local {figures}$")
+        version = self.json("mounts", "show")["version"]
+        self.stack.ctl("mounts", "set", "-", stdin=text)  # what is shown is a table
+        self.assertEqual(self.json("mounts", "show")["version"], version)
+
+    def metrics(self):
+        """The stores' of the snapshot: names with their types, and values by name and labels."""
+        with Wire(self.stack.facts["socket"]) as wire:
+            text = wire.call("Cluster.Metrics", {})[1][0].decode()
+        types = dict(re.findall(r"(?m)^# TYPE (canopy_store_\w+) (\w+)$", text))
+        self.assertEqual(sorted(re.findall(r"(?m)^# HELP (canopy_store_\w+) \S", text)), sorted(types))
+        values = {}
+        for name, labels, value in re.findall(r"(?m)^(canopy_store_\w+)\{(.*)\} (\S+)$", text):
+            values.setdefault(name, {})[tuple(re.findall(r'(\w+)="([^"]*)"', labels))] = float(value)
+        return types, values
+
+    def test_the_metrics_say_how_each_store_is(self):
+        self.add("disk1")
+        types, values = self.metrics()
+        self.assertEqual(types, {
+            "canopy_store_up": "gauge", "canopy_store_bytes_total": "gauge", "canopy_store_bytes_free": "gauge",
+            "canopy_store_in_flight": "gauge", "canopy_store_errors_total": "counter", "canopy_store_seconds": "histogram"})
+        self.assertEqual(sorted(values), sorted(
+            [name for name in types if name != "canopy_store_seconds"] +
+            ["canopy_store_seconds_bucket", "canopy_store_seconds_count", "canopy_store_seconds_sum"]))
+        root, disk1 = (("store", "root"),), (("store", "disk1"),)
+        for name in values:
+            if name != "canopy_store_seconds_bucket":
+                self.assertEqual(set(values[name]), {root, disk1}, name)
+        for store in (root, disk1):
+            self.assertEqual(values["canopy_store_up"][store], 1)
+            self.assertGreater(values["canopy_store_bytes_total"][store], values["canopy_store_bytes_free"][store])
+            buckets = [(float(labels[1][1]), value) for labels, value in values["canopy_store_seconds_bucket"].items()
+                       if labels[:1] == store]
+            self.assertEqual(buckets, sorted(buckets))
+            counts = [value for _, value in buckets]
+            self.assertEqual(counts, sorted(counts))
+            self.assertEqual(buckets[-1], (float("inf"), values["canopy_store_seconds_count"][store]))
+            # Each took less than its bucket's bound, and at least half of it but in the first one.
+            spent = sum((count - below) * bound for (bound, count), below in zip(buckets[:-1], [0, *counts]))
+            self.assertLess(values["canopy_store_seconds_sum"][store], spent)
+            self.assertGreater(values["canopy_store_seconds_sum"][store], 0)
+        self.assertEqual(values["canopy_store_errors_total"][disk1], 0)
+        marker = self.marker("disk1")
+        self.set_marker("disk1", marker.replace("disk1", "disk2"))  # it fails its probe
+        self.until(lambda: self.metrics()[1]["canopy_store_up"][disk1] == 0)
+        values = self.metrics()[1]
+        self.assertGreater(values["canopy_store_errors_total"][disk1], 0)
+        self.assertEqual((values["canopy_store_up"][root], values["canopy_store_errors_total"][root]), (1, 0))
+        self.set_marker("disk1", marker)
+        self.until(lambda: self.metrics()[1]["canopy_store_up"][disk1] == 1)
+
+    def until(self, holds):
+        end = time.monotonic() + 60  # a generous bound
+        while not holds():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.1)
 
     def test_the_table_changes_many_times_under_load_without_an_error(self):
         changes = int(os.environ.get("CANOPY_TABLE_CHANGES", "20"))

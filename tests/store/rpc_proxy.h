@@ -52,7 +52,12 @@ class RpcProxy {
   // kAnswer: when the server has answered), before the client notices.
   void lose(uint32_t procedure, Lose what, std::function<void()> meanwhile = [] {}) {
     std::lock_guard lock(mutex_);
-    plan_ = Plan{procedure, what, std::move(meanwhile)};
+    plan_ = Plan{procedure, what, std::move(meanwhile), 0};
+  }
+  // The next compound of NFSv4 that does this operation.
+  void lose_compound(uint32_t operation, Lose what, std::function<void()> meanwhile = [] {}) {
+    std::lock_guard lock(mutex_);
+    plan_ = Plan{1, what, std::move(meanwhile), operation};
   }
   bool has_lost() {
     std::lock_guard lock(mutex_);
@@ -117,6 +122,7 @@ class RpcProxy {
     uint32_t procedure;
     Lose what;
     std::function<void()> meanwhile;
+    uint32_t operation;                           // of a compound; 0: any
     std::optional<uint32_t> call = std::nullopt;  // its number, once it has passed
   };
   struct Connection {
@@ -227,8 +233,44 @@ class RpcProxy {
     std::unique_lock lock(mutex_);
     if (procedure != 0) ++calls_[procedure];
     if (!plan_ || plan_->call || plan_->procedure != procedure) return true;
+    if (plan_->operation != 0 && compound_does(record) != plan_->operation) return true;
     plan_->call = number(record, 4);
     return plan_->what == Lose::kCall ? lose_now(lock) : true;
+  }
+  // What a compound is for: its first operation that does not lead to a file or look at it (RFC 7531).
+  static uint32_t compound_does(const std::string& call) {
+    constexpr uint32_t kLookup = 15, kNverify = 17, kPutfh = 22, kSavefh = 32, kVerify = 37;
+    size_t at = 28;  // the credentials
+    auto word = [&] {
+      const uint32_t value = at + 4 <= call.size() ? number(call, at) : 0;
+      at += 4;
+      return value;
+    };
+    auto pass_over_bytes = [&] {
+      const uint32_t size = word();
+      at += (size + 3) / 4 * 4;
+    };
+    for (int i = 0; i < 2; ++i) {
+      word();  // the flavour of the credentials, and of their verifier
+      pass_over_bytes();
+    }
+    pass_over_bytes();  // the tag
+    word();             // the minor version
+    for (uint32_t left = word(); left > 0; --left) {
+      const uint32_t operation = word();
+      switch (operation) {
+        case kSavefh: break;
+        case kPutfh:
+        case kLookup: pass_over_bytes(); break;
+        case kVerify:
+        case kNverify:
+          for (uint32_t words = word(); words > 0; --words) word();
+          pass_over_bytes();
+          break;
+        default: return operation;
+      }
+    }
+    return 0;
   }
   bool look_at_answer(const std::string& record) {
     std::unique_lock lock(mutex_);

@@ -38,6 +38,29 @@ TEST(MountsPlan, AccountsAreSpreadInProportionToTheStoresSizes) {
   EXPECT_THAT(plan->removed, IsEmpty());
 }
 
+TEST(MountsPlan, AccountsThatAreUsedMoreWeighMoreWhereTheLoadCounts) {
+  AccountCounts counts;
+  for (char letter = 'a'; letter <= 'z'; ++letter)
+    counts.by_leaf[fmt::format("SharedDomains/company.com/{}.sub", letter)] = 100;
+  counts.by_store = {{"one", 1300}, {"two", 1300}};
+  PlanRequest request = request_for({{"one", 1000}, {"two", 1000}});
+  request.rows.push_back({"SharedDomains/company.com/[a-m].sub", "one", ""});
+  request.rows.push_back({"SharedDomains/company.com/[n-z].sub", "two", ""});
+  auto by_space = plan_mounts(request, counts);
+  ASSERT_TRUE(by_space) << by_space.error().to_string();
+  EXPECT_EQ(by_space->accounts["one"], 1300u);
+  // Accounts on `one` are used three times as much: they weigh 1.25, those on `two` 0.75.
+  request.operations = {{"root", 1'000'000}, {"one", 3'000'000}, {"two", 1'000'000}};
+  auto by_load = plan_mounts(request, counts);
+  ASSERT_TRUE(by_load) << by_load.error().to_string();
+  EXPECT_EQ(by_load->accounts["one"], 1000u);
+  EXPECT_EQ(by_load->accounts["two"], 1600u);
+  request.operations["two"] = 3'000'000;
+  EXPECT_EQ(plan_mounts(request, counts)->accounts["one"], 1300u);
+  request.operations = {{"one", 0}, {"two", 0}};
+  EXPECT_EQ(plan_mounts(request, counts)->accounts["one"], 1300u);
+}
+
 TEST(MountsPlan, AnEmptyDomainIsSpreadByFoldersAndAPlanOfItsOwnResultIsEmpty) {
   PlanRequest request = request_for({{"one", 1000}, {"two", 1000}});
   auto plan = plan_mounts(request, {});

@@ -141,8 +141,7 @@ static Result<void> show_status(Context& context, const ClusterArguments&) {
   Json object = status_json(status);
   object["stores"] = Json::array();
   for (const v1::StoreInfo& store : stores.stores()) {
-    text += fmt::format("  store {:<8} {} {}, {} of {} free\n", store.name(), store.kind(), store.state(),
-                        human_bytes(store.bytes_free()), human_bytes(store.bytes_total()));
+    text += fmt::format("  store {:<8} {} {}\n", store.name(), store.kind(), store_figures(store));
     object["stores"].push_back(store_json(store));
   }
   context.print(object, text);

@@ -137,6 +137,7 @@ void add_store_commands(CLI::App& app, Commands& commands);
 void add_mounts_commands(CLI::App& app, Commands& commands);
 void add_relocation_commands(CLI::App& app, Commands& commands);
 Json store_json(const v1::StoreInfo& store);
+std::string store_figures(const v1::StoreInfo& store);  // how full and how busy it is, in one line
 void add_adopt_command(CLI::App& app, Commands& commands);
 void add_import_command(CLI::App& app, Commands& commands);
 void add_path_command(CLI::App& app, Commands& commands);

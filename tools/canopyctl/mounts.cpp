@@ -13,7 +13,7 @@ namespace {
 struct MountsArguments {
   std::string file, domain;
   std::vector<std::string> stores;
-  bool moves = false, dry_run = false;
+  bool moves = false, dry_run = false, load = false;
 };
 }  // namespace
 
@@ -67,8 +67,14 @@ Result<AccountCounts> count_accounts(Context& context,
 
 static Result<void> show(Context& context, const MountsArguments& arguments) {
   CANOPY_ASSIGN(const v1::MountsResponse mounts, context.call(&wire::StoresStub::get_mounts, v1::Empty()));
+  CANOPY_ASSIGN(const v1::ListStoresResponse stores, context.call(&wire::StoresStub::list, v1::Empty()));
   Json object = mounts_json(mounts);
   std::string text = mounts_text(mounts);
+  object["stores"] = Json::array();
+  for (const v1::StoreInfo& store : stores.stores()) {
+    object["stores"].push_back(store_json(store));
+    text += fmt::format("# store {}: {}\n", store.name(), store_figures(store));
+  }
   if (arguments.moves) {
     Json moves = Json::array();
     std::string lines;
@@ -135,6 +141,7 @@ Result<MountPlan> plan_domain(Context& context, const PlanBasis& basis, const st
   request.domain_directory = domain.directory();
   request.foldering = domain.account_foldering();
   request.rows = basis.rows;
+  request.operations = basis.operations;
   for (const v1::StoreInfo& store : basis.stores.stores()) {
     const bool named = std::ranges::find(only, store.name()) != only.end();
     if (only.empty() ? store.fast() || store.name() == "root" || !store.reason().empty() : !named) continue;
@@ -146,18 +153,21 @@ Result<MountPlan> plan_domain(Context& context, const PlanBasis& basis, const st
   return plan_mounts(request, basis.counts);
 }
 
-Result<PlanBasis> plan_basis(Context& context) {
+Result<PlanBasis> plan_basis(Context& context, bool by_load) {
   PlanBasis basis;
   CANOPY_ASSIGN(const v1::MountsResponse now, context.call(&wire::StoresStub::get_mounts, v1::Empty()));
   CANOPY_ASSIGN(basis.stores, context.call(&wire::StoresStub::list, v1::Empty()));
   CANOPY_ASSIGN(basis.counts, count_accounts(context, [](const v1::AccountMove&) {}));
   basis.version = now.version();
+  if (by_load)
+    for (const v1::StoreInfo& store : basis.stores.stores())
+      basis.operations[store.name()] = store.operations();
   for (const v1::MountRow& row : now.rows()) basis.rows.push_back({row.pattern(), row.store(), row.prefix()});
   return basis;
 }
 
 static Result<void> plan(Context& context, const MountsArguments& arguments) {
-  CANOPY_ASSIGN(const PlanBasis basis, plan_basis(context));
+  CANOPY_ASSIGN(const PlanBasis basis, plan_basis(context, arguments.load));
   CANOPY_ASSIGN(const MountPlan planned, plan_domain(context, basis, arguments.domain, arguments.stores));
   std::string text;
   Json out_rows = Json::array(), added = Json::array(), removed = Json::array(), shares = Json::array();
@@ -182,7 +192,8 @@ static Result<void> plan(Context& context, const MountsArguments& arguments) {
 void add_mounts_commands(CLI::App& app, Commands& commands) {
   CLI::App& group = *add_group(app, "mounts", "the mount table: which store serves which part of the tree");
   add_rebalance_command(app, commands);
-  const auto show_command = commands.add(group, "show", "the table, as `mounts set` takes it", show);
+  const auto show_command = commands.add(
+      group, "show", "the table, as `mounts set` takes it, and how full and busy its stores are", show);
   show_command.app->add_flag("--moves", show_command.arguments->moves,
                              "also accounts that lie elsewhere than it says, and how many each store holds");
   const auto set_command =
@@ -202,6 +213,7 @@ void add_mounts_commands(CLI::App& app, Commands& commands) {
       ->add_option("--store", plan_command.arguments->stores,
                    "a store to use (may be repeated; default: all that answer, but root and fast ones)")
       ->type_name("STORE");
+  plan_command.app->add_flag("--load", plan_command.arguments->load, kLoadHelp);
 }
 
 }  // namespace canopy::ctl

@@ -45,6 +45,22 @@ std::string class_of(const std::string& letters) {
   return out + "]";
 }
 
+// How much more accounts on each store are used than all are on average; what is not named is 1.
+std::map<std::string, double> use_of_accounts(const PlanRequest& request, const AccountCounts& counts) {
+  std::map<std::string, double> use;
+  double operations = 0, accounts = 0;
+  for (const auto& [store, of] : request.operations) {
+    const auto there = counts.by_store.find(store);
+    if (there == counts.by_store.end() || there->second == 0) continue;
+    use[store] = static_cast<double>(of) / static_cast<double>(there->second);
+    operations += static_cast<double>(of);
+    accounts += static_cast<double>(there->second);
+  }
+  if (operations == 0) return {};
+  for (auto& [store, of] : use) of /= operations / accounts;
+  return use;
+}
+
 bool is_leaf_row(const MountRow& row, const std::string& domain_directory) {
   const std::string above = domain_directory + "/";
   return row.pattern.starts_with(above) && row.pattern.ends_with(kSub) &&
@@ -67,7 +83,13 @@ Result<MountPlan> plan_mounts(const PlanRequest& request, const AccountCounts& c
                     request.foldering);
   // A folder without accounts weighs a little, so that folders are spread also before there are accounts.
   double all = 0, room = 0;
-  auto weight_of = [&](const Leaf& leaf) { return static_cast<double>(leaf.accounts) + 0.01; };
+  const std::map<std::string, double> use = use_of_accounts(request, counts);
+  CANOPY_ASSIGN(const MountTable present, MountTable::make(request.rows));
+  auto weight_of = [&](const Leaf& leaf) {
+    const std::string path = fmt::format("{}/{}{}", request.domain_directory, leaf.folder, kSub);
+    const auto known = use.find(present.row_for(path).store);
+    return static_cast<double>(leaf.accounts) * (1 + (known == use.end() ? 1 : known->second)) / 2 + 0.01;
+  };
   for (const Leaf& leaf : leaves) all += weight_of(leaf);
   for (const PlanRequest::Store& store : request.stores) room += static_cast<double>(store.bytes_total) + 1;
 

@@ -1,5 +1,5 @@
 // A proposal for the mount table: the folders below a domain, in their order, cut into as many runs as there
-// are stores, so that each store gets accounts in proportion to its size. Pure.
+// are stores, so that each store gets accounts in proportion to its size, or by half of that load. Pure.
 #pragma once
 
 #include <map>
@@ -24,6 +24,9 @@ struct PlanRequest {
   std::string foldering;         // of its accounts
   std::vector<MountRow> rows;    // of the present table
   std::vector<Store> stores;     // to spread over
+  // What each store was asked for. An account weighs by half as one, and by half as much as those of its
+  // store were used on average. Empty: accounts weigh the same.
+  std::map<std::string, uint64_t> operations;
 };
 
 struct MountPlan {

@@ -7,7 +7,7 @@ namespace canopy::ctl {
 namespace {
 struct RebalanceArguments {
   std::vector<std::string> domains, stores;
-  bool plan = false, apply = false, wait = false;
+  bool plan = false, apply = false, wait = false, load = false;
 };
 }  // namespace
 
@@ -27,7 +27,7 @@ static Result<std::vector<std::string>> all_domains(Context& context) {
 static Result<void> rebalance(Context& context, const RebalanceArguments& arguments) {
   if (arguments.plan == arguments.apply)
     return fail(Code::kInvalidArgument, "rebalance", "say one of --plan and --apply");
-  CANOPY_ASSIGN(PlanBasis basis, plan_basis(context));
+  CANOPY_ASSIGN(PlanBasis basis, plan_basis(context, arguments.load));
   const std::vector<MountRow> before = basis.rows;
   std::vector<std::string> domains = arguments.domains;
   if (domains.empty()) {
@@ -82,6 +82,7 @@ void add_rebalance_command(CLI::App& app, Commands& commands) {
       ->add_option("--store", command.arguments->stores,
                    "a store to use (may be repeated; default: all that answer, but root and fast ones)")
       ->type_name("STORE");
+  command.app->add_flag("--load", command.arguments->load, kLoadHelp);
   command.app->add_flag("--plan", command.arguments->plan, "only show how the table would change");
   command.app->add_flag("--apply", command.arguments->apply, "change it; accounts move in the background");
   command.app->add_flag("--wait", command.arguments->wait, "until all have moved");

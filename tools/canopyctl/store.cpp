@@ -36,6 +36,12 @@ Json store_json(const v1::StoreInfo& store) {
           {"latency_p99_us", store.latency_p99_us()}};
 }
 
+std::string store_figures(const v1::StoreInfo& store) {
+  return fmt::format("{}, {} of {} free, {} under way, {} failed, p99 below {} us", store.state(),
+                     human_bytes(store.bytes_free()), human_bytes(store.bytes_total()), store.in_flight(),
+                     store.errors(), store.latency_p99_us());
+}
+
 static std::string store_text(const v1::StoreInfo& store) {
   std::string text = fmt::format(
       "{}\n  state       {}\n  address     {}\n  id          {}\n  rows        {}\n  free        {} of {}, "

@@ -20,6 +20,7 @@ std::string_view store_state_name(StoreState state) {
 
 void StoreFigures::add(Nanos took) {
   ++operations;
+  spent += std::max<Nanos>(took, 0);
   const auto micros = static_cast<uint64_t>(std::max<Nanos>(took, 0) / kMicrosecond);
   ++latency[std::min<size_t>(static_cast<size_t>(std::bit_width(micros)), kBuckets - 1)];
 }
@@ -40,6 +41,7 @@ StoreFigures& StoreFigures::operator+=(const StoreFigures& other) {
   operations += other.operations;
   errors += other.errors;
   in_flight += other.in_flight;
+  spent += other.spent;
   for (size_t i = 0; i < kBuckets; ++i) latency[i] += other.latency[i];
   return *this;
 }

@@ -22,6 +22,7 @@ inline constexpr Nanos kStoreSlow = kSecond;  // a probe that takes so long
 struct StoreFigures {
   static constexpr size_t kBuckets = 32;  // bucket i: below 2^i microseconds
   uint64_t operations = 0, errors = 0, in_flight = 0;
+  Nanos spent = 0;  // by all operations
   std::array<uint64_t, kBuckets> latency{};
 
   void add(Nanos took);

@@ -24,7 +24,8 @@ uint64_t resident_bytes() {
   return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-std::string store_metrics(const std::vector<v1::StoreInfo>& stores) {
+std::string store_metrics(const GatheredStores& gathered) {
+  const std::vector<v1::StoreInfo>& stores = gathered.infos;
   std::string text;
   auto add = [&](std::string_view name, std::string_view kind, std::string_view help, auto value_of) {
     if (stores.empty()) return;
@@ -53,8 +54,9 @@ std::string store_metrics(const std::vector<v1::StoreInfo>& stores) {
     }
     text += fmt::format(
         "canopy_store_seconds_bucket{{store=\"{0}\",le=\"+Inf\"}} {1}\n"
+        "canopy_store_seconds_sum{{store=\"{0}\"}} {2}\n"
         "canopy_store_seconds_count{{store=\"{0}\"}} {1}\n",
-        of.name(), below);
+        of.name(), below, static_cast<double>(gathered.figures.at(of.name()).spent) / kSecond);
   }
   return text;
 }
@@ -74,7 +76,8 @@ void StatusService::add_to(MethodTable& table) {
 Task<Result<v1::ListStoresResponse>> StatusService::list_stores(CallContext&, const v1::Empty&) {
   v1::ListStoresResponse out;
   if (node_.here().stores != nullptr) {
-    for (v1::StoreInfo& info : co_await gather_stores(node_)) *out.add_stores() = std::move(info);
+    GatheredStores gathered = co_await gather_stores(node_);
+    for (v1::StoreInfo& info : gathered.infos) *out.add_stores() = std::move(info);
     auto marker = co_await check_marker(*node_.here().store, "", "");
     if (marker) out.mutable_stores(0)->set_id(marker->id);
     co_return out;

@@ -29,10 +29,10 @@ std::string root_address(const Node& node) {
 
 }  // namespace
 
-Task<std::vector<v1::StoreInfo>> gather_stores(Node& node) {
+Task<GatheredStores> gather_stores(Node& node) {
   Loop& home = node.here().loop;
-  std::vector<v1::StoreInfo> out;
-  std::map<std::string, StoreFigures> figures;
+  GatheredStores gathered;
+  auto& [out, figures] = gathered;
   for (const auto& shard : node.shards()) {
     if (shard->stores == nullptr) continue;
     co_await shard->loop.switch_to();
@@ -74,7 +74,7 @@ Task<std::vector<v1::StoreInfo>> gather_stores(Node& node) {
     info.set_latency_p99_us(static_cast<uint64_t>(of.quantile(0.99) / kMicrosecond));
     for (uint64_t count : of.latency) info.add_latency(count);
   }
-  co_return out;
+  co_return gathered;
 }
 
 Task<Result<void>> add_moves(Shard& shard, AccountAddress address, v1::ListMovesResponse& out,

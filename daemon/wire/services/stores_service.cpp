@@ -150,7 +150,8 @@ Task<Result<void>> StoresService::switch_to(StoresConfig next) {
 }
 
 Task<Result<v1::StoreInfo>> StoresService::info_of(std::string name) {
-  for (v1::StoreInfo& info : co_await gather_stores(node_))
+  GatheredStores gathered = co_await gather_stores(node_);
+  for (v1::StoreInfo& info : gathered.infos)
     if (info.name() == name) co_return std::move(info);
   co_return fail(Code::kNotFound, std::move(name), "there is no such store");
 }

@@ -43,7 +43,11 @@ class StoresService {
 };
 
 // What the set of every loop says of its stores, in sum. Begins and ends on the caller's loop.
-Task<std::vector<v1::StoreInfo>> gather_stores(Node& node);
+struct GatheredStores {
+  std::vector<v1::StoreInfo> infos;
+  std::map<std::string, StoreFigures> figures;  // by name
+};
+Task<GatheredStores> gather_stores(Node& node);
 
 // stores_moves.cpp: what of one account lies elsewhere than the newest table says.
 Task<Result<void>> add_moves(Shard& shard, AccountAddress address, v1::ListMovesResponse& out,
