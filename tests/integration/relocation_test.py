@@ -4,11 +4,12 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
 
-from ctl_case import FAILED, NOT_FOUND, TEMPORARY
+from ctl_case import CTL, FAILED, NOT_FOUND, TEMPORARY
 from mail_case import MailCase
 
 ROUNDS = int(os.environ.get("CANOPY_RELOCATION_ROUNDS", "3"))  # of killing canopyd
@@ -297,6 +298,11 @@ class Relocation(MailCase):
         time.sleep(3)  # it looks every second
         self.assertEqual(self.shows(domain, "state", "waiting")["moved"], 0)
         self.assertEqual({os.path.dirname(path) for path in self.found_at(domain).values()}, {f"SharedDomains/{domain}"})
+        with subprocess.Popen([CTL, "--server", "unix:" + self.stack.facts["socket"], "relocation", "show", domain, "--wait"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waits:
+            line = waits.stderr.readline()
+            waits.terminate()
+        self.assertRegex(line, f"^{domain}: waiting, 0 moved.*, within root \\([0-9]+ under way, p99 below [0-9]+ us\\)$")
         # In the middle, too.
         self.ctl("relocation", "set", domain, "--window", "always")
         deadline = time.monotonic() + 120
