@@ -80,6 +80,11 @@ std::vector<const MountRow*> served_before(const MountTable& table, const MountP
   return served;
 }
 
+// Some path is matched by both.
+bool meet(const MountPattern& a, const MountPattern& b) {
+  return a.elements().size() <= b.elements().size() ? meets_above(a, b) : meets_above(b, a);
+}
+
 Result<void> check_above_accounts(const MountTable& table) {
   for (const MountRow& row : table.rows()) {
     const auto& elements = table.pattern_of(row).elements();
@@ -155,6 +160,27 @@ std::set<std::string> Mounts::stores() const {
   std::set<std::string> names;
   for (const MountRow& row : table_.rows()) names.insert(row.store);
   for (const MountRow& row : superseded_) names.insert(row.store);
+  return names;
+}
+
+std::set<std::string> Mounts::stores_moved_to() const {
+  constexpr size_t kComparedMax = 1 << 20;
+  const bool many = table_.rows().size() * superseded_.size() > kComparedMax;
+  std::set<std::string> names;
+  std::vector<const MountRow*> by_rank;
+  for (const MountRow& row : table_.rows()) by_rank.push_back(&row);
+  std::ranges::sort(by_rank, std::greater(),
+                    [&](const MountRow* row) { return rank_of(table_.pattern_of(*row)); });
+  for (size_t i = 0; i < superseded_.size(); ++i) {
+    const MountPattern& left = superseded_patterns_[i];
+    for (const MountRow* row : by_rank) {
+      const MountPattern& pattern = table_.pattern_of(*row);
+      if (!many && !meet(pattern, left)) continue;
+      if (many || !same_place(*row, superseded_[i])) names.insert(row->store);
+      if (!many && pattern.elements().size() <= left.elements().size() && covers(pattern, left)) break;
+    }
+    if (many) break;
+  }
   return names;
 }
 

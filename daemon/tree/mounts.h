@@ -30,6 +30,8 @@ class Mounts {
   // Everything lies on one store and always did.
   bool is_single() const { return table_.rows().size() == 1 && superseded_.empty(); }
   std::set<std::string> stores() const;  // that any row names
+  // To which what lies at the places of superseded rows goes; all of the table where rows are very many.
+  std::set<std::string> stores_moved_to() const;
 
   // Where `path` may lie: the place of the newest table first, then superseded ones, newest first; each store
   // and prefix once. Rows live as long as this.

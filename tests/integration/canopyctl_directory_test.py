@@ -111,6 +111,57 @@ class Domains(CtlCase):
         self.ctl("domain", "set", "class.example", "--unset", "Note")
         self.assertNotIn("Note", self.ctl("domain", "show", "class.example")["settings"])
 
+    def test_keys_of_a_layout_may_be_typed_as_the_options_are(self):
+        made = self.ctl("domain", "create", "typed.example", "foldering=1", "fast-index=2")
+        self.assertEqual((made["account_foldering"], made["fast_index"]), ("1", 2))
+        self.ctl("domain", "set", "typed.example", "foldering=2-1", "fast-index=1",
+                 "account-defaults={MessageLimit=#5;}")
+        shown = self.ctl("domain", "show", "typed.example")
+        self.assertEqual((shown["account_foldering"], shown["fast_index"]), ("2-1", 1))
+        self.assertEqual(shown["settings"]["AccountDefaults"], {"MessageLimit": 5})
+        self.assertEqual([key for key in shown["settings"] if key in ("foldering", "fast-index")], [])
+        self.ctl("domain", "set", "typed.example", "FastIndex=0")
+        self.assertEqual(self.ctl("domain", "show", "typed.example")["fast_index"], 0)
+        self.ctl("domain", "set", "typed.example", "--unset", "foldering", "--unset", "account-defaults")
+        shown = self.ctl("domain", "show", "typed.example")
+        self.assertEqual((shown["account_foldering"], shown["settings"].get("AccountDefaults")), ("flat", None))
+        self.refused(FAILED, "domain", "set", "typed.example", "fast-index=two")
+        for layout, wrong in (("foldering=9", "9"), ("fast-index=-1", "FastIndex"), ("fast-index=9", ""),
+                              ("Note=x", "Note"), ("foldering=#1", "Foldering"), ("fast-index", "fast-index")):
+            self.assertIn(wrong, self.refused(FAILED, "domain", "create", "untyped.example", layout)["object"], layout)
+        self.assertEqual(self.stack.ctl("domain", "create", "untyped.example", "foldering=1", "--fast-index", "2",
+                                        check=False).returncode, USAGE)
+        self.refused(NOT_FOUND, "domain", "show", "untyped.example")
+        self.ctl("relocation", "show", "typed.example", "--wait")  # other tests look at the tree
+
+    def test_another_spelling_of_a_key_is_refused_with_the_right_one(self):
+        self.ctl("domain", "create", "spelt.example")
+        before = self.ctl("settings", "get", "spelt.example")
+        for command, key, right in ((("domain", "set"), "FOLDERING", "Foldering"),
+                                    (("domain", "set"), "fastIndex", "FastIndex"),
+                                    (("settings", "set"), "foldering", "Foldering"),
+                                    (("settings", "set"), "fast-index", "FastIndex"),
+                                    (("settings", "set"), "account_defaults", "AccountDefaults"),
+                                    (("domain", "set", "--replace"), "relocation", "Relocation")):
+            error = self.refused(FAILED, *command, "spelt.example", f"{key}=1")
+            self.assertEqual(error["object"], key)
+            self.assertTrue(error["message"].endswith(f" {right}"), error)
+        self.assertEqual(self.ctl("settings", "get", "spelt.example"), before)
+        # One that lies there from before may come back with the others, or go.
+        self.ctl("domain", "set", "spelt.example", "Folderings=kept")
+        path = self.base("SharedDomains/spelt.example/domain.settings")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        self.stack.stop()
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace("Folderings", "foldering"))
+        self.stack.start()
+        self.ctl("settings", "set", "spelt.example", "--replace", "Foldering=1", "foldering=back")
+        self.assertEqual(self.ctl("domain", "show", "spelt.example")["settings"]["foldering"], "back")
+        self.ctl("domain", "set", "spelt.example", "--replace", "Foldering=1")
+        self.ctl("relocation", "show", "spelt.example", "--wait")
+        self.assertEqual(self.ctl("domain", "show", "spelt.example")["settings"].get("foldering"), None)
+
     def test_bad_settings_are_refused_by_key_and_rule_and_change_nothing(self):
         self.ctl("domain", "create", "bad.example")
         before = self.ctl("settings", "get", "bad.example")

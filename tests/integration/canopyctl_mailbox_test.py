@@ -44,6 +44,21 @@ def expected(messages):
             for content, date, flags, keywords in messages]
 
 
+def read_terminal(master):
+    """What programs write to the terminal until the last of them has closed it."""
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    return shown
+
+
 class MailboxCase(CtlCase):
     number = 0
 
@@ -297,17 +312,8 @@ class LongImports(MailboxCase):
         run = subprocess.Popen([CTL, "--server", "unix:" + self.stack.facts["socket"], "mailbox", "import", account, path],
                                stdout=subprocess.PIPE, stderr=slave)
         os.close(slave)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(master, 4096)
-            except OSError:
-                break
-            if not piece:
-                break
-            shown += piece
+        shown = read_terminal(master)
         out, _ = run.communicate(timeout=120)
-        os.close(master)
         self.assertEqual(run.returncode, 0)
         self.assertIn(f"{self.COUNT} messages imported".encode(), out)
         self.assertRegex(shown, rb"\r[0-9]+ messages, [0-9]+/s")

@@ -196,15 +196,19 @@ class DomainsMove(MailCase):
     def test_3_it_pauses_and_turns_back_and_refuses_what_has_no_place(self):
         self.ctl("domain", "foldering", "flat")
         self.settled()
-        self.ctl("relocation", "set", "*", "--rate", "10")
+        self.ctl("relocation", "set", "*", "--rate", "1")
         before = self.ctl("relocation", "show", "*")["moved"]
         self.ctl("domain", "foldering", "1-1")
         deadline = time.monotonic() + 60
-        while self.ctl("relocation", "show", "*")["moved"] == before and time.monotonic() < deadline:
+        while (shown := self.ctl("relocation", "show", "*"))["moved"] == before or shown["seconds_left"] == 0:
+            self.assertLess(time.monotonic(), deadline, shown)
             time.sleep(0.05)
+        self.assertGreater(shown["moved_per_second"], 0)
+        self.assertEqual([(store["name"], store["reads"], store["writes"]) for store in shown["stores"]], [("root", True, True)])
         self.ctl("relocation", "pause", "*")
         while self.ctl("relocation", "show", "*")["state"] != "paused" and time.monotonic() < deadline:
             time.sleep(0.05)
+        self.assertEqual(self.ctl("relocation", "show", "*")["seconds_left"], 0)
         under = [name for name in os.listdir(self.base("SharedDomains")) if name in self.layouts]
         self.assertTrue(0 < len(under) < DOMAINS, len(under))
         for name in self.names[:10]:

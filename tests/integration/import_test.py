@@ -132,6 +132,25 @@ class Imports(boxes.MailboxCase):
         self.assertEqual((last["accounts"], last["imported"], last["earlier"]), (1, 3, 9))
         self.check(wanted)
 
+    def test_progress_is_shown_on_a_terminal(self):
+        tree, wanted = self.tree("mbox", 3, 200, "shown.example")
+        master, slave = os.openpty()
+        running = subprocess.Popen([CTL, "--server", "unix:" + self.stack.facts["socket"], "import", tree, "--mbox", "--create"],
+                                   stdout=subprocess.PIPE, stderr=slave)
+        os.close(slave)
+        # It shows how far it is four times a second, and may be done before; so time passes while it has only begun.
+        while not os.path.exists(tree + ".canopy-state") and running.poll() is None:
+            time.sleep(0.001)
+        running.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        running.send_signal(signal.SIGCONT)
+        shown = boxes.read_terminal(master)
+        out, _ = running.communicate(timeout=120)
+        self.assertEqual(running.returncode, 0, shown)
+        self.assertIn(b"600 messages imported into 3 accounts", out)
+        self.assertRegex(shown, rb"\r[0-9]+ messages, [0-9]+/s")
+        self.check(wanted)
+
     def test_trees_of_one_domain_and_of_whole_addresses(self):
         self.ctl("domain", "create", "flat.example")
         self.addCleanup(self.stack.ctl, "domain", "delete", "flat.example", "--recursive", check=False)

@@ -4,11 +4,12 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
 
-from ctl_case import FAILED, NOT_FOUND, TEMPORARY
+from ctl_case import CTL, FAILED, NOT_FOUND, TEMPORARY
 from mail_case import MailCase
 
 ROUNDS = int(os.environ.get("CANOPY_RELOCATION_ROUNDS", "3"))  # of killing canopyd
@@ -279,6 +280,83 @@ class Relocation(MailCase):
         self.settled(called)
         self.ctl("domain", "rename", called, domain)
         self.assertEqual(len(self.contents(names[0].replace("@after", "@before"))), 4)
+
+    def shows(self, domain, key, value):
+        deadline = time.monotonic() + 120
+        while (shown := self.ctl("relocation", "show", domain))[key] != value:
+            self.assertLess(time.monotonic(), deadline, shown)
+            time.sleep(0.1)
+        return shown
+
+    def test_outside_of_its_window_nothing_moves(self):
+        domain = self.domain("closed.example")
+        names = self.accounts_of(domain, 30)
+        hour = (time.gmtime().tm_hour + 12) % 24
+        closed = f"{hour:02}:00-{(hour + 1) % 24:02}:00"
+        self.ctl("relocation", "set", domain, "--window", closed, "--rate", "1")
+        self.ctl("domain", "set", domain, "foldering=1")
+        time.sleep(3)  # it looks every second
+        self.assertEqual(self.shows(domain, "state", "waiting")["moved"], 0)
+        self.assertEqual({os.path.dirname(path) for path in self.found_at(domain).values()}, {f"SharedDomains/{domain}"})
+        with subprocess.Popen([CTL, "--server", "unix:" + self.stack.facts["socket"], "relocation", "show", domain, "--wait"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waits:
+            line = waits.stderr.readline()
+            waits.terminate()
+        self.assertRegex(line, f"^{domain}: waiting, 0 moved.*, within root \\([0-9]+ under way, p99 below [0-9]+ us\\)$")
+        # In the middle, too.
+        self.ctl("relocation", "set", domain, "--window", "always")
+        deadline = time.monotonic() + 120
+        while self.ctl("relocation", "show", domain)["moved"] == 0:
+            self.assertLess(time.monotonic(), deadline)
+        self.ctl("relocation", "set", domain, "--window", closed)
+        some = self.shows(domain, "state", "waiting")["moved"]
+        self.assertTrue(0 < some < 30, some)
+        time.sleep(4)
+        shown = self.ctl("relocation", "show", domain)
+        self.assertLessEqual(shown["moved"], some + 1)  # the one whose turn was near
+        self.assertEqual((shown["state"], shown["seconds_left"], shown["window"]), ("waiting", 0, closed))
+        self.ctl("relocation", "set", domain, "--window", "always", "--rate", "0")
+        self.assertEqual(self.settled(domain)["moved"], 30)
+        self.check_places(domain, names, "1")
+
+    def test_no_more_accounts_a_second_move_than_the_rate_says(self):
+        domain = self.domain("rated.example")
+        names = self.accounts_of(domain, 20)
+        self.ctl("relocation", "set", domain, "--rate", "5")
+        began = time.monotonic()
+        self.ctl("domain", "set", domain, "foldering=1")
+        shown = self.settled(domain)
+        self.assertGreaterEqual(time.monotonic() - began, 3)
+        self.assertGreaterEqual(shown["seconds"], 3)
+        self.assertEqual(shown["moved"], 20)
+        self.check_places(domain, names, "1")
+
+    def test_many_domains_at_once_wait_for_their_turn(self):
+        domains = [f"many{number}.example" for number in range(70)]
+        with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf-8") as file:
+            file.write("name\n" + "".join(f"user{i}@{domain}\n" for domain in domains for i in range(3)))
+            file.flush()
+            for domain in domains:
+                self.domain(domain)
+                # Beforehand, so that all are under way when the daemon is back.
+                self.ctl("relocation", "set", domain, "--rate", "1")
+            self.text("account", "create", "--from-csv", file.name)
+        for domain in domains:
+            self.ctl("domain", "set", domain, "foldering=1")
+        left = set(domains)
+        self.stack.stop(signal.SIGKILL)
+        self.stack.start()
+        deadline = time.monotonic() + 240
+        while left:
+            self.assertLess(time.monotonic(), deadline, left)
+            shown = {row["domain"]: row for row in self.ctl("relocation", "list")}
+            moving = [row for row in shown.values() if row["state"] == "moving"]
+            self.assertLessEqual(len(moving), 64)
+            left = {name for name in left if shown.get(name, {}).get("state") in ("moving", "waiting", "retrying")
+                    or self.ctl("relocation", "show", name)["state"] not in ("finished", "none")}
+            time.sleep(0.2)
+        for domain in domains:
+            self.assertEqual({path.count("/") for path in self.found_at(domain).values()}, {3}, domain)
 
     def test_a_window_and_wrong_words(self):
         domain = self.domain("window.example")

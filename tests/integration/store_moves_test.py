@@ -206,6 +206,14 @@ class Moves(Recut):
         time.sleep(0.5)
         some = {store for store, _ in self.found().values()}
         self.assertEqual(some, {"root", "one"})
+        shown = self.ctl("relocation", "show", "/")
+        self.assertEqual([(store["name"], store["reads"], store["writes"], store["state"]) for store in shown["stores"]],
+                         [("root", True, False, "up"), ("one", False, True, "up")])
+        self.assertGreater(min(store["latency_p99_us"] for store in shown["stores"]), 0)
+        self.assertEqual(self.ctl("relocation", "list")[0]["stores"][1]["name"], "one")
+        for text in (self.text("relocation", "show", "/"), self.text("relocation", "list")):
+            self.assertRegex(text, r"from store +root \([0-9]+ under way, p99 below [0-9]+ us\)")
+            self.assertRegex(text, r"to store +one \([0-9]+ under way, p99 below [0-9]+ us\)")
         self.assertEqual(len(self.ctl("account", "list", DOMAIN)), 20)
         self.stack.stop(signal.SIGKILL)
         self.stack.start()
@@ -217,7 +225,7 @@ class Moves(Recut):
         self.settled()
         self.assertEqual({store for store, _ in self.found().values()}, {"root"})
         self.assertFalse(os.path.exists(os.path.join(self.stores["one"], "SharedDomains")))
-        self.assertIn("/", [row["domain"] for row in self.ctl("relocation", "list")])
+        self.assertEqual([row["stores"] for row in self.ctl("relocation", "list") if row["domain"] == "/"], [[]])
         # A file of nobody's holds up nothing but the end.
         os.makedirs(self.base("SharedDomains", DOMAIN, "0.sub"), exist_ok=True)
         stray = self.base("SharedDomains", DOMAIN, "0.sub", "notes.txt")

@@ -69,6 +69,29 @@ TEST(Mounts, NoRowNamesAPartOfAnAccount) {
   EXPECT_EQ(object_of("SharedDomains/fast/c/abby.settings"), "SharedDomains/fast/c/abby.settings");
 }
 
+TEST(Mounts, SaysToWhichStoresSupersededPlacesAreEmptied) {
+  const auto moved_to = [](std::vector<std::string> table, std::vector<std::string> superseded) {
+    std::vector<MountRow> now, before;
+    for (const std::string& line : table) now.push_back(*parse_mount_row(line));
+    for (const std::string& line : superseded) before.push_back(*parse_mount_row(line));
+    auto made = Mounts::make(now, before);
+    EXPECT_TRUE(made) << made.error().to_string();
+    return made->stores_moved_to();
+  };
+  using Names = std::set<std::string>;
+  EXPECT_EQ(moved_to({"/ root", "SharedDomains/c.com A"}, {}), Names());
+  EXPECT_EQ(moved_to({"/ root", "SharedDomains/c.com A"}, {"SharedDomains/c.com root"}), Names({"A"}));
+  // What a longer row serves goes there, the rest where the shorter one says; nobody else gets anything.
+  EXPECT_EQ(moved_to({"/ root", "SharedDomains/c.com A", "SharedDomains/c.com/[a-d].sub B",
+                      "SharedDomains/c.com/[x-z].sub C", "SharedDomains/d.com D"},
+                     {"SharedDomains/c.com/[a-k].sub S"}),
+            Names({"A", "B"}));
+  EXPECT_EQ(moved_to({"/ root", "SharedDomains/c.com/[a-d].sub B"}, {"SharedDomains/c.com S"}),
+            Names({"B", "root"}));
+  EXPECT_EQ(moved_to({"/ root", "SharedDomains/c.com S"}, {"SharedDomains/c.com S old"}), Names({"S"}));
+  EXPECT_EQ(moved_to({"/ root", "SharedDomains/*/a.sub A"}, {"SharedDomains/c.com S"}), Names({"A", "root"}));
+}
+
 // Whatever the changes were: the place that any older table gave is among the places now.
 TEST(Mounts, NoPlaceOfAnyOlderTableIsForgotten) {
   std::mt19937 random(5);

@@ -59,7 +59,8 @@ static Result<void> create(Context& context, const AccountArguments& arguments) 
     CANOPY_ASSIGN(*account.mutable_password(), read_password(arguments.password_file, true));
   }
   if (!arguments.changes.assignments.empty() || !arguments.changes.file.empty()) {
-    CANOPY_ASSIGN(*account.mutable_settings(), dictionary_text(arguments.changes));
+    CANOPY_ASSIGN(const dict::Dict settings, dictionary_of(arguments.changes));
+    account.set_settings(dict::print(settings));
   }
   CANOPY_TRY(context.client());
   request.set_exist_ok(arguments.exist_ok);

@@ -4,7 +4,6 @@
 #include <iostream>
 #include <iterator>
 
-#include "daemon/dict/dict.h"
 #include "daemon/dict/json.h"
 
 namespace canopy::ctl {
@@ -32,7 +31,7 @@ static Result<std::string> read_text(const std::string& file) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-Result<std::string> dictionary_text(const DictionaryArguments& arguments) {
+Result<dict::Dict> dictionary_of(const DictionaryArguments& arguments) {
   dict::Dict changes;
   if (!arguments.file.empty()) {
     CANOPY_ASSIGN(const std::string text, read_text(arguments.file));
@@ -49,7 +48,7 @@ Result<std::string> dictionary_text(const DictionaryArguments& arguments) {
   for (const std::string& key : arguments.unset) changes.set(key, dict::Null());
   if (changes.empty() && !arguments.replace)
     return fail(Code::kInvalidArgument, "settings", "nothing to change; give KEY=VALUE, --unset or --file");
-  return dict::print(changes);
+  return changes;
 }
 
 std::string info_target(const std::string& name) {
@@ -67,7 +66,8 @@ Json settings_json(const std::string& text) {
 Result<void> change_dictionary(Context& context, const std::string& target, v1::InfoKind kind,
                                const DictionaryArguments& arguments) {
   v1::SetInfoRequest request;
-  CANOPY_ASSIGN(*request.mutable_text(), dictionary_text(arguments));
+  CANOPY_ASSIGN(const dict::Dict changes, dictionary_of(arguments));
+  request.set_text(dict::print(changes));
   CANOPY_TRY(context.client());
   request.mutable_account()->set_name(target);
   request.set_kind(kind);

@@ -1,6 +1,7 @@
 // Dictionaries on the command line: KEY=VALUE words, files, and their JSON form.
 #pragma once
 
+#include "daemon/dict/dict.h"
 #include "tools/canopyctl/command.h"
 
 namespace canopy::ctl {
@@ -15,8 +16,8 @@ struct DictionaryArguments {
 
 void add_dictionary_options(CLI::App& command, DictionaryArguments& arguments);
 
-// The dictionary text that Info.Set merges: an unset key is #NULL#.
-Result<std::string> dictionary_text(const DictionaryArguments& arguments);
+// What Info.Set merges: an unset key is #NULL#.
+Result<dict::Dict> dictionary_of(const DictionaryArguments& arguments);
 
 // "@domain" and "account@domain" as they are, "company.com" as "@company.com", "cluster" as "" (the cluster's
 // defaults).

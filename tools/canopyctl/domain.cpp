@@ -1,4 +1,6 @@
-// canopyctl domain: create, list, show, rename, delete, set.
+// canopyctl domain: create, list, show, rename, delete, foldering, set.
+#include <algorithm>
+
 #include "tools/canopyctl/command.h"
 #include "tools/canopyctl/dictionary_arguments.h"
 
@@ -11,7 +13,39 @@ struct DomainArguments {
   bool recursive = false;
   DictionaryArguments changes;
 };
+
+constexpr std::string_view kFoldering = "Foldering", kFastIndex = "FastIndex";
+
+// The keys of a domain's settings as they are typed, too.
+struct TypedKey {
+  std::string_view typed, key;
+};
+constexpr TypedKey kTypedKeys[] = {{"foldering", kFoldering},
+                                   {"account-foldering", kFoldering},
+                                   {"fast-index", kFastIndex},
+                                   {"account-defaults", "AccountDefaults"}};
 }  // namespace
+
+static std::string key_of(std::string typed) {
+  for (const TypedKey& one : kTypedKeys)
+    if (one.typed == typed) return std::string(one.key);
+  return typed;
+}
+
+// With the keys as the daemon knows them. A fast index may be written as --fast-index takes it.
+static DictionaryArguments with_keys(DictionaryArguments changes) {
+  for (std::string& assignment : changes.assignments) {
+    const size_t equals = assignment.find('=');
+    if (equals == std::string::npos) continue;
+    const std::string key = key_of(assignment.substr(0, equals));
+    std::string value = assignment.substr(equals + 1);
+    const bool digits = std::ranges::all_of(value, [](char c) { return c >= '0' && c <= '9'; });
+    if (key == kFastIndex && !value.empty() && digits) value.insert(0, "#");
+    assignment = fmt::format("{}={}", key, value);
+  }
+  for (std::string& key : changes.unset) key = key_of(std::move(key));
+  return changes;
+}
 
 static Json domain_json(const v1::Domain& domain) {
   return {{"name", domain.name()},
@@ -29,12 +63,30 @@ static void print_domain(Context& context, const v1::Domain& domain) {
                   domain.name(), domain.directory(), domain.account_foldering(), domain.fast_index()));
 }
 
+// Of `create`, which says no other setting.
+static Result<void> take_layout(const DictionaryArguments& changes, v1::CreateDomainRequest& request) {
+  CANOPY_ASSIGN(const dict::Dict settings, dictionary_of(with_keys(changes)));
+  for (const dict::Entry& entry : settings) {
+    if (entry.key == kFoldering && entry.value.string() != nullptr)
+      request.set_account_foldering(*entry.value.string());
+    else if (entry.key == kFastIndex && entry.value.number() != nullptr &&
+             std::in_range<uint32_t>(*entry.value.number()))
+      request.set_fast_index(static_cast<uint32_t>(*entry.value.number()));
+    else
+      return fail(Code::kInvalidArgument, entry.key,
+                  "a domain is made with foldering=METHOD and fast-index=N; `canopyctl domain set` says the "
+                  "rest");
+  }
+  return {};
+}
+
 static Result<void> create(Context& context, const DomainArguments& arguments) {
-  CANOPY_TRY(context.client());
   v1::CreateDomainRequest request;
   request.set_name(arguments.name);
   request.set_account_foldering(arguments.foldering);
   request.set_fast_index(arguments.fast_index);
+  if (!arguments.changes.assignments.empty()) CANOPY_TRY(take_layout(arguments.changes, request));
+  CANOPY_TRY(context.client());
   request.set_request_id(context.new_request_id());
   CANOPY_ASSIGN(const v1::Domain domain, context.call(&wire::DirectoryStub::create_domain, request));
   print_domain(context, domain);
@@ -88,7 +140,7 @@ static Result<void> remove(Context& context, const DomainArguments& arguments) {
 }
 
 static Result<void> set(Context& context, const DomainArguments& arguments) {
-  return change_dictionary(context, "@" + arguments.name, v1::SETTINGS, arguments.changes);
+  return change_dictionary(context, "@" + arguments.name, v1::SETTINGS, with_keys(arguments.changes));
 }
 
 static Result<void> set_foldering(Context& context, const DomainArguments& arguments) {
@@ -112,14 +164,22 @@ void add_domain_commands(CLI::App& app, Commands& commands) {
 
   const auto create_command = commands.add(group, "create", "make a domain", create);
   add_name(create_command);
+  CLI::Option* foldering =
+      create_command.app
+          ->add_option(
+              "--account-foldering,--foldering", create_command.arguments->foldering,
+              "folders between the domain and its accounts: flat, 1, 2-1, hash-1-1, ... (default: flat)")
+          ->type_name("METHOD");
+  CLI::Option* fast_index = create_command.app
+                                ->add_option("--fast-index", create_command.arguments->fast_index,
+                                             "after which path element `fast` stands; 0: nowhere (default)")
+                                ->type_name("N");
   create_command.app
-      ->add_option("--account-foldering", create_command.arguments->foldering,
-                   "folders between the domain and its accounts: flat, 1, 2-1, hash-1-1, ... (default: flat)")
-      ->type_name("METHOD");
-  create_command.app
-      ->add_option("--fast-index", create_command.arguments->fast_index,
-                   "after which path element `fast` stands; 0: nowhere (default)")
-      ->type_name("N");
+      ->add_option("layout", create_command.arguments->changes.assignments,
+                   "the same as foldering=METHOD, fast-index=N")
+      ->type_name("KEY=VALUE")
+      ->excludes(foldering)
+      ->excludes(fast_index);
 
   const auto list_command = commands.add(group, "list", "names of all domains", list);
   list_command.app->add_option("--prefix", list_command.arguments->prefix, "only names that begin so")
@@ -147,7 +207,8 @@ void add_domain_commands(CLI::App& app, Commands& commands) {
       ->required()
       ->type_name("METHOD");
 
-  const auto set_command = commands.add(group, "set", "change a domain's settings", set);
+  const auto set_command = commands.add(
+      group, "set", "change a domain's settings; foldering=METHOD and fast-index=N begin a relocation", set);
   add_name(set_command);
   add_dictionary_options(*set_command.app, set_command.arguments->changes);
 }

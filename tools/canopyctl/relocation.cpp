@@ -20,9 +20,17 @@ static Json layout_json(const v1::Layout& layout) {
   return {{"account_foldering", layout.account_foldering()}, {"fast_index", layout.fast_index()}};
 }
 
+static Json store_json(const v1::RelocationStore& store) {
+  return {{"name", store.name()},           {"reads", store.reads()},
+          {"writes", store.writes()},       {"state", store.state()},
+          {"in_flight", store.in_flight()}, {"latency_p99_us", store.latency_p99_us()}};
+}
+
 static Json relocation_json(const v1::RelocationInfo& of) {
   Json from = Json::array();
   for (const v1::Layout& layout : of.from()) from.push_back(layout_json(layout));
+  Json stores = Json::array();
+  for (const v1::RelocationStore& store : of.stores()) stores.push_back(store_json(store));
   Json out = {{"domain", of.domain()},
               {"state", of.state()},
               {"accounts", of.accounts()},
@@ -37,7 +45,8 @@ static Json relocation_json(const v1::RelocationInfo& of) {
               {"concurrency", of.concurrency()},
               {"window", of.window()},
               {"bytes_copied", of.bytes_copied()},
-              {"held_ms_max", of.held_ms_max()}};
+              {"held_ms_max", of.held_ms_max()},
+              {"stores", stores}};
   if (of.domain() == kMountTable) {
     out["superseded_rows"] = of.superseded_rows();
   } else {
@@ -54,18 +63,38 @@ static std::string layout_text(const v1::RelocationInfo& of, const v1::Layout& l
   return fmt::format("foldering {}, fast index {}", layout.account_foldering(), layout.fast_index());
 }
 
-static std::string relocation_line(const v1::RelocationInfo& of) {
+static std::string store_text(const v1::RelocationStore& store) {
+  return fmt::format("{} ({}{} under way, p99 below {} us)", store.name(),
+                     store.state() == "up" ? "" : store.state() + ", ", store.in_flight(),
+                     store.latency_p99_us());
+}
+
+static std::string_view end_name(const v1::RelocationStore& store) {
+  if (store.reads() && store.writes()) return "within";
+  return store.reads() ? "from store" : "to store";
+}
+
+static std::string figures_text(const v1::RelocationInfo& of) {
   std::string line = fmt::format("{}: {}, {}{} moved", of.domain(), of.state(), of.moved(),
                                  of.domain() == kAllDomains ? " domains" : "");
   if (of.accounts() != 0) line += fmt::format(", {} of {} looked at", of.seen(), of.accounts());
   if (of.moved_per_second() > 0) line += fmt::format(", {:.0f}/s", of.moved_per_second());
   if (of.seconds_left() != 0) line += fmt::format(", about {} s left", of.seconds_left());
   if (of.failed() != 0) line += fmt::format(", {} failed: {}", of.failed(), of.last_error());
+  return line;
+}
+
+static std::string relocation_line(const v1::RelocationInfo& of) {
+  std::string line = figures_text(of);
+  for (const v1::RelocationStore& store : of.stores())
+    line += fmt::format(", {} {}", end_name(store), store_text(store));
   return line + "\n";
 }
 
 static std::string relocation_text(const v1::RelocationInfo& of) {
-  std::string text = relocation_line(of);
+  std::string text = figures_text(of) + "\n";
+  for (const v1::RelocationStore& store : of.stores())
+    text += fmt::format("  {:<11}  {}\n", end_name(store), store_text(store));
   if (of.domain() == kMountTable)
     text += fmt::format("  superseded   {} rows of the mount table\n", of.superseded_rows());
   else
@@ -184,7 +213,11 @@ void add_relocation_commands(CLI::App& app, Commands& commands) {
   commands.add(group, "list", "relocations under way, and those that have ended since the daemon's start",
                list);
 
-  const auto show_command = commands.add(group, "show", "how far the relocation of a domain is", show);
+  const auto show_command = commands.add(
+      group, "show",
+      "how far the relocation of a domain is, how fast, how long it takes still, and what the stores that it "
+      "reads from and writes to have to do",
+      show);
   add_domain(show_command);
   show_command.app->add_flag("--wait", show_command.arguments->wait,
                              "until it has ended or is paused, with its progress on stderr");

@@ -15,6 +15,8 @@ constexpr size_t kInfoBesidesTextBytes = 64;  // of an InfoResponse and its fram
 constexpr std::string_view kGuardedKeys[] = {kPasswordKey, kSessionGenerationKey, kCreatedKey, kStateKey,
                                              kLogEndKey};
 constexpr std::string_view kGuardedDomainKeys[] = {kSupersededKey, kRelocationKey};
+constexpr std::string_view kDomainKeys[] = {kAccountFolderingKey, kFastIndexKey, kAccountDefaultsKey,
+                                            kSupersededKey, kRelocationKey};
 
 v1::InfoResponse respond(const dict::Dict& dict, const dict::Version& version) {
   v1::InfoResponse out;
@@ -58,6 +60,25 @@ Result<void> refuse_guarded(std::span<const std::string_view> keys, const dict::
     const dict::Value* known = shown.find(key);
     if (value == nullptr || (known != nullptr && *value == *known)) continue;
     return fail(Code::kInvalidArgument, std::string(key), "this setting is changed by its own command only");
+  }
+  return {};
+}
+
+// How a key may be written by whoever means the same: "fast-index", "FASTINDEX".
+std::string folded(std::string_view key) {
+  std::string out;
+  for (char c : key)
+    if (c != '-' && c != '_') out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return out;
+}
+
+// Such a key would be kept and change nothing. One that is there already may come back.
+Result<void> refuse_misspelt(const dict::Dict& given, const dict::Dict& now) {
+  for (const dict::Entry& entry : given) {
+    if (entry.value.is_null() || now.contains(entry.key)) continue;
+    for (std::string_view key : kDomainKeys)
+      if (entry.key != key && folded(entry.key) == folded(key))
+        return fail(Code::kInvalidArgument, entry.key, fmt::format("this setting is written {}", key));
   }
   return {};
 }
@@ -129,6 +150,7 @@ Task<Result<v1::InfoResponse>> InfoService::get(CallContext& call, const v1::Get
 static Task<Result<void>> replace_damaged_domain(Shard& on, DomainTable& into, std::string name,
                                                  const dict::Dict& given, ChangeRequest request,
                                                  v1::InfoResponse& response) {
+  CANOPY_CO_TRY(refuse_misspelt(given, {}));
   dict::VersionedDict file;
   change(file.dict, given, true);
   CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, name, file));
@@ -168,6 +190,7 @@ Task<Result<v1::InfoResponse>> InfoService::set_domain(const std::string& name,
       }
       CANOPY_CO_TRY(expect(file.version, asked.expected_version(), domain_name));
       CANOPY_CO_TRY(refuse_guarded(kGuardedDomainKeys, given, domain->settings.dict));
+      CANOPY_CO_TRY(refuse_misspelt(given, domain->settings.dict));
       change(file.dict, given, asked.replace());
       keep_guarded(kGuardedDomainKeys, domain->settings.dict, file.dict);
       CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, *domain, file));

@@ -1,5 +1,7 @@
 #include "daemon/wire/services/relocation_service.h"
 
+#include "daemon/wire/services/relocation_stores.h"
+
 namespace canopy::wire {
 namespace {
 
@@ -48,6 +50,18 @@ void keep_settings(const RelocationSettings& settings, dict::Dict& of_domain) {
     of_domain.set(kRelocationKey, std::move(dictionary));
 }
 
+// Once its other figures are there.
+void put_times(Nanos moving_for, v1::RelocationInfo& out) {
+  const double seconds = static_cast<double>(moving_for) / static_cast<double>(kSecond);
+  out.set_seconds(static_cast<uint64_t>(seconds));
+  if (seconds <= 0) return;
+  out.set_moved_per_second(static_cast<double>(out.moved()) / seconds);
+  const bool moving = out.state() == relocation_state_name(Relocations::State::kMoving);
+  if (moving && out.accounts() > out.seen() && out.seen() > 0)
+    out.set_seconds_left(static_cast<uint64_t>(static_cast<double>(out.accounts() - out.seen()) * seconds /
+                                               static_cast<double>(out.seen())));
+}
+
 v1::RelocationInfo describe(const Relocations::Run& run, Nanos now) {
   v1::RelocationInfo out;
   out.set_domain(run.domain);
@@ -66,14 +80,7 @@ v1::RelocationInfo describe(const Relocations::Run& run, Nanos now) {
   out.set_moved(run.moved);
   out.set_failed(run.failed);
   out.set_last_error(run.last_error);
-  const double seconds = static_cast<double>(run.moving_until(now)) / static_cast<double>(kSecond);
-  out.set_seconds(static_cast<uint64_t>(seconds));
-  if (seconds <= 0) return out;
-  const double rate = static_cast<double>(run.moved) / seconds;
-  out.set_moved_per_second(rate);
-  if (run.state == Relocations::State::kMoving && run.accounts > run.seen && run.seen > 0)
-    out.set_seconds_left(static_cast<uint64_t>(static_cast<double>(run.accounts - run.seen) * seconds /
-                                               static_cast<double>(run.seen)));
+  put_times(run.moving_until(now), out);
   return out;
 }
 
@@ -94,8 +101,8 @@ v1::RelocationInfo describe(const DomainMoves::Figures& of, const TreeSettings& 
   out.set_moved(of.moved);
   out.set_failed(of.failed);
   out.set_last_error(of.last_error);
-  out.set_seconds(static_cast<uint64_t>(of.moving_until(now) / kSecond));
   out.set_held_ms_max(static_cast<uint64_t>(of.held_max / kMillisecond));
+  put_times(of.moving_until(now), out);
   return out;
 }
 
@@ -131,6 +138,9 @@ Task<Result<v1::ListRelocationsResponse>> RelocationService::list(CallContext& c
   for (const Relocations::RunRef& run : relocations_.all())
     *out.add_relocations() = describe(*run, first.now());
   co_await call.loop().switch_to();
+  std::vector<v1::RelocationInfo*> all;
+  for (v1::RelocationInfo& one : *out.mutable_relocations()) all.push_back(&one);
+  co_await put_stores(node_, all);
   co_return out;
 }
 
@@ -184,9 +194,16 @@ Task<v1::RelocationInfo> RelocationService::info_of_domains(CallContext& call) {
 }
 
 Task<Result<v1::RelocationInfo>> RelocationService::get(CallContext& call, const v1::DomainRequest& request) {
-  if (request.name() == kMountsRun) co_return co_await mounts_info(call);
-  if (request.name() == kAllDomains) co_return co_await info_of_domains(call);
-  CANOPY_CO_ASSIGN(std::string domain, prepare_domain(request.name()));
+  CANOPY_CO_ASSIGN(v1::RelocationInfo out, co_await info_named(call, request.name()));
+  v1::RelocationInfo* const one[] = {&out};
+  co_await put_stores(node_, one);
+  co_return out;
+}
+
+Task<Result<v1::RelocationInfo>> RelocationService::info_named(CallContext& call, std::string name) {
+  if (name == kMountsRun) co_return co_await mounts_info(call);
+  if (name == kAllDomains) co_return co_await info_of_domains(call);
+  CANOPY_CO_ASSIGN(std::string domain, prepare_domain(name));
   co_return co_await info_of(call, std::move(domain));
 }
 

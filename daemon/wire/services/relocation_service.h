@@ -20,6 +20,7 @@ class RelocationService {
   Task<Result<v1::RelocationInfo>> get(CallContext& call, const v1::DomainRequest& request);
   Task<Result<v1::RelocationInfo>> set(CallContext& call, const v1::SetRelocationRequest& request);
   Task<Result<v1::RelocationInfo>> cancel(CallContext& call, const v1::DomainRequest& request);
+  Task<Result<v1::RelocationInfo>> info_named(CallContext& call, std::string name);
   Task<Result<v1::RelocationInfo>> info_of(CallContext& call, std::string domain);
   Task<Result<v1::RelocationInfo>> mounts_info(CallContext& call);
   Task<v1::RelocationInfo> info_of_domains(CallContext& call);

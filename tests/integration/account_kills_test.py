@@ -1,0 +1,152 @@
+"""Accounts that get another name, or go to another store one by one, while people use them and canopyd is killed."""
+import os
+import poplib
+import random
+import signal
+import smtplib
+import threading
+import time
+import unittest
+
+import relocation_test
+import store_moves_test
+from ctl_case import NOT_FOUND
+from mail_case import MailCase
+from store_moves_test import DOMAIN
+
+ACCOUNTS = int(os.environ.get("CANOPY_KILLED_ACCOUNTS", "24"))
+NO_SUCH_USER = 550  # of LMTP
+
+
+class Correspondent(relocation_test.Clients):
+    """One who delivers and reads, knows both names of each account, and is patient."""
+
+    def __init__(self, case, names, new_name, seed):
+        super().__init__(case, names, seed, patient=True)
+        self.new_name, self.bounced = new_name, []
+
+    def deliver(self, name):
+        self.number += 1
+        text = relocation_test.message(f"{self.seed}-{self.number}")
+        for address in (name, self.new_name(name), name, self.new_name(name)):  # it may be renamed between two looks
+            try:
+                self.case.deliver(address, text)
+            except smtplib.SMTPRecipientsRefused as refused:
+                if refused.recipients[address][0] != NO_SUCH_USER:
+                    raise
+                continue
+            self.delivered[name].append(text)
+            return
+        self.bounced.append(name)
+
+    def read(self, name):
+        before = len(self.delivered[name])
+        try:
+            client = self.case.pop3(name)
+        except poplib.error_proto:
+            client = self.case.pop3(self.new_name(name))
+        try:
+            count = client.stat()[0]
+            if count < before:
+                self.errors.append(f"{name}: {count} messages, {before} were acknowledged")
+            if count:
+                client.retr(self.random.randint(1, count))
+        finally:
+            client.quit()
+
+    def count(self, name):
+        self.deliver(name)
+
+
+class Killer(threading.Thread):
+    """Kills canopyd once, after a while, and starts it again."""
+
+    def __init__(self, stack, after):
+        super().__init__(daemon=True)
+        self.stack, self.after = stack, after
+
+    def run(self):
+        time.sleep(self.after)
+        self.stack.stop(signal.SIGKILL)
+        self.stack.start()
+
+
+class Renames(MailCase):
+    domain, accounts_of, found_at = (getattr(relocation_test.Relocation, each) for each in ("domain", "accounts_of", "found_at"))
+
+    def renamed(self, name, to):
+        """As somebody does it who gives the command again when the daemon is away."""
+        deadline = time.monotonic() + 120
+        while self.stack.ctl("account", "rename", name, to, check=False).returncode != 0:
+            if self.stack.ctl("account", "show", to, check=False).returncode == 0:
+                break
+            self.assertLess(time.monotonic(), deadline, name)
+            time.sleep(0.1)
+
+    def test_accounts_get_names_in_another_domain_while_clients_go_on_and_canopyd_is_killed(self):
+        source, target = self.domain("leaving.example", "foldering=1"), self.domain("joined.example", "foldering=2-1", "fast-index=2")
+        names = self.accounts_of(source, ACCOUNTS)
+
+        def new_name(name):
+            return name.split("@")[0] + "x@" + target
+        clients = [Correspondent(self, names[i::2], new_name, i) for i in range(2)]
+        for client in clients:
+            self.addCleanup(client.stop)
+            client.start()
+        for number, name in enumerate(names):
+            killer = Killer(self.stack, random.Random(ACCOUNTS).uniform(0, 0.1)) if number == ACCOUNTS // 2 else None
+            if killer:
+                killer.start()
+            self.renamed(name, new_name(name))
+            if killer:
+                killer.join()
+        for client in clients:
+            client.stop()
+        self.assertEqual([error for client in clients for error in client.errors], [])
+        self.assertEqual([name for client in clients for name in client.bounced], [])
+        self.assertGreater(min(client.done for client in clients), 0)
+        self.assertEqual(self.found_at(source), {})
+        self.assertEqual(sorted(self.found_at(target)), sorted(new_name(name).split("@")[0] for name in names))
+        for client in clients:
+            for name in client.accounts:
+                self.refused(NOT_FOUND, "account", "show", name)
+                self.assertEqual(self.ctl("settings", "get", new_name(name))["values"]["Colour"], "c" + name.split("@")[0])
+                got = [text.decode() for text in self.contents(new_name(name))]
+                for text in client.delivered[name]:
+                    self.assertEqual(sum(one.endswith(text) for one in got), 1, name)
+        self.assertEqual(self.ctl("check", target)["damages"], [])
+
+
+class Moves(store_moves_test.Several):
+    def test_accounts_are_told_to_move_while_clients_go_on_and_canopyd_is_killed(self):
+        names = self.accounts(ACCOUNTS)
+        self.add("one")
+        clients = self.clients(names, 2, patient=True)
+        for client in clients:
+            client.start()
+        moved = names[:6]
+        for number, name in enumerate(moved):
+            killer = Killer(self.stack, random.Random(number).uniform(0, 1.5)) if number == 3 else None
+            if killer:
+                killer.start()
+            deadline = time.monotonic() + 120
+            while self.stack.ctl("account", "move", name, "one", check=False).returncode != 0:
+                self.assertLess(time.monotonic(), deadline, name)
+                time.sleep(0.1)
+            if killer:
+                killer.join()
+        self.settled()
+        self.assertEqual({name for name, (store, _) in self.found().items() if store == "one"}, set(moved))
+        for name in moved[:2]:
+            self.ctl("account", "move", name, "--back")
+        self.settled()
+        self.assertEqual({name for name, (store, _) in self.found().items() if store == "one"}, set(moved[2:]))
+        self.assertEqual(self.ctl("locate", moved[2])["store"], "one")
+        self.check_after_kills(clients, names)
+        self.assertEqual([name for name in names if self.ctl("settings", "get", name)["values"]["Colour"]
+                          != "c" + name.split("@")[0]], [])
+        self.assertEqual(len(self.ctl("account", "list", DOMAIN)), ACCOUNTS)
+
+
+if __name__ == "__main__":
+    unittest.main()
