@@ -148,7 +148,7 @@ Task<Result<void>> run(UringLoop& loop, const Options& options, Background& back
   loop.spawn(watch.run());
   loop.spawn(unmount_on_signal(loop, mount));
   loop.spawn(say_on_signal(loop, nodes, options));
-  (void)co_await mount.space();  // to be known when the backend is gone
+  (void)co_await mount.space("");  // to be known when the backend is gone
   log_event(LogLevel::kInfo, "mounted", options.directory, {{"server", options.url}, {"role", role}});
   notify_service_manager("READY=1");
   if (options.foreground) {

@@ -154,11 +154,13 @@ bool Mount::keeps_content(Node& node, const OpenFile& file) const {
   return same;
 }
 
-Task<Result<v1::TreeSpace>> Mount::space() {
+Task<Result<v1::TreeSpace>> Mount::space(std::string path) {
   wire::CallOptions options = backend_.options();
   options.deadline = std::min(options.deadline, loop_.now() + kSpaceWaitMax);
-  v1::TreePath whole;
-  auto answer = co_await backend_.tree().get_space(whole, options);
+  v1::TreePath request;
+  request.set_path(path);
+  auto answer = co_await backend_.tree().get_space(request, options);
+  if (!path.empty()) co_return answer;
   if (answer)
     space_ = *answer;
   else if (space_ && errno_of(answer.error()) == EIO)

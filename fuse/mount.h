@@ -56,8 +56,9 @@ class Mount {
   bool keeps_content(Node& node, const OpenFile& file) const;
   Notifier& notifier() { return notifier_; }
   void follow(const TreeWatch& watch) { watch_ = &watch; }  // it must outlive this
-  // As the backend said last when it does not answer soon: umount(8) asks for it, and must not wait long.
-  Task<Result<v1::TreeSpace>> space();
+  // Of the stores of a raw path; empty: of all. That of all is as the backend said last when it does not
+  // answer soon: umount(8) asks for it, and must not wait long.
+  Task<Result<v1::TreeSpace>> space(std::string path);
   void shed_nodes();  // asks the kernel to forget some, when there are too many
   uint64_t keep(OpenFileRef file);
   uint64_t keep(std::shared_ptr<OpenDirectory> directory);

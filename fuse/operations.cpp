@@ -406,7 +406,7 @@ void on_fsyncdir(fuse_req_t request, fuse_ino_t number, int, fuse_file_info*) {
 void on_statfs(fuse_req_t request, fuse_ino_t number) {
   begin(request, number, [&](Mount& mount, NodeRef node) {
     return [](Mount& on, fuse_req_t to, NodeRef of) -> Task<void> {
-      auto space = co_await on.space();
+      auto space = co_await on.space(of->view->space_path(*of));
       if (!space) {
         answer_error(to, space.error(), {*of});
         co_return;

@@ -28,6 +28,7 @@ class RawView final : public View {
   Task<Result<Found>> top(std::string name);
 
   bool prefers_open_files() const override { return true; }  // others may have changed the names
+  std::string space_path(const Node& node) const override { return path_of(node).value_or(""); }
   // Only where the store does not tell when a file was born.
   bool key_may_return(std::string_view key) const override { return key.ends_with(".0.0"); }
   Task<Result<Found>> lookup(NodeRef directory, std::string name) override;

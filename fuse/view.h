@@ -125,6 +125,8 @@ class View {
   virtual bool key_may_return(std::string_view) const { return true; }
   // Whether attributes are rather asked for through an open file, where there is one, than by name.
   virtual bool prefers_open_files() const { return false; }
+  // The raw path whose stores' space is a node's; empty: that of the whole tree is.
+  virtual std::string space_path(const Node&) const { return ""; }
 
   virtual Task<Result<Found>> lookup(NodeRef directory, std::string name) = 0;
   virtual Task<Result<Found>> attributes(NodeRef node, OpenFileRef file) = 0;  // file: may be null

@@ -42,6 +42,7 @@ class StoreSetTest : public testing::Test {
     configs[name] = config;
   }
   Task<Result<std::unique_ptr<Store>>> open(std::string name) {
+    if (name == sluggish) co_await loop->sleep(kStoreSlow + 100 * kMillisecond);
     if (away.contains(name)) co_return fail(Code::kStoreUnavailable, name, "connection refused");
     auto store = std::make_unique<MemoryStore>(loop.get(), *disks[name], MemoryStoreOptions{.name = name});
     if (name != silent) co_return store;
@@ -115,7 +116,8 @@ class StoreSetTest : public testing::Test {
   std::map<std::string, std::unique_ptr<MemoryDisk>> disks;
   std::map<std::string, StoreConfig> configs;
   std::set<std::string> away;
-  std::string silent;  // answers for seconds nothing that it is asked about the tree
+  std::string sluggish;  // takes its time to be opened
+  std::string silent;    // answers for seconds nothing that it is asked about the tree
   std::unique_ptr<Store> behind_silent;
   std::unique_ptr<StoreSet> set;
 };
@@ -303,6 +305,73 @@ TEST_F(StoreSetRarelyProbed, AFullStoreIsSaidToBeFullAtOnceAndUpAgainWhenItHasRo
   await("small", StoreState::kUp);
 }
 
+TEST_F(StoreSetRarelyProbed, AStoreThatIsProbedSlowlyIsSlowAndServesAndIsUpAgainWhenAProbeIsQuick) {
+  MemoryDiskOptions small;
+  small.bytes_total = 1u << 20;
+  add_store("small", small);
+  sluggish = "small";
+  mount_fresh({"/ root", "SharedDomains/company.com/[a-d].sub small"});
+  EXPECT_EQ(set->member("small")->state(), StoreState::kSlow);
+  EXPECT_TRUE(set->member("small")->usable());
+  ok(make_directories(*set, kA, 0700, Durable::kYes));
+  auto file = ok(set->open(kA + "/file", {.write = true, .create = true}));
+  const std::string text(2'000'000, 'x');
+  std::string_view pieces[] = {text};
+  EXPECT_EQ(refused(file->write(0, pieces, Durable::kYes)).code(), Code::kStoreFull);  // is looked after
+  await("small", StoreState::kUp);
+}
+
+class StoreSpaceTest : public StoreSetTest {
+ protected:
+  static constexpr uint64_t kMiB = 1u << 20;
+  void SetUp() override {
+    StoreSetTest::SetUp();
+    MemoryDiskOptions small, large;
+    small.bytes_total = kMiB;
+    large.bytes_total = 4 * kMiB;
+    add_store("small", small);
+    add_store("large", large);
+  }
+  uint64_t total(const std::string& path) { return ok(set->space_at(path)).bytes_total; }
+
+  const uint64_t root_total = root_disk.space().bytes_total;
+};
+
+TEST_F(StoreSpaceTest, APathHasThatOfItsStoreAndADirectoryOnSeveralThatOfAllInSum) {
+  mount_fresh({"/ root", "SharedDomains/company.com/[a-d].sub small",
+               "SharedDomains/company.com/[e-h].sub large deep", "SharedDomains/company.com/i.sub large"});
+  EXPECT_EQ(total(kA), kMiB);
+  EXPECT_EQ(total(kA + "/u.macnt/1.slice"), kMiB);
+  EXPECT_EQ(total(kE), 4 * kMiB);
+  EXPECT_EQ(total(std::string(kDomain) + "/x.sub"), root_total);
+  EXPECT_EQ(total("Settings"), root_total);
+  for (const std::string directory : {kDomain, "SharedDomains"})
+    EXPECT_EQ(total(directory), root_total + 5 * kMiB) << directory;
+  const StoreSpace before = ok(set->space_at(kA)), of_large = ok(set->space_at(kE));
+  ok(make_directories(*set, kA, 0700, Durable::kYes));
+  write(kA + "/file", std::string(500'000, 'x'));
+  EXPECT_LE(ok(set->space_at(kA)).bytes_free + 500'000, before.bytes_free);
+  EXPECT_EQ(ok(set->space_at(kE)).bytes_free, of_large.bytes_free);
+}
+
+TEST_F(StoreSpaceTest, AStoreThatIsAwayIsNoPartOfTheSumAndHasNoneOfItsOwn) {
+  away.insert("small");
+  mount_fresh(
+      {"/ root", "SharedDomains/company.com/[a-d].sub small", "SharedDomains/company.com/[e-h].sub large"});
+  EXPECT_THAT(refused(set->space_at(kA)).message(), HasSubstr("store small unavailable"));
+  EXPECT_EQ(total(kE), 4 * kMiB);
+  EXPECT_EQ(total(kDomain), root_total + 4 * kMiB);
+}
+
+TEST_F(StoreSpaceTest, AnAccountHasThatOfTheStoreThatItHasNotLeftYet) {
+  mount({"/ root", "SharedDomains/company.com/[a-d].sub small"});
+  ok(make_directories(*set, kA + "/old.macnt", 0700, Durable::kYes));
+  mount({"/ root", "SharedDomains/company.com/[a-d].sub large"});
+  EXPECT_EQ(total(kA + "/old.macnt"), kMiB);
+  EXPECT_EQ(total(kA + "/new.macnt"), 4 * kMiB);
+  EXPECT_EQ(total(kA), 4 * kMiB) << "where new accounts go";
+}
+
 TEST_F(StoreSetTest, NothingIsMadeOnAStoreThatIsTheWrongOne) {
   disks["one"] = std::make_unique<MemoryDisk>();  // what is found when a mount is missing
   MemoryStore other(loop.get(), *disks["two"], {.name = "two"});
@@ -443,7 +512,9 @@ TEST_F(SilentStoreTest, ADirectoryIsShownWithoutItsPart) {
   EXPECT_EQ(ok(set->site_of(kDomain)).name, "root");
   EXPECT_EQ(waits(), 1u);
   // What lies nowhere else, or might, is not said to be absent.
+  const uint64_t errors = set->member("one")->figures().errors;
   EXPECT_EQ(refused(set->attributes(kA)).code(), Code::kStoreUnavailable);
+  EXPECT_GT(set->member("one")->figures().errors, errors);
 }
 
 // Under load: every operation succeeds, whatever the table is at the moment.

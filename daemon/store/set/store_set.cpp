@@ -255,13 +255,14 @@ std::vector<StoreSite> StoreSet::parts_of(std::string path) {
 
 Task<Result<StoreSpace>> StoreSet::space() {
   if (alone_) return root_->space();
-  return space_among();
+  return space_of(members());
 }
-Task<Result<StoreSpace>> StoreSet::space_among() {
+// In sum, without those that do not answer.
+Task<Result<StoreSpace>> StoreSet::space_of(std::vector<MemberRef> stores) {
   StoreSpace sum;
   Result<StoreSpace> last = sum;
   bool any = false;
-  for (const MemberRef& member : members()) {
+  for (const MemberRef& member : stores) {
     if (!member->is_root() && member->usable() && member->space()) {
       last = *member->space();  // as its last probe found it: nobody waits for a store that just went away
     } else {
@@ -280,9 +281,19 @@ Task<Result<StoreSpace>> StoreSet::space_among() {
 
 Task<Result<StoreSpace>> StoreSet::space_at(std::string path) {
   if (alone(path)) co_return co_await root_->space();
-  MemberRef member = places_of(path).all.front().member;
-  auto space = co_await SetMember::ask<StoreSpace>(member, [](Store& store) { return store.space(); });
-  if (space) space->bytes_reserved = member->config().reserve_bytes;
+  CANOPY_CO_TRY(check_store_path(path));
+  Places places = places_of(path);
+  std::vector<MemberRef> on;
+  if (places.own > 1 && object_of(path).ends_with(kAccountSuffix)) {
+    CANOPY_CO_ASSIGN(Located located, co_await locate(std::move(places), std::move(path)));
+    on.push_back(std::move(located.place.member));
+  } else {
+    for (size_t i = 0; i < places.all.size(); i = std::max(i + 1, places.own))
+      if (std::ranges::find(on, places.all[i].member) == on.end()) on.push_back(places.all[i].member);
+  }
+  if (on.size() > 1) co_return co_await space_of(std::move(on));
+  auto space = co_await SetMember::ask<StoreSpace>(on.front(), [](Store& store) { return store.space(); });
+  if (space) space->bytes_reserved = on.front()->config().reserve_bytes;
   co_return space;
 }
 

@@ -117,6 +117,8 @@ class StoreSet final : public Store {
   Task<Result<std::string>> read_whole(std::string path, uint64_t bytes_max) override;
   void forget_names(std::string_view path) override;
   Task<Result<StoreSpace>> space() override;
+  // Of the store that an account lies on; of a directory above accounts that of the store where its row makes
+  // what is new, and of those that rows below it name, in sum.
   Task<Result<StoreSpace>> space_at(std::string path) override;
   Task<Result<std::string>> xattr(std::string path, std::string name) override;
   Task<Result<std::vector<std::string>>> list_xattrs(std::string path) override;
@@ -220,7 +222,7 @@ class StoreSet final : public Store {
   Task<Result<void>> link_among(std::string from, std::string to, Durable durable);
   Task<Result<void>> make_symlink_among(std::string target, std::string path, Durable durable);
   Task<Result<DirectoryPage>> list_among(std::string path, uint64_t cookie, Listing listing, size_t most);
-  Task<Result<StoreSpace>> space_among();
+  static Task<Result<StoreSpace>> space_of(std::vector<MemberRef> stores);
 
   // Whether the root store is asked for it directly. Fixed places stay what they are: a move that was planned
   // while there were several stores ends when there is one.

@@ -170,8 +170,9 @@ Task<Result<v1::TreeReadLinkResponse>> TreeService::read_link(CallContext&, cons
 }
 
 Task<Result<v1::TreeSpace>> TreeService::get_space(CallContext&, const v1::TreePath& request) {
-  if (!request.path().empty()) CANOPY_CO_TRY(check_raw_path(request.path()));
-  auto space = co_await store().space();
+  const bool whole = request.path().empty();
+  if (!whole) CANOPY_CO_TRY(check_raw_path(request.path()));
+  auto space = co_await (whole ? store().space() : store().space_at(request.path()));
   if (!space) co_return fail(std::move(space).error());
   v1::TreeSpace out;
   out.set_bytes_total(space->bytes_total);
