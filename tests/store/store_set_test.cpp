@@ -45,6 +45,14 @@ class StoreSetTest : public testing::Test {
     if (name == sluggish) co_await loop->sleep(kStoreSlow + 100 * kMillisecond);
     if (away.contains(name)) co_return fail(Code::kStoreUnavailable, name, "connection refused");
     auto store = std::make_unique<MemoryStore>(loop.get(), *disks[name], MemoryStoreOptions{.name = name});
+    if (name == watched) {
+      behind_watched = std::move(store);
+      auto faulty = std::make_unique<FaultyStore>(*behind_watched, *loop, FaultPlan{}, 1);
+      faulty->on_operation([this](uint64_t, StoreOperation operation, std::string_view object) {
+        if (before) before(operation, object);
+      });
+      co_return faulty;
+    }
     if (name != silent) co_return store;
     behind_silent = std::move(store);
     FaultPlan plan{.late = 1, .deadline = 4 * kSecond, .late_max = kSecond};
@@ -119,6 +127,9 @@ class StoreSetTest : public testing::Test {
   std::string sluggish;  // takes its time to be opened
   std::string silent;    // answers for seconds nothing that it is asked about the tree
   std::unique_ptr<Store> behind_silent;
+  std::string watched;  // `before` is called before any operation on it
+  std::unique_ptr<Store> behind_watched;
+  std::function<void(StoreOperation operation, std::string_view object)> before;
   std::unique_ptr<StoreSet> set;
 };
 
@@ -515,6 +526,29 @@ TEST_F(SilentStoreTest, ADirectoryIsShownWithoutItsPart) {
   const uint64_t errors = set->member("one")->figures().errors;
   EXPECT_EQ(refused(set->attributes(kA)).code(), Code::kStoreUnavailable);
   EXPECT_GT(set->member("one")->figures().errors, errors);
+}
+
+TEST_F(StoreSetTest, AnAccountThatMovesWhileAFileOfItIsMadeLeavesNoDirectoryWhereItWas) {
+  watched = "one";
+  mount({"/ root", "SharedDomains/company.com/a.sub one"});
+  const std::string account = std::string(kDomain) + "/a.sub/abby.macnt";
+  ok(make_directories(*set, account, 0700, Durable::kYes));
+  mount({"/ root", "SharedDomains/company.com/a.sub two"});
+  bool moved = false;
+  before = [&](StoreOperation operation, std::string_view object) {  // another process moves it
+    if (moved || operation != StoreOperation::kOpen || !object.ends_with("/1.slice")) return;
+    MemoryDisk& two = *disks["two"];
+    for (const std::string& made : {std::string("SharedDomains"), std::string(kDomain), kA, account})
+      (void)two.make_directory(made, 0700, Durable::kYes);
+    moved = two.attributes(account) && disks["one"]->remove_directory(account, Durable::kYes);
+  };
+  EXPECT_EQ(refused(set->open(account + "/1.slice", {.write = true, .create = true})).code(),
+            Code::kNotFound);
+  EXPECT_TRUE(moved);
+  EXPECT_FALSE(disks["one"]->attributes(account));
+  write(account + "/1.slice", "new");
+  EXPECT_EQ(on("two", account + "/1.slice"), "new");
+  EXPECT_FALSE(disks["one"]->attributes(account));
 }
 
 // Under load: every operation succeeds, whatever the table is at the moment.
