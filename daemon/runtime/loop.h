@@ -93,6 +93,10 @@ class Loop {
 
   virtual bool on_this_thread() const = 0;
 
+  // How often something came from elsewhere: bytes on a stream, a piece of another thread's work. One whose
+  // work can wait sees by it whether others use the loop. Any thread.
+  virtual uint64_t arrivals() const = 0;
+
  protected:
   // A loop that can be killed (SimLoop) keeps its spawned tasks in a list, so that it can destroy their
   // frames.

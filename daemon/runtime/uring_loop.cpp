@@ -107,14 +107,14 @@ struct UringLoop::State {
   Result<void> setup();
   void begin_run();
   void end_run();
-  void turn();
+  void turn(UringLoop& loop);
   int enter(unsigned wait, Nanos timeout);
   bool something_came() const;
   bool comes_at_once(Nanos now);
   void make_room(uint32_t count);
   void reap();
   void deliver(const io_uring_cqe& cqe);
-  void run_posted();
+  void run_posted(UringLoop& loop);
   void fire_timers();
   void run_ready();
   void arm_wake();
@@ -198,7 +198,7 @@ void UringLoop::State::end_run() {
 void UringLoop::run() {
   State& s = *state_;
   s.begin_run();
-  while (!s.stopping.load(std::memory_order_acquire)) s.turn();
+  while (!s.stopping.load(std::memory_order_acquire)) s.turn(*this);
   s.stopping.store(false);
   s.end_run();
 }
@@ -208,8 +208,8 @@ void UringLoop::stop() {
   state_->wake_up();
 }
 
-void UringLoop::State::turn() {
-  run_posted();
+void UringLoop::State::turn(UringLoop& loop) {
+  run_posted(loop);
   fire_timers();
   for (int round = 0; round < kRoundsPerTurn && (round == 0 || !ready.empty()); ++round) run_ready();
   arm_wake();
@@ -274,7 +274,7 @@ void UringLoop::State::arm_wake() {
   io_uring_prep_read(sqe, wake_fd, &wake_value, sizeof wake_value, 0);
 }
 
-void UringLoop::State::run_posted() {
+void UringLoop::State::run_posted(UringLoop& loop) {
   if (has_posted.exchange(false)) {
     std::vector<std::move_only_function<void()>> taken;
     {
@@ -286,6 +286,7 @@ void UringLoop::State::run_posted() {
   for (size_t i = 0; i < kPostedPerTurnMax && !posted_now.empty(); ++i) {
     auto work = std::move(posted_now.front());
     posted_now.pop_front();
+    loop.arrived();
     work();
   }
 }

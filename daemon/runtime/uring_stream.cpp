@@ -115,6 +115,7 @@ Task<Result<size_t>> UringStream::read(std::span<char> into, int64_t deadline) {
   if (may_read_at_once()) {
     ssize_t got = recv(fd_, into.data(), into.size(), MSG_DONTWAIT);
     if (got >= 0) {
+      loop_.arrived();
       likely_readable_ = static_cast<size_t>(got) == into.size();
       co_return static_cast<size_t>(got);
     }
@@ -127,6 +128,7 @@ Task<Result<size_t>> UringStream::read(std::span<char> into, int64_t deadline) {
       name_file(sqe);
     });
     if (op.result() > 0 || (op.result() == 0 && !aborted_)) {
+      loop_.arrived();
       likely_readable_ = (op.flags() & IORING_CQE_F_SOCK_NONEMPTY) != 0;
       co_return static_cast<size_t>(op.result());
     }

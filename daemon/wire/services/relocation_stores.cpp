@@ -64,13 +64,13 @@ Task<void> put_stores(Node& node, std::span<v1::RelocationInfo* const> relocatio
   const bool some = std::ranges::any_of(
       relocations, [](const auto* of) { return of->state() != "none" && of->state() != "finished"; });
   if (!some || node.here().stores == nullptr) co_return;
-  const std::vector<v1::StoreInfo> stores = co_await gather_stores(node);
+  const GatheredStores gathered = co_await gather_stores(node);
   const auto mounts = node.here().stores->config()->mounts;
   const auto table = node.here().accounts.domain_table();
   for (v1::RelocationInfo* of : relocations) {
     if (of->state() == "none" || of->state() == "finished") continue;
     const Ends ends = ends_of(*mounts, *table, of->domain());
-    for (const v1::StoreInfo& store : stores) {
+    for (const v1::StoreInfo& store : gathered.infos) {
       const bool reads = ends.reads.contains(store.name()), writes = ends.writes.contains(store.name());
       if (!reads && !writes) continue;
       v1::RelocationStore* out = of->add_stores();

@@ -15,14 +15,14 @@ constexpr Nanos kLookForTurnsEvery = 20 * kMillisecond;
 constexpr Nanos kRetryAfter = 5 * kSecond;
 constexpr Nanos kInUseAgainAfter = 200 * kMillisecond;
 constexpr Nanos kStopLookedAtAfter = 100 * kMillisecond;
-// A move that took longer says that the store has enough to do: as long again it is left to the users.
+// A move that took longer says that the store has enough to do: as long again it is left to those who use it.
 constexpr Nanos kLongMove = 5 * kMillisecond;
 constexpr Nanos kRestMax = kSecond;
 // So long it goes on before others on the loop have their turn.
 constexpr Nanos kTurn = 200 * kMicrosecond;
-// Whoever uses the loop comes first: when a turn's end shows that others had so much to do, they have it for
-// a while.
-constexpr Nanos kOthersAtWork = 20 * kMicrosecond, kLeftToOthers = 500 * kMicrosecond;
+// Users come first: after a turn in which anything came for any loop they have the processors for a while.
+constexpr Nanos kLeftToOthers = kMillisecond;
+constexpr size_t kLoopsAtOnce = 2;  // that move accounts on a file system of this machine
 
 }  // namespace
 
@@ -265,14 +265,15 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
     if (!domain || may_have_to_move(*domain, seen))
       shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
   }
-  // A kernel renames one directory of a file system at a time: two that are asked for at once only wait.
+  // A kernel moves one directory of a file system at a time: two loops keep it busy, one account each.
   const bool by_turns = domain && !shards.front()->store->shared_at(domain->directory());
   const uint32_t at_once = by_turns ? 1 : run->settings.concurrency;
   TaskGroup moving(shards.front()->loop);
+  size_t loops = 0;
   for (size_t i = 0; i < shares.size(); ++i) {
     if (shares[i].empty()) continue;
+    if (by_turns && loops++ % kLoopsAtOnce == 0) co_await moving.join();
     moving.spawn(move_share(run, *shards[i], std::move(shares[i]), at_once));
-    if (by_turns) co_await moving.join();
   }
   co_await moving.join();
   co_return !run->stop;
@@ -298,8 +299,16 @@ Task<void> Relocations::move_share(RunRef run, Shard& shard, std::vector<SeenAcc
   if (!shares->last_error.empty()) run->last_error = shares->last_error;
 }
 
+// What came for any loop, of which users' requests are a part.
+uint64_t Relocations::arrivals() const {
+  uint64_t sum = 0;
+  for (const auto& shard : node_.shards()) sum += shard->loop.arrivals();
+  return sum;
+}
+
 Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares) {
   Nanos turn_ends = shard.loop.now() + kTurn;
+  uint64_t arrived = arrivals();
   while (shares->next < shares->accounts.size() && !run->stop) {
     SeenAccount& seen = shares->accounts[shares->next++];
     if (const uint32_t rate = run->rate; rate != 0) {
@@ -332,14 +341,15 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
                 {{"error", shares->last_error}});
     }
     const Nanos now = shard.loop.now();
-    if (now - began > kLongMove) {
+    if (now <= turn_ends) continue;
+    co_await shard.loop.yield();
+    const uint64_t came = arrivals();
+    const bool others = came != arrived;
+    arrived = came;
+    if (now - began > kLongMove && (others || run->mounts || shard.store->shared()))
       co_await shard.loop.sleep(std::min(now - began, kRestMax));
-    } else if (now > turn_ends) {
-      co_await shard.loop.yield();
-      if (shard.loop.now() - now > kOthersAtWork) co_await shard.loop.sleep(kLeftToOthers);
-    } else {
-      continue;
-    }
+    else if (others)
+      co_await shard.loop.sleep(kLeftToOthers);
     turn_ends = shard.loop.now() + kTurn;
   }
 }

@@ -84,6 +84,7 @@ class Relocations {
   Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
   Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);
+  uint64_t arrivals() const;
   Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares);
   Task<void> await_late_renames(RunRef run);
   Task<Result<void>> remove_files_elsewhere(std::shared_ptr<const Domain> domain,
