@@ -164,7 +164,7 @@ std::set<std::string> Mounts::stores() const {
 }
 
 std::set<std::string> Mounts::stores_moved_to() const {
-  constexpr size_t kComparedMax = 1 << 20;
+  constexpr size_t kComparedMax = 1 << 16;
   const bool many = table_.rows().size() * superseded_.size() > kComparedMax;
   std::set<std::string> names;
   std::vector<const MountRow*> by_rank;

@@ -122,7 +122,7 @@ class Domains(CtlCase):
         self.assertEqual([key for key in shown["settings"] if key in ("foldering", "fast-index")], [])
         self.ctl("domain", "set", "typed.example", "FastIndex=0")
         self.assertEqual(self.ctl("domain", "show", "typed.example")["fast_index"], 0)
-        self.ctl("domain", "set", "typed.example", "--unset", "foldering", "--unset", "account-defaults")
+        self.ctl("domain", "set", "typed.example", "--unset", "Foldering", "--unset", "AccountDefaults")
         shown = self.ctl("domain", "show", "typed.example")
         self.assertEqual((shown["account_foldering"], shown["settings"].get("AccountDefaults")), ("flat", None))
         self.refused(FAILED, "domain", "set", "typed.example", "fast-index=two")
@@ -140,12 +140,14 @@ class Domains(CtlCase):
         for command, key, right in ((("domain", "set"), "FOLDERING", "Foldering"),
                                     (("domain", "set"), "fastIndex", "FastIndex"),
                                     (("settings", "set"), "foldering", "Foldering"),
+                                    (("settings", "set"), "account-foldering", "Foldering"),
                                     (("settings", "set"), "fast-index", "FastIndex"),
                                     (("settings", "set"), "account_defaults", "AccountDefaults"),
                                     (("domain", "set", "--replace"), "relocation", "Relocation")):
-            error = self.refused(FAILED, *command, "spelt.example", f"{key}=1")
-            self.assertEqual(error["object"], key)
-            self.assertTrue(error["message"].endswith(f" {right}"), error)
+            for change in ((f"{key}=1",), ("--unset", key)):
+                error = self.refused(FAILED, *command, "spelt.example", *change)
+                self.assertEqual(error["object"], key)
+                self.assertTrue(error["message"].endswith(f" {right}"), error)
         self.assertEqual(self.ctl("settings", "get", "spelt.example"), before)
         # One that lies there from before may come back with the others, or go.
         self.ctl("domain", "set", "spelt.example", "Folderings=kept")

@@ -1,140 +1,13 @@
 // Several stores as one tree: routes, merged directories, refusals, stores that are away, superseded rows.
 #include "daemon/store/set/store_set.h"
 
-#include "daemon/store/faulty/faulty_store.h"
-#include "daemon/store/marker.h"
-#include "tests/store/store_fixture.h"
+#include "tests/store/store_set_fixture.h"
 
 namespace canopy {
 namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-constexpr char kDomain[] = "SharedDomains/company.com";
-
-class StoreSetTest : public testing::Test {
- protected:
-  void SetUp() override {
-    for (const char* name : {"one", "two"}) add_store(name);
-    StoreSetOptions options;
-    options.open = [this](StoreConfig config) { return open(config.name); };
-    options.probe_every = probe_every;
-    options.probe_again_after = 20 * kMillisecond;
-    auto root = std::make_unique<MemoryStore>(loop.get(), root_disk, MemoryStoreOptions{.name = "root"});
-    set = std::make_unique<StoreSet>(*loop, std::move(root), options);
-    ok(make_directories(*set, kDomain, 0700, Durable::kYes));
-  }
-  void TearDown() override {
-    run(set->stop());
-    set.reset();
-  }
-
-  void add_store(const std::string& name, MemoryDiskOptions disk = {}) {
-    disks[name] = std::make_unique<MemoryDisk>(disk);
-    MemoryStore store(loop.get(), *disks[name], {.name = name});
-    auto marker = run(create_marker(store, *loop, name, "accounts", StoreContent::kMustBeEmpty));
-    ASSERT_TRUE(marker);
-    StoreConfig config;
-    config.name = name;
-    config.address = "dir:/" + name;
-    config.id = marker->id;
-    configs[name] = config;
-  }
-  Task<Result<std::unique_ptr<Store>>> open(std::string name) {
-    if (name == sluggish) co_await loop->sleep(kStoreSlow + 100 * kMillisecond);
-    if (away.contains(name)) co_return fail(Code::kStoreUnavailable, name, "connection refused");
-    auto store = std::make_unique<MemoryStore>(loop.get(), *disks[name], MemoryStoreOptions{.name = name});
-    if (name == watched) {
-      behind_watched = std::move(store);
-      auto faulty = std::make_unique<FaultyStore>(*behind_watched, *loop, FaultPlan{}, 1);
-      faulty->on_operation([this](uint64_t, StoreOperation operation, std::string_view object) {
-        if (before) before(operation, object);
-      });
-      co_return faulty;
-    }
-    if (name != silent) co_return store;
-    behind_silent = std::move(store);
-    FaultPlan plan{.late = 1, .deadline = 4 * kSecond, .late_max = kSecond};
-    plan.operations = FaultPlan::only(StoreOperation::kAttributes);
-    plan.object_contains = "SharedDomains";
-    co_return std::make_unique<FaultyStore>(*behind_silent, *loop, plan, 1);
-  }
-  void mount(std::initializer_list<std::string_view> lines) {
-    auto config = std::make_shared<StoresConfig>();
-    config->stores = configs;
-    std::vector<MountRow> rows;
-    for (std::string_view line : lines) rows.push_back(*parse_mount_row(line));
-    auto changed = set->config()->mounts->changed(std::move(rows));
-    ASSERT_TRUE(changed) << changed.error().to_string();
-    config->mounts = std::make_shared<const Mounts>(std::move(*changed));
-    ASSERT_TRUE(config->check());
-    set->apply(std::move(config));
-    run(set->settle(loop->now() + 5 * kSecond));
-  }
-  // Without anything that older tables left.
-  void mount_fresh(std::initializer_list<std::string_view> lines) {
-    auto config = std::make_shared<StoresConfig>();
-    config->stores = configs;
-    std::vector<MountRow> rows;
-    for (std::string_view line : lines) rows.push_back(*parse_mount_row(line));
-    config->mounts = std::make_shared<const Mounts>(*Mounts::make(std::move(rows)));
-    set->apply(std::move(config));
-    run(set->settle(loop->now() + 5 * kSecond));
-  }
-
-  template <class T>
-  T run(Task<T> task) {
-    return loop->run_until_done(std::move(task));
-  }
-  template <class T>
-  T ok(Task<Result<T>> task) {
-    Result<T> result = run(std::move(task));
-    if (!result) {
-      ADD_FAILURE() << result.error().to_string();
-      abort();
-    }
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-  }
-  template <class T>
-  Error refused(Task<Result<T>> task) {
-    Result<T> result = run(std::move(task));
-    return result ? Error(Code::kOk, "", "it was done") : result.error();
-  }
-  void write(const std::string& path, std::string_view text) {
-    auto file = ok(set->open(path, {.write = true, .create = true}));
-    ok(file->write(0, std::span(&text, 1), Durable::kYes));
-  }
-  // As one store has it, without the set.
-  std::string on(const std::string& store, const std::string& path) {
-    MemoryStore direct(loop.get(), store == "root" ? root_disk : *disks[store], {.name = store});
-    auto text = run(read_file(direct, path, 1000));
-    return text ? *text : std::string(code_name(text.error().code()));
-  }
-  std::vector<std::string> names(const std::string& path) {
-    std::vector<std::string> out;
-    for (const DirectoryEntry& entry : ok(list_all(*set, path, 100'000))) out.push_back(entry.name);
-    std::ranges::sort(out);
-    return out;
-  }
-
-  std::unique_ptr<UringLoop> loop = *UringLoop::create();
-  Nanos probe_every = 20 * kMillisecond;  // of a store that does well
-  MemoryDisk root_disk;
-  std::map<std::string, std::unique_ptr<MemoryDisk>> disks;
-  std::map<std::string, StoreConfig> configs;
-  std::set<std::string> away;
-  std::string sluggish;  // takes its time to be opened
-  std::string silent;    // answers for seconds nothing that it is asked about the tree
-  std::unique_ptr<Store> behind_silent;
-  std::string watched;  // `before` is called before any operation on it
-  std::unique_ptr<Store> behind_watched;
-  std::function<void(StoreOperation operation, std::string_view object)> before;
-  std::unique_ptr<StoreSet> set;
-};
-
-const std::string kA = std::string(kDomain) + "/a.sub";
-const std::string kE = std::string(kDomain) + "/e.sub";
 
 TEST_F(StoreSetTest, FilesLieWhereTheTableSaysAndParentsAreMadeThere) {
   mount_fresh(
@@ -330,57 +203,6 @@ TEST_F(StoreSetRarelyProbed, AStoreThatIsProbedSlowlyIsSlowAndServesAndIsUpAgain
   std::string_view pieces[] = {text};
   EXPECT_EQ(refused(file->write(0, pieces, Durable::kYes)).code(), Code::kStoreFull);  // is looked after
   await("small", StoreState::kUp);
-}
-
-class StoreSpaceTest : public StoreSetTest {
- protected:
-  static constexpr uint64_t kMiB = 1u << 20;
-  void SetUp() override {
-    StoreSetTest::SetUp();
-    MemoryDiskOptions small, large;
-    small.bytes_total = kMiB;
-    large.bytes_total = 4 * kMiB;
-    add_store("small", small);
-    add_store("large", large);
-  }
-  uint64_t total(const std::string& path) { return ok(set->space_at(path)).bytes_total; }
-
-  const uint64_t root_total = root_disk.space().bytes_total;
-};
-
-TEST_F(StoreSpaceTest, APathHasThatOfItsStoreAndADirectoryOnSeveralThatOfAllInSum) {
-  mount_fresh({"/ root", "SharedDomains/company.com/[a-d].sub small",
-               "SharedDomains/company.com/[e-h].sub large deep", "SharedDomains/company.com/i.sub large"});
-  EXPECT_EQ(total(kA), kMiB);
-  EXPECT_EQ(total(kA + "/u.macnt/1.slice"), kMiB);
-  EXPECT_EQ(total(kE), 4 * kMiB);
-  EXPECT_EQ(total(std::string(kDomain) + "/x.sub"), root_total);
-  EXPECT_EQ(total("Settings"), root_total);
-  for (const std::string directory : {kDomain, "SharedDomains"})
-    EXPECT_EQ(total(directory), root_total + 5 * kMiB) << directory;
-  const StoreSpace before = ok(set->space_at(kA)), of_large = ok(set->space_at(kE));
-  ok(make_directories(*set, kA, 0700, Durable::kYes));
-  write(kA + "/file", std::string(500'000, 'x'));
-  EXPECT_LE(ok(set->space_at(kA)).bytes_free + 500'000, before.bytes_free);
-  EXPECT_EQ(ok(set->space_at(kE)).bytes_free, of_large.bytes_free);
-}
-
-TEST_F(StoreSpaceTest, AStoreThatIsAwayIsNoPartOfTheSumAndHasNoneOfItsOwn) {
-  away.insert("small");
-  mount_fresh(
-      {"/ root", "SharedDomains/company.com/[a-d].sub small", "SharedDomains/company.com/[e-h].sub large"});
-  EXPECT_THAT(refused(set->space_at(kA)).message(), HasSubstr("store small unavailable"));
-  EXPECT_EQ(total(kE), 4 * kMiB);
-  EXPECT_EQ(total(kDomain), root_total + 4 * kMiB);
-}
-
-TEST_F(StoreSpaceTest, AnAccountHasThatOfTheStoreThatItHasNotLeftYet) {
-  mount({"/ root", "SharedDomains/company.com/[a-d].sub small"});
-  ok(make_directories(*set, kA + "/old.macnt", 0700, Durable::kYes));
-  mount({"/ root", "SharedDomains/company.com/[a-d].sub large"});
-  EXPECT_EQ(total(kA + "/old.macnt"), kMiB);
-  EXPECT_EQ(total(kA + "/new.macnt"), 4 * kMiB);
-  EXPECT_EQ(total(kA), 4 * kMiB) << "where new accounts go";
 }
 
 TEST_F(StoreSetTest, NothingIsMadeOnAStoreThatIsTheWrongOne) {

@@ -32,7 +32,8 @@ static std::string key_of(std::string typed) {
   return typed;
 }
 
-// With the keys as the daemon knows them. A fast index may be written as --fast-index takes it.
+// With the keys as the daemon knows them. A fast index may be written as --fast-index takes it. What is
+// removed goes by the name that it has.
 static DictionaryArguments with_keys(DictionaryArguments changes) {
   for (std::string& assignment : changes.assignments) {
     const size_t equals = assignment.find('=');
@@ -43,7 +44,6 @@ static DictionaryArguments with_keys(DictionaryArguments changes) {
     if (key == kFastIndex && !value.empty() && digits) value.insert(0, "#");
     assignment = fmt::format("{}={}", key, value);
   }
-  for (std::string& key : changes.unset) key = key_of(std::move(key));
   return changes;
 }
 

@@ -288,8 +288,12 @@ Task<Result<StoreSpace>> StoreSet::space_at(std::string path) {
     CANOPY_CO_ASSIGN(Located located, co_await locate(std::move(places), std::move(path)));
     on.push_back(std::move(located.place.member));
   } else {
-    for (size_t i = 0; i < places.all.size(); i = std::max(i + 1, places.own))
-      if (std::ranges::find(on, places.all[i].member) == on.end()) on.push_back(places.all[i].member);
+    // What is new goes by the newest table, whatever lies elsewhere still.
+    std::vector<const MountRow*> rows = mounts_->table().rows_below(path);
+    rows.push_back(&mounts_->table().row_for(path));
+    for (const MountRow* row : rows)
+      if (MemberRef member = this->member(row->store); std::ranges::find(on, member) == on.end())
+        on.push_back(std::move(member));
   }
   if (on.size() > 1) co_return co_await space_of(std::move(on));
   auto space = co_await SetMember::ask<StoreSpace>(on.front(), [](Store& store) { return store.space(); });

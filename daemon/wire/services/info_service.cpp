@@ -72,12 +72,15 @@ std::string folded(std::string_view key) {
   return out;
 }
 
-// Such a key would be kept and change nothing. One that is there already may come back.
+// Such a key would be kept and change nothing, or removing it would. One that is there already may come back
+// or go.
 Result<void> refuse_misspelt(const dict::Dict& given, const dict::Dict& now) {
   for (const dict::Entry& entry : given) {
-    if (entry.value.is_null() || now.contains(entry.key)) continue;
+    if (now.contains(entry.key)) continue;
+    const std::string is = folded(entry.key);
     for (std::string_view key : kDomainKeys)
-      if (entry.key != key && folded(entry.key) == folded(key))
+      if (entry.key != key &&
+          (is == folded(key) || (key == kAccountFolderingKey && is == "accountfoldering")))
         return fail(Code::kInvalidArgument, entry.key, fmt::format("this setting is written {}", key));
   }
   return {};
@@ -150,7 +153,6 @@ Task<Result<v1::InfoResponse>> InfoService::get(CallContext& call, const v1::Get
 static Task<Result<void>> replace_damaged_domain(Shard& on, DomainTable& into, std::string name,
                                                  const dict::Dict& given, ChangeRequest request,
                                                  v1::InfoResponse& response) {
-  CANOPY_CO_TRY(refuse_misspelt(given, {}));
   dict::VersionedDict file;
   change(file.dict, given, true);
   CANOPY_CO_ASSIGN(auto made, make_domain(into.tree, name, file));

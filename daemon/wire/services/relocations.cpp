@@ -344,12 +344,11 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
     if (now <= turn_ends) continue;
     co_await shard.loop.yield();
     const uint64_t came = arrivals();
-    const bool others = came != arrived;
-    arrived = came;
-    if (now - began > kLongMove && (others || run->mounts || shard.store->shared()))
+    if (now - began > kLongMove)
       co_await shard.loop.sleep(std::min(now - began, kRestMax));
-    else if (others)
+    else if (came != arrived)
       co_await shard.loop.sleep(kLeftToOthers);
+    arrived = came;
     turn_ends = shard.loop.now() + kTurn;
   }
 }
