@@ -21,8 +21,11 @@ constexpr Nanos kRestMax = kSecond;
 // So long it goes on before others on the loop have their turn.
 constexpr Nanos kTurn = 200 * kMicrosecond;
 // Users come first: after a turn in which anything came for any loop they have the processors for a while.
-constexpr Nanos kLeftToOthers = kMillisecond;
-constexpr size_t kLoopsAtOnce = 2;  // that move accounts on a file system of this machine
+constexpr Nanos kLeftToOthers = 500 * kMicrosecond;
+// That move accounts on a file system of this machine while nobody else is at work, which more than so many
+// arrivals since the page before show; otherwise one.
+constexpr size_t kLoopsAtOnce = 2;
+constexpr uint64_t kOwnArrivals = 32;
 
 }  // namespace
 
@@ -265,14 +268,17 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
     if (!domain || may_have_to_move(*domain, seen))
       shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
   }
-  // A kernel moves one directory of a file system at a time: two loops keep it busy, one account each.
+  // A kernel moves one directory of a file system at a time: two loops keep it busy, one account each. Users'
+  // changes of names would wait for both.
   const bool by_turns = domain && !shards.front()->store->shared_at(domain->directory());
   const uint32_t at_once = by_turns ? 1 : run->settings.concurrency;
+  const uint64_t before = std::exchange(run->arrivals, arrivals());
+  const size_t loops_at_once = run->arrivals - before > kOwnArrivals ? 1 : kLoopsAtOnce;
   TaskGroup moving(shards.front()->loop);
   size_t loops = 0;
   for (size_t i = 0; i < shares.size(); ++i) {
     if (shares[i].empty()) continue;
-    if (by_turns && loops++ % kLoopsAtOnce == 0) co_await moving.join();
+    if (by_turns && loops++ % loops_at_once == 0) co_await moving.join();
     moving.spawn(move_share(run, *shards[i], std::move(shares[i]), at_once));
   }
   co_await moving.join();

@@ -46,6 +46,7 @@ class Relocations {
     std::atomic<Nanos> next_start{0};       // with a rate: when the next account may be moved
     std::atomic<bool> stop{false};
     bool active = false;
+    uint64_t arrivals = 0;  // for any loop, before the page at hand
 
     Nanos moving_until(Nanos now) const { return moving_for + (moving_since == 0 ? 0 : now - moving_since); }
   };
