@@ -64,6 +64,8 @@ TEST_F(StoreSpaceTest, ADirectoryHasThatOfTheStoresThatTheNewestTableNames) {
   mount({"/ root", "SharedDomains/company.com small", "SharedDomains/company.com/[a-d].sub root"});
   EXPECT_EQ(total(kDomain), root_total + kMiB);
   EXPECT_EQ(total(kA), root_total);
+  for (const std::string path : {".stores/large", ".stores/large/SharedDomains"})
+    EXPECT_EQ(total(path), 4 * kMiB) << "that store's own";
 }
 
 }  // namespace

@@ -287,6 +287,8 @@ Task<Result<StoreSpace>> StoreSet::space_at(std::string path) {
   if (places.own > 1 && object_of(path).ends_with(kAccountSuffix)) {
     CANOPY_CO_ASSIGN(Located located, co_await locate(std::move(places), std::move(path)));
     on.push_back(std::move(located.place.member));
+  } else if (places.all.front().row == nullptr) {  // a fixed place, as that of a store itself
+    for (const Place& place : places.all) on.push_back(place.member);
   } else {
     // What is new goes by the newest table, whatever lies elsewhere still.
     std::vector<const MountRow*> rows = mounts_->table().rows_below(path);
