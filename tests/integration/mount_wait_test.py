@@ -49,6 +49,18 @@ class Waiting(unittest.TestCase):
         return operation()
 
     @staticmethod
+    def await_standstill(process):
+        """Until all of its threads stand still."""
+        while True:
+            states = []
+            for thread in os.listdir(f"/proc/{process}/task"):
+                with open(f"/proc/{process}/task/{thread}/stat", encoding="ascii") as file:
+                    states.append(file.read().rsplit(")", 1)[1].split()[0])
+            if set(states) == {"T"}:
+                return
+            time.sleep(0.01)
+
+    @staticmethod
     def error_of(operation):
         try:
             operation()
@@ -120,12 +132,13 @@ class Waiting(unittest.TestCase):
             with open(path, "r+b", buffering=0) as file:
                 os.kill(daemon, signal.SIGSTOP)
                 try:
+                    self.await_standstill(daemon)
                     objects = []
                     for operation in (lambda: os.pread(file.fileno(), 10, 1 << 19), lambda: os.pwrite(file.fileno(), b"x", 0),
                                       lambda: os.fsync(file.fileno()), lambda: os.mkdir(os.path.join(top, "late")),
                                       lambda: os.listdir(os.path.join(accounts, name))):
                         before = len(mounted.logged())
-                        self.assertEqual(self.error_of(operation), errno.EIO)
+                        self.assertEqual(self.error_of(operation), errno.EIO, len(objects))
                         objects.append({line.split(" error=")[0].split("object=")[1]
                                         for line in mounted.logged()[before:].splitlines() if "operation-failed" in line})
                     self.assertEqual(objects[:3], [{at_store}] * 3)
