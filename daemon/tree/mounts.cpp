@@ -64,25 +64,31 @@ bool covers(const MountPattern& shorter, const MountPattern& longer) {
   return true;
 }
 
+// Some path is matched by both.
+bool meet(const MountPattern& a, const MountPattern& b) {
+  return a.elements().size() <= b.elements().size() ? meets_above(a, b) : meets_above(b, a);
+}
+
+// Those of `rows` of the table that serve paths of `pattern`, the highest first.
+std::vector<const MountRow*> serving(const MountTable& table, std::vector<const MountRow*> rows,
+                                     const MountPattern& pattern) {
+  std::erase_if(rows, [&](const MountRow* row) { return !meet(table.pattern_of(*row), pattern); });
+  std::ranges::sort(rows, std::greater(),
+                    [&](const MountRow* row) { return rank_of(table.pattern_of(*row)); });
+  const auto all = std::ranges::find_if(rows, [&](const MountRow* row) {
+    const MountPattern& of = table.pattern_of(*row);
+    return of.elements().size() <= pattern.elements().size() && covers(of, pattern);
+  });
+  if (all != rows.end()) rows.erase(all + 1, rows.end());
+  return rows;
+}
+
 // The rows of `table` that served paths of `pattern` before a row of that pattern came.
 std::vector<const MountRow*> served_before(const MountTable& table, const MountPattern& pattern) {
   std::vector<const MountRow*> lower;
   for (const MountRow& row : table.rows())
-    if (rank_of(table.pattern_of(row)) <= rank_of(pattern) && meets_above(table.pattern_of(row), pattern))
-      lower.push_back(&row);
-  std::ranges::sort(lower, std::greater(),
-                    [&](const MountRow* row) { return rank_of(table.pattern_of(*row)); });
-  std::vector<const MountRow*> served;
-  for (const MountRow* row : lower) {
-    served.push_back(row);
-    if (covers(table.pattern_of(*row), pattern)) break;
-  }
-  return served;
-}
-
-// Some path is matched by both.
-bool meet(const MountPattern& a, const MountPattern& b) {
-  return a.elements().size() <= b.elements().size() ? meets_above(a, b) : meets_above(b, a);
+    if (rank_of(table.pattern_of(row)) <= rank_of(pattern)) lower.push_back(&row);
+  return serving(table, std::move(lower), pattern);
 }
 
 Result<void> check_above_accounts(const MountTable& table) {
@@ -167,20 +173,15 @@ std::set<std::string> Mounts::stores_moved_to() const {
   constexpr size_t kComparedMax = 1 << 16;
   const bool many = table_.rows().size() * superseded_.size() > kComparedMax;
   std::set<std::string> names;
-  std::vector<const MountRow*> by_rank;
-  for (const MountRow& row : table_.rows()) by_rank.push_back(&row);
-  std::ranges::sort(by_rank, std::greater(),
-                    [&](const MountRow* row) { return rank_of(table_.pattern_of(*row)); });
-  for (size_t i = 0; i < superseded_.size(); ++i) {
-    const MountPattern& left = superseded_patterns_[i];
-    for (const MountRow* row : by_rank) {
-      const MountPattern& pattern = table_.pattern_of(*row);
-      if (!many && !meet(pattern, left)) continue;
-      if (many || !same_place(*row, superseded_[i])) names.insert(row->store);
-      if (!many && pattern.elements().size() <= left.elements().size() && covers(pattern, left)) break;
-    }
-    if (many) break;
+  std::vector<const MountRow*> rows;
+  for (const MountRow& row : table_.rows()) {
+    rows.push_back(&row);
+    if (many) names.insert(row.store);
   }
+  if (many) return names;
+  for (size_t i = 0; i < superseded_.size(); ++i)
+    for (const MountRow* row : serving(table_, rows, superseded_patterns_[i]))
+      if (!same_place(*row, superseded_[i])) names.insert(row->store);
   return names;
 }
 
