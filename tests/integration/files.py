@@ -1,4 +1,5 @@
 """Files and their content, for tests that look at what lies on a store or in a mount."""
+import errno
 
 
 def read(path):
@@ -9,3 +10,12 @@ def read(path):
 def write(path, content):
     with open(path, "wb") as file:
         file.write(content)
+
+
+def error_of(attempt):
+    """The name of the error that it ends with, or "done"."""
+    try:
+        attempt()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "done"

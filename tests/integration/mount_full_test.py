@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from files import read, write
+from files import error_of, read, write
 from mount_mail_test import can_mount, unmount
 from mounted import Mounted
 from stack import Stack
@@ -42,14 +42,6 @@ class OnSmallStore(unittest.TestCase):
         for directory in (self.there, self.elsewhere):
             os.mkdir(directory)
 
-    @staticmethod
-    def error_of(attempt):
-        try:
-            attempt()
-        except OSError as error:
-            return errno.errorcode[error.errno]
-        return "done"
-
     def assert_as_it_lies(self):
         """The mount shows what the store has."""
         self.assertEqual(sorted(os.listdir(self.there)), sorted(os.listdir(self.lies)))
@@ -83,11 +75,11 @@ class Full(OnSmallStore):
             self.assertEqual(read(large), b"x" * there)
             self.assert_as_it_lies()
 
-            self.assertEqual(self.error_of(lambda: os.posix_fallocate(file.fileno(), there, 4 * MIB)), "ENOSPC")
-            self.assertEqual(self.error_of(lambda: os.pwrite(file.fileno(), b"y" * MIB, 64 * MIB)), "ENOSPC")
+            self.assertEqual(error_of(lambda: os.posix_fallocate(file.fileno(), there, 4 * MIB)), "ENOSPC")
+            self.assertEqual(error_of(lambda: os.pwrite(file.fileno(), b"y" * MIB, 64 * MIB)), "ENOSPC")
             self.assertEqual(os.stat(large).st_size, there)
-            self.assertEqual(self.error_of(lambda: os.symlink("t" * 3000, os.path.join(self.there, "link"))), "ENOSPC")
-            self.assertEqual(self.error_of(lambda: write(other, b"z" * MIB)), "ENOSPC")
+            self.assertEqual(error_of(lambda: os.symlink("t" * 3000, os.path.join(self.there, "link"))), "ENOSPC")
+            self.assertEqual(error_of(lambda: write(other, b"z" * MIB)), "ENOSPC")
             source = os.path.join(self.scratch, "source")
             write(source, b"z" * MIB)
             copied = subprocess.run(["cp", source, os.path.join(self.there, "copy")], capture_output=True, text=True,
@@ -141,7 +133,7 @@ class ReadOnly(OnSmallStore):
             "rename": lambda: os.rename(kept, new), "unlink": lambda: os.unlink(kept), "chmod": lambda: os.chmod(kept, 0o600),
             "utimes": lambda: os.utime(kept, (1, 1)), "attribute": lambda: os.setxattr(kept, "user.x", b"1"),
         }
-        return {what: self.error_of(attempt) for what, attempt in attempts.items()}
+        return {what: error_of(attempt) for what, attempt in attempts.items()}
 
     def test_changes_are_erofs_and_go_on_after_a_repair(self):
         kept = os.path.join(self.there, "kept")

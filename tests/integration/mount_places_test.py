@@ -1,11 +1,10 @@
 """Directories that place domains and accounts, and files of the daemon's own, in the raw tree: they stay as they are, the
 directories unless they are empty."""
-import errno
 import os
 import subprocess
 import unittest
 
-from files import read, write
+from files import error_of, read, write
 from mount_case import MountCase
 
 FOLDED = "folded.example"  # its accounts lie in folders, and their settings under `fast`
@@ -39,13 +38,6 @@ class Places(MountCase):
             self.assertTrue(os.path.isdir(path), f"{kind}: {path}")
         return places
 
-    def errno_of(self, attempt):
-        try:
-            attempt()
-        except OSError as error:
-            return errno.errorcode[error.errno]
-        return "done"
-
     def test_none_that_holds_something_is_renamed_or_removed(self):
         self.stack.ctl("account", "suspend", f"{ASLEEP}@{FOLDED}")
         self.addCleanup(self.stack.ctl, "account", "resume", f"{ASLEEP}@{FOLDED}")
@@ -59,12 +51,12 @@ class Places(MountCase):
             above = os.path.dirname(path)
             with self.subTest(kind=kind):
                 seen = {
-                    "renamed": self.errno_of(lambda at=path: os.rename(at, at + ".new")),
-                    "moved up": self.errno_of(lambda at=path: os.rename(at, elsewhere)),
+                    "renamed": error_of(lambda at=path: os.rename(at, at + ".new")),
+                    "moved up": error_of(lambda at=path: os.rename(at, elsewhere)),
                     "renamed to the name of such a directory":
-                        self.errno_of(lambda at=path, to=above: os.rename(at, os.path.join(to, "zz.sub"))),
-                    "something else in its place": self.errno_of(lambda at=path: os.rename(other, at)),
-                    "removed": self.errno_of(lambda at=path: os.rmdir(at)),
+                        error_of(lambda at=path, to=above: os.rename(at, os.path.join(to, "zz.sub"))),
+                    "something else in its place": error_of(lambda at=path: os.rename(other, at)),
+                    "removed": error_of(lambda at=path: os.rmdir(at)),
                 }
                 wanted = {"renamed": "EBUSY", "moved up": "EBUSY", "renamed to the name of such a directory": "EBUSY",
                           "something else in its place": "ENOTEMPTY", "removed": "ENOTEMPTY"}
@@ -123,7 +115,7 @@ class Places(MountCase):
             "mkdir": lambda: os.mkdir(path),
             "symlink": lambda: os.symlink("x", path),
         }
-        return {what: self.errno_of(attempt) for what, attempt in attempts.items()}
+        return {what: error_of(attempt) for what, attempt in attempts.items()}
 
     def test_the_files_of_the_daemon_and_the_two_roots_stay_as_they_are(self):
         write(self.raw("other file"), b"other")
@@ -194,11 +186,11 @@ class Places(MountCase):
     def test_a_link_is_no_way_around(self):
         """By the kernel's rules a directory has one name only; a symbolic link to it is a name of its own."""
         path = self.raw(FOLDED, "js.sub")
-        self.assertIn(self.errno_of(lambda: os.link(path, self.raw("linked"))), ("EPERM",))
+        self.assertIn(error_of(lambda: os.link(path, self.raw("linked"))), ("EPERM",))
         link = self.raw("link")
         os.symlink(FOLDED, link)
-        self.assertEqual(self.errno_of(lambda: os.rename(os.path.join(link, "js.sub"), self.raw("elsewhere"))), "EBUSY")
-        self.assertEqual(self.errno_of(lambda: os.rmdir(link)), "ENOTDIR")
+        self.assertEqual(error_of(lambda: os.rename(os.path.join(link, "js.sub"), self.raw("elsewhere"))), "EBUSY")
+        self.assertEqual(error_of(lambda: os.rmdir(link)), "ENOTDIR")
         os.unlink(link)
 
 

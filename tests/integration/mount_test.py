@@ -7,7 +7,7 @@ import tempfile
 import time
 import unittest
 
-from files import read, write
+from files import error_of, read, write
 from mount_case import MESSAGE, MountCase
 from mounted import Mounted
 from stack import OVER_NFS, Stack
@@ -186,14 +186,6 @@ class Mount(MountCase):
         os.rmdir(top)
 
     @staticmethod
-    def error_of(attempt):
-        try:
-            attempt()
-        except OSError as error:
-            return errno.errorcode[error.errno]
-        return "done"
-
-    @staticmethod
     def state_of(directory):
         """What lies in it, and all that could have been changed about it."""
         found = {}
@@ -235,9 +227,9 @@ class Mount(MountCase):
                             lambda: os.mkdir(new),
                             lambda: os.symlink("target", new),
                             lambda: os.rename(self.raw(), self.mounted.path("SharedDomains", "other.example"))):
-                self.assertEqual(self.error_of(attempt), "EBUSY")
+                self.assertEqual(error_of(attempt), "EBUSY")
             # Without an opening for writing there is nothing that could reserve or cut.
-            self.assertEqual(self.error_of(lambda: os.posix_fallocate(reading.fileno(), 0, 1 << 20)), "EBADF")
+            self.assertEqual(error_of(lambda: os.posix_fallocate(reading.fileno(), 0, 1 << 20)), "EBADF")
             for flags in ("-l 1048576", "-p -o 0 -l 4096", "-z -o 0 -l 4096"):  # fallocate(1) opens for reading and writing
                 done = subprocess.run(["fallocate", *flags.split(), slice_file], capture_output=True, text=True, timeout=60,
                                       check=False)
@@ -254,7 +246,7 @@ class Mount(MountCase):
         self.stack.ctl("account", "resume", other)
         for attempt in (lambda: file.write(b"late"), lambda: os.ftruncate(file.fileno(), 5),
                         lambda: os.fchmod(file.fileno(), 0o777), lambda: os.posix_fallocate(file.fileno(), 0, 1 << 20)):
-            self.assertEqual(self.error_of(attempt), "EBUSY")
+            self.assertEqual(error_of(attempt), "EBUSY")
         file.close()
         self.stack.ctl("account", "suspend", other)
         self.assertEqual(read(path), b"written by hand")
