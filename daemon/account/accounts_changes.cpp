@@ -372,6 +372,7 @@ Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64
   CANOPY_CO_TRY(expect(file.version, expected_version, address));
   CANOPY_CO_TRY(change(file.dict));
   CANOPY_CO_TRY(dict::refuse_reserved_keys(file.dict, address.to_string()));
+  file.forget_all_but(kRequestsRememberedPerInfoMax - 1);
   CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
   auto replaced = co_await files_.replace(slot_of(address), place.info_file, std::move(file), request);
   held->info.reset();

@@ -35,7 +35,9 @@ inline constexpr uint32_t kWireAnswerBytesQueuedMax = 8u << 20;  // likewise
 inline constexpr uint32_t kWireConnectionsPerLoopMax = 65'536;
 inline constexpr uint32_t kRequestIdBytes = 16;
 inline constexpr int64_t kRequestIdRememberedSeconds = 3600;
-inline constexpr uint32_t kRequestsRememberedPerFileMax = 256;  // of a settings, info or alias file
+inline constexpr uint32_t kRequestsRememberedPerFileMax = 256;  // of a settings or alias file
+// A phone's registrations are changed every minute: with more, an info is no page any more, but several.
+inline constexpr uint32_t kRequestsRememberedPerInfoMax = 32;
 
 // Ownership
 inline constexpr uint32_t kSlots = 4096;

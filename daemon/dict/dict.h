@@ -3,6 +3,7 @@
 // canonical: equal values give equal bytes.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,9 +27,15 @@ enum class Style {
 };
 std::string print(const Value& value, Style style = Style::kCompact);
 std::string print(const Dict& dict, Style style = Style::kCompact);
+// An entry of a file whose value is text already, as it is printed there.
+struct PrintedEntry {
+  std::string_view key;
+  std::string value;
+};
 // The pretty text, or kTooLarge when it could not be read back: over kDictBytesMax or deeper than
-// kDictDepthMax.
-Result<std::string> print_file(const Dict& dict, std::string_view name = "dictionary");
+// kDictDepthMax. `more`: in the order of the keys, which the dictionary does not have.
+Result<std::string> print_file(const Dict& dict, std::string_view name = "dictionary",
+                               std::span<const PrintedEntry> more = {});
 
 // Levels of arrays and dictionaries: 0 for a string, 1 for an empty dictionary.
 uint32_t depth_of(const Value& value);

@@ -76,20 +76,33 @@ class Printer {
     }
   }
 
-  void dict(const Dict& dict, uint32_t level) {
+  void dict(const Dict& dict, uint32_t level, std::span<const PrintedEntry> more = {}) {
+    const bool any = !dict.empty() || !more.empty();
     out_ += '{';
     for (const Entry& entry : dict) {
-      line(level + 1);
-      append_string(out_, entry.key);
-      out_ += pretty_ ? " = " : "=";
+      for (; !more.empty() && more.front().key < entry.key; more = more.subspan(1))
+        printed(more.front(), level);
+      key(entry.key, level);
       value(entry.value, level + 1);
       out_ += ';';
     }
-    if (!dict.empty()) line(level);
+    for (const PrintedEntry& entry : more) printed(entry, level);
+    if (any) line(level);
     out_ += '}';
   }
 
  private:
+  void key(std::string_view key, uint32_t level) {
+    line(level + 1);
+    append_string(out_, key);
+    out_ += pretty_ ? " = " : "=";
+  }
+  void printed(const PrintedEntry& entry, uint32_t level) {
+    key(entry.key, level);
+    out_ += entry.value;
+    out_ += ';';
+  }
+
   void number(int64_t number) {
     char digits[24];
     digits[0] = '#';
@@ -145,12 +158,17 @@ std::string print(const Dict& dict, Style style) {
   return out;
 }
 
-Result<std::string> print_file(const Dict& dict, std::string_view name) {
+Result<std::string> print_file(const Dict& dict, std::string_view name, std::span<const PrintedEntry> more) {
   if (depth_of_dict(dict) > kDictDepthMax) {
     return fail(Code::kTooLarge, std::string(name),
                 fmt::format("nested deeper than {} levels", kDictDepthMax));
   }
-  std::string text = print(dict, Style::kPretty);
+  std::string text;
+  size_t bytes = 64 + dict.size() * 64;
+  for (const PrintedEntry& entry : more) bytes += entry.key.size() + entry.value.size();
+  text.reserve(bytes);
+  Printer(text, Style::kPretty).dict(dict, 0, more);
+  text += '\n';
   if (text.size() > kDictBytesMax) {
     return fail(Code::kTooLarge, std::string(name), fmt::format("longer than {} bytes", kDictBytesMax));
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "daemon/base/base64.h"
 #include "daemon/base/bytes.h"
 #include "daemon/base/check.h"
 #include "daemon/base/limits.h"
@@ -61,7 +62,9 @@ static std::optional<AnsweredRequest> request_of(const Value& value) {
   if (id == nullptr || id->bytes.size() != kRequestIdBytes || seconds == nullptr) return std::nullopt;
   std::optional<uint64_t> parsed = epoch ? parse_hex64(*epoch) : std::nullopt;
   if (!parsed || number == nullptr || *number < 1) return std::nullopt;
-  return AnsweredRequest{id->bytes, *seconds, {*parsed, static_cast<uint64_t>(*number)}};
+  AnsweredRequest request{{}, *seconds, {*parsed, static_cast<uint64_t>(*number)}};
+  std::ranges::copy(id->bytes, request.id.begin());
+  return request;
 }
 
 static Result<std::vector<AnsweredRequest>> requests_of(const Dict& dict, std::string_view name) {
@@ -79,17 +82,23 @@ static Result<std::vector<AnsweredRequest>> requests_of(const Dict& dict, std::s
   return requests;
 }
 
-static Array print_requests(const std::vector<AnsweredRequest>& requests) {
-  Array printed;
+// As print_file() prints an array of arrays.
+static std::string print_requests(const std::vector<AnsweredRequest>& requests) {
+  std::string text = "(";
+  text.reserve(requests.size() * 72);
   for (const AnsweredRequest& each : requests) {
-    printed.emplace_back(Array{Data{each.id}, each.unix_seconds, hex64(each.version.epoch),
-                               static_cast<int64_t>(each.version.number)});
+    text += text.size() == 1 ? "\n    ([" : ",\n    ([";
+    append_base64(text, {each.id.data(), each.id.size()});
+    fmt::format_to(std::back_inserter(text), "], #{}, {:016x}, #{})", each.unix_seconds, each.version.epoch,
+                   each.version.number);
   }
-  return printed;
+  return text += "\n  )";
 }
 
+static bool is_printable(Version version) { return version.number >= 1 && version.number <= kNumberMax; }
+
 void put_version(Dict& dict, Version version) {
-  CANOPY_CHECK(version.number >= 1 && version.number <= kNumberMax);
+  CANOPY_CHECK(is_printable(version));
   dict.set(kEpochKey, hex64(version.epoch));
   dict.set(kVersionKey, static_cast<int64_t>(version.number));
 }
@@ -99,8 +108,9 @@ void strip_reserved(Dict& dict) {
 }
 
 const AnsweredRequest* VersionedDict::answered(std::string_view id) const {
-  auto at = std::ranges::find(requests, id, &AnsweredRequest::id);
-  return id.empty() || at == requests.end() ? nullptr : &*at;
+  for (const AnsweredRequest& each : requests)
+    if (std::string_view(each.id.data(), each.id.size()) == id) return &each;
+  return nullptr;
 }
 
 void VersionedDict::remember(std::string_view id, int64_t unix_seconds) {
@@ -108,8 +118,17 @@ void VersionedDict::remember(std::string_view id, int64_t unix_seconds) {
     return each.unix_seconds < unix_seconds - kRequestIdRememberedSeconds;
   });
   if (id.empty()) return;
-  if (requests.size() >= kRequestsRememberedPerFileMax) requests.erase(requests.begin());
-  requests.push_back({std::string(id), unix_seconds, version});
+  forget_all_but(kRequestsRememberedPerFileMax - 1);
+  CANOPY_CHECK(id.size() == kRequestIdBytes);
+  AnsweredRequest& request = requests.emplace_back();
+  std::ranges::copy(id, request.id.begin());
+  request.unix_seconds = unix_seconds;
+  request.version = version;
+}
+
+void VersionedDict::forget_all_but(size_t newest) {
+  if (requests.size() <= newest) return;
+  requests.erase(requests.begin(), requests.end() - static_cast<ptrdiff_t>(newest));
 }
 
 Result<> refuse_reserved_keys(const Dict& dict, std::string_view name) {
@@ -132,11 +151,14 @@ Result<VersionedDict> parse_versioned(std::string_view text, std::string_view na
 }
 
 Result<std::string> print_versioned(const VersionedDict& file, std::string_view name) {
-  Dict whole = file.dict;
-  put_version(whole, file.version);
-  if (!file.created.empty()) whole.set(kCreatedKey, Data{file.created});
-  if (!file.requests.empty()) whole.set(kRequestsKey, print_requests(file.requests));
-  return print_file(whole, name);
+  CANOPY_CHECK(is_printable(file.version));
+  std::vector<PrintedEntry> envelope;
+  envelope.reserve(4);
+  if (!file.created.empty()) envelope.push_back({kCreatedKey, print(Data{file.created})});
+  envelope.push_back({kEpochKey, hex64(file.version.epoch)});
+  if (!file.requests.empty()) envelope.push_back({kRequestsKey, print_requests(file.requests)});
+  envelope.push_back({kVersionKey, fmt::format("#{}", file.version.number)});
+  return print_file(file.dict, name, envelope);
 }
 
 }  // namespace canopy::dict

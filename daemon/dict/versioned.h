@@ -3,6 +3,7 @@
 // and info"). Of two files the one with the higher Version counts. Pure; any thread.
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "daemon/base/error.h"
+#include "daemon/base/limits.h"
 #include "daemon/dict/value.h"
 
 namespace canopy::dict {
@@ -33,7 +35,7 @@ struct Version {
 
 // A request that changed the file, and the version that it made.
 struct AnsweredRequest {
-  std::string id;  // kRequestIdBytes
+  std::array<char, kRequestIdBytes> id{};
   int64_t unix_seconds = 0;
   Version version;
   bool operator==(const AnsweredRequest&) const = default;
@@ -49,6 +51,7 @@ struct VersionedDict {
   const AnsweredRequest* answered(std::string_view id) const;
   // That `id` made the present version; forgets what is older than an hour, or too much. An empty id is none.
   void remember(std::string_view id, int64_t unix_seconds);
+  void forget_all_but(size_t newest);  // requests
 
   bool operator==(const VersionedDict&) const = default;
 };

@@ -46,7 +46,9 @@ TEST(Versioned, AFileRemembersWhichRequestsMadeItForAnHour) {
   file.remember(std::string(16, 'a'), 1000);
   file.version = {5, 8};
   file.remember(std::string(16, 'b'), 1000 + kRequestIdRememberedSeconds);
-  VersionedDict read = *parse_versioned(*print_versioned(file, "f"), "f");
+  const std::string text = *print_versioned(file, "f");
+  EXPECT_EQ(text, *print_file(*parse_dict(text)));  // as any dictionary is printed
+  VersionedDict read = *parse_versioned(text, "f");
   EXPECT_EQ(read, file);
   EXPECT_EQ(read.answered(std::string(16, 'a'))->version, (Version{5, 7}));
   EXPECT_EQ(read.answered(std::string(16, 'b'))->version, (Version{5, 8}));
@@ -58,6 +60,17 @@ TEST(Versioned, AFileRemembersWhichRequestsMadeItForAnHour) {
     read.remember(fmt::format("{:016}", i), 1001 + kRequestIdRememberedSeconds);
   EXPECT_EQ(read.requests.size(), kRequestsRememberedPerFileMax);
   EXPECT_EQ(read.answered(std::string(16, 'b')), nullptr);
+  read.forget_all_but(2);
+  EXPECT_EQ(read.requests.size(), 2u);
+  EXPECT_NE(read.answered(fmt::format("{:016}", kRequestsRememberedPerFileMax - 1)), nullptr);
+}
+
+TEST(Versioned, TheEnvelopeIsPrintedInTheOrderOfKeys) {
+  const VersionedDict file{{5, 7}, Dict{{"-before", 1}, {"A", Dict{{"b", 2}}}}, std::string(16, 'c')};
+  const std::string text = *print_versioned(file, "f");
+  EXPECT_EQ(text, *print_file(*parse_dict(text)));
+  EXPECT_EQ(*parse_versioned(text, "f"), file);
+  EXPECT_EQ(*print_versioned({{5, 7}, {}}, "f"), "{\n  .epoch = 0000000000000005;\n  .version = #7;\n}\n");
 }
 
 TEST(Versioned, ADamagedMemoryOfRequestsIsDamage) {

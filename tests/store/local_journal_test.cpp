@@ -1,5 +1,8 @@
 // The journal of a real directory: by system calls, for several loops, with processes that are killed.
+#include <linux/magic.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -129,6 +132,42 @@ TEST_F(LocalJournal, EachOfARoundHasItsOwnOutcome) {
   EXPECT_EQ(content("stage/90"), text_of(90));  // durable: its directory may be made yet
   EXPECT_EQ(content("stage/used"), "of somebody else");
   EXPECT_FALSE(has("d1/f7.info"));
+}
+
+// What is overwritten keeps its file; what is replaced gets another.
+TEST_F(LocalJournal, AFileOfOnePageIsOverwrittenWhereNothingOfItHasToGo) {
+  struct statfs found;
+  ASSERT_EQ(statfs(directory_.path().c_str(), &found), 0);
+  if (found.f_type != EXT4_SUPER_MAGIC) GTEST_SKIP() << "not ext4";
+  Process process(directory_.path());
+  const std::string path = "d1/f.info", at = directory_.path() + "/" + path;
+  int staged = 0;
+  auto is_overwritten = [&](const std::string& text) -> Task<bool> {
+    struct stat before{}, after{};
+    (void)stat(at.c_str(), &before);
+    auto done = co_await process.store->replace({fmt::format("stage/{}", staged++), path, text});
+    EXPECT_TRUE(done) << done.error().to_string();
+    EXPECT_EQ(content(path), text);
+    EXPECT_EQ(stat(at.c_str(), &after), 0);
+    co_return before.st_ino == after.st_ino;
+  };
+  process.loop->run_until_done([&]() -> Task<void> {
+    EXPECT_TRUE(co_await process.store->begin());
+    co_await process.warm_up();
+    EXPECT_FALSE(co_await is_overwritten("the first"));
+    EXPECT_TRUE(co_await is_overwritten("as long.."));
+    EXPECT_TRUE(co_await is_overwritten("longer, in its block"));
+    EXPECT_FALSE(co_await is_overwritten("shorter"));
+    EXPECT_TRUE(co_await is_overwritten(std::string(4096, 'x')));
+    EXPECT_FALSE(co_await is_overwritten(std::string(4097, 'y')));
+    EXPECT_FALSE(co_await is_overwritten(std::string(4098, 'z')));
+    EXPECT_FALSE(co_await is_overwritten(""));
+    EXPECT_FALSE(co_await is_overwritten("of a block that it has yet to get"));
+    std::filesystem::create_hard_link(at, directory_.path() + "/d1/kept");
+    EXPECT_FALSE(co_await is_overwritten("of a block that is another name's"));
+    EXPECT_EQ(content("d1/kept"), "of a block that it has yet to get");
+    co_await process.journals.end();
+  }());
 }
 
 Task<void> replace_many(Store& store, uint32_t first, uint32_t times, uint64_t& failed) {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,6 +22,7 @@ namespace {
 
 constexpr long kXfsMagic = 0x58465342;
 constexpr long kF2fsMagic = 0xF2F52010;
+constexpr size_t kInPlaceBytesMax = 4096;  // one page: copied whole or not at all
 
 // As LocalStore opens: below the root, and through no symbolic link.
 int open_beneath(int root, const char* path, int flags, uint32_t mode) {
@@ -65,6 +67,25 @@ Result<void> write_all(int fd, std::string_view left, off_t offset, const std::s
   return {};
 }
 
+// What lies in a file of one page, in memory and with room, nothing can keep from being overwritten, and
+// nobody sees more than a moment of it: a tenth of the work of making, exchanging and removing a file. Where
+// the old content would have to be cut, or has other names, it is replaced instead. Answers whether the file
+// is written.
+bool write_in_place(int root, const Replacement& what) {
+  if (what.text.size() > kInPlaceBytesMax) return false;
+  Fd file(open_beneath(root, what.path.c_str(), O_RDWR | O_NONBLOCK, 0));
+  if (!file) return false;
+  struct stat there;
+  if (fstat(file.get(), &there) != 0 || !S_ISREG(there.st_mode) || there.st_nlink != 1) return false;
+  const auto size = static_cast<size_t>(there.st_size);
+  const bool has_room = there.st_blocks * 512 >= static_cast<off_t>(what.text.size());
+  if (size == 0 || size > what.text.size() || !has_room) return false;
+  char first;
+  iovec piece{&first, 1};
+  if (preadv2(file.get(), &piece, 1, 0, RWF_NOWAIT) != 1) return false;  // else it would be read first
+  return pwrite(file.get(), what.text.data(), what.text.size(), 0) == static_cast<ssize_t>(what.text.size());
+}
+
 // A rename over a file would have ext4 begin to write the new one at once (auto_da_alloc); an exchange does
 // not, and the journal holds the content until a sync of everything.
 Result<void> place(LastDirectory& stage, LastDirectory& target, const Replacement& what) {
@@ -88,34 +109,46 @@ Result<void> place(LastDirectory& stage, LastDirectory& target, const Replacemen
   return {};
 }
 
-Result<void> round_now(int root, int file, uint64_t offset, std::string_view batch,
+Result<void> round_now(int root, bool in_place, int file, uint64_t offset, std::string_view batch,
                        std::span<JournalOptions::Step> steps) {
   const std::string object(journal::kDirectory);
   CANOPY_TRY(write_all(file, batch, static_cast<off_t>(offset), object));
   if (fdatasync(file) != 0) return fail_system(errno, object, "fdatasync");
   LastDirectory stage(root), target(root);
-  for (JournalOptions::Step& step : steps) step.result = place(stage, target, *step.what);
+  for (JournalOptions::Step& step : steps)
+    if (!in_place || !write_in_place(root, *step.what)) step.result = place(stage, target, *step.what);
   return {};
 }
 
 struct Rounds {
   UringLoop& loop;
   Fd root;
+  bool in_place;
   WorkerPool worker{"canopy-journal", 1, 4};  // a disk that does not answer holds up this one alone
 };
 
 Task<Result<void>> run_round(Rounds& rounds, int file, uint64_t offset, std::string_view batch,
                              std::span<JournalOptions::Step> steps) {
   co_return co_await rounds.worker.run(
-      rounds.loop, [&] { return round_now(rounds.root.get(), file, offset, batch, steps); });
+      rounds.loop, [&] { return round_now(rounds.root.get(), rounds.in_place, file, offset, batch, steps); });
+}
+
+long file_system_of(int fd) {  // 0: not known
+  struct statfs found;
+  return fstatfs(fd, &found) == 0 ? static_cast<long>(found.f_type) : 0;
+}
+
+// Where a block that has been written once is written again at its place. Others (XFS with shared blocks,
+// Btrfs) look for room each time, and may have none.
+bool overwrites_in_place(int fd) {
+  const long found = file_system_of(fd);
+  return found == EXT4_SUPER_MAGIC || found == TMPFS_MAGIC;
 }
 
 }  // namespace
 
 bool syncs_as_a_whole(int fd) {
-  struct statfs found;
-  if (fstatfs(fd, &found) != 0) return false;
-  switch (static_cast<long>(found.f_type)) {
+  switch (file_system_of(fd)) {
     case EXT4_SUPER_MAGIC:
     case BTRFS_SUPER_MAGIC:
     case TMPFS_MAGIC:
@@ -126,7 +159,8 @@ bool syncs_as_a_whole(int fd) {
 }
 
 JournalOptions::Round make_journal_round(UringLoop& loop, Fd root) {
-  return [rounds = std::make_unique<Rounds>(loop, std::move(root))](
+  const bool in_place = overwrites_in_place(root.get());
+  return [rounds = std::make_unique<Rounds>(loop, std::move(root), in_place)](
              File& file, uint64_t offset, std::string_view batch, std::span<JournalOptions::Step> steps) {
     return run_round(*rounds, static_cast<LocalFile&>(file).descriptor(), offset, batch, steps);
   };
