@@ -31,6 +31,12 @@ class NfsFaults : public testing::Test {
     must(store_->remove("first", Durable::kYes));
     proxy_->calls();
   }
+  // What asked whether a server answers learns that its store is gone, and ends.
+  ~NfsFaults() override {
+    store_.reset();
+    other_.reset();
+    run([](Loop& loop) -> Task<void> { co_await loop.sleep(kMillisecond); }(*loop_));
+  }
   virtual uint32_t version() const { return 3; }
 
   std::unique_ptr<NfsStore> open(const std::string& name, NfsOptions options) {
