@@ -238,7 +238,7 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   const std::string target = to_domain->layout.account_directory(to);
   CANOPY_CO_TRY(co_await check_absent(to_domain, to));
   CANOPY_CO_TRY(co_await clear_other_places(from_domain, from, source.directory));
-  CANOPY_CO_TRY(co_await settle_disposal(store().parts_of(target).front().path));
+  for (const StoreSite& part : store().parts_of(target)) CANOPY_CO_TRY(co_await settle_disposal(part.path));
   const bool from_apart =
       !source.settings_file.starts_with(source.directory) || !source.info_file.starts_with(source.directory);
   if (from_apart || to_domain->layout.fast_index() != 0) {
@@ -374,7 +374,10 @@ Task<Result<dict::Version>> Accounts::change_info(AccountAddress address, uint64
   CANOPY_CO_TRY(dict::refuse_reserved_keys(file.dict, address.to_string()));
   file.forget_all_but(kRequestsRememberedPerInfoMax - 1);
   CANOPY_CO_ASSIGN(const AccountPlace place, co_await place_of(held, address, domain));
-  auto replaced = co_await files_.replace(slot_of(address), place.info_file, std::move(file), request);
+  // Of a suspended account somebody may have the file open through the mount.
+  const bool in_place = (*known)->use != AccountUse::kSuspended;
+  auto replaced =
+      co_await files_.replace(slot_of(address), place.info_file, std::move(file), request, in_place);
   held->info.reset();
   if (!replaced) co_return fail(std::move(replaced).error());
   held->info = std::move(*replaced);

@@ -230,16 +230,27 @@ std::string mark_of(const RequestId& id, std::string_view name, Loop& loop) {
   return mark;
 }
 
+// An info that is as long as the one before can be overwritten (Replacement): spaces before its last line's
+// end make it so, mostly.
+static void pad_info(std::string& text, std::string_view path) {
+  constexpr size_t kStep = 512, kPaddedMax = 4096;
+  const size_t padded = (text.size() + kStep - 1) / kStep * kStep;
+  if (path.ends_with(".info") && padded <= kPaddedMax)
+    text.insert(text.size() - 1, padded - text.size(), ' ');
+}
+
 Task<Result<dict::VersionedDict>> SettingsFiles::replace(uint32_t slot, std::string path,
-                                                         dict::VersionedDict file, ChangeRequest request) {
+                                                         dict::VersionedDict file, ChangeRequest request,
+                                                         bool in_place) {
   CANOPY_CO_TRY(co_await settle(path));
   CANOPY_CO_ASSIGN(file.version, file.version.next(epoch_));
   file.remember(request.key(), request.unix_seconds);
   CANOPY_CO_ASSIGN(std::string text, dict::print_versioned(file, path));
+  pad_info(text, path);
   auto staged = co_await stage_path(slot, path);
   if (!staged) co_return fail(std::move(staged).error());
   undecided_[path] = *staged;
-  auto replaced = co_await store_.replace({*staged, path, std::move(text)});
+  auto replaced = co_await store_.replace({*staged, path, std::move(text), in_place});
   if (!replaced) {
     (void)co_await settle(path);  // again before the next use when it fails
     co_return fail(co_await fenced_if_gone(*staged, std::move(replaced).error()));

@@ -58,8 +58,9 @@ class SettingsFiles {
   // request; durable. Answers the file as it is now. The directory must exist. kFenced: a process with a
   // higher epoch has removed our stage. After another error either file may be there; before it is read or
   // replaced again it is made sure that the rename, should it still be on its way, finds nothing to rename.
+  // `in_place`: as Replacement's.
   Task<Result<dict::VersionedDict>> replace(uint32_t slot, std::string path, dict::VersionedDict file,
-                                            ChangeRequest request = {});
+                                            ChangeRequest request = {}, bool in_place = true);
 
   // A name in the slot's stage directory that nobody has used, on the store that holds `target`: for things
   // that are made ready before they appear, or that disappear. kFenced as above.

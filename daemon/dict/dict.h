@@ -33,7 +33,8 @@ struct PrintedEntry {
   std::string value;
 };
 // The pretty text, or kTooLarge when it could not be read back: over kDictBytesMax or deeper than
-// kDictDepthMax. `more`: in the order of the keys, which the dictionary does not have.
+// kDictDepthMax. `more`: in the order of the keys; they count where
+// the dictionary has them too.
 Result<std::string> print_file(const Dict& dict, std::string_view name = "dictionary",
                                std::span<const PrintedEntry> more = {});
 

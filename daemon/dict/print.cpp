@@ -82,6 +82,7 @@ class Printer {
     for (const Entry& entry : dict) {
       for (; !more.empty() && more.front().key < entry.key; more = more.subspan(1))
         printed(more.front(), level);
+      if (!more.empty() && more.front().key == entry.key) continue;
       key(entry.key, level);
       value(entry.value, level + 1);
       out_ += ';';

@@ -129,6 +129,7 @@ struct Replacement {
   std::string staged;  // a name on the same store that nobody has used; its directory is there
   std::string path;    // the name that the file gets; its directory is there
   std::string text;
+  bool in_place = true;  // what it replaces may be overwritten: nobody else has it open for writing
 };
 
 inline constexpr size_t kStoreWritePiecesMax = 1024;

@@ -135,17 +135,18 @@ TEST_F(LocalJournal, EachOfARoundHasItsOwnOutcome) {
 }
 
 // What is overwritten keeps its file; what is replaced gets another.
-TEST_F(LocalJournal, AFileOfOnePageIsOverwrittenWhereNothingOfItHasToGo) {
+TEST_F(LocalJournal, AFileOfOnePageIsOverwrittenByWhatIsAsLong) {
   struct statfs found;
   ASSERT_EQ(statfs(directory_.path().c_str(), &found), 0);
   if (found.f_type != EXT4_SUPER_MAGIC) GTEST_SKIP() << "not ext4";
   Process process(directory_.path());
   const std::string path = "d1/f.info", at = directory_.path() + "/" + path;
   int staged = 0;
+  bool in_place = true;
   auto is_overwritten = [&](const std::string& text) -> Task<bool> {
     struct stat before{}, after{};
     (void)stat(at.c_str(), &before);
-    auto done = co_await process.store->replace({fmt::format("stage/{}", staged++), path, text});
+    auto done = co_await process.store->replace({fmt::format("stage/{}", staged++), path, text, in_place});
     EXPECT_TRUE(done) << done.error().to_string();
     EXPECT_EQ(content(path), text);
     EXPECT_EQ(stat(at.c_str(), &after), 0);
@@ -156,16 +157,20 @@ TEST_F(LocalJournal, AFileOfOnePageIsOverwrittenWhereNothingOfItHasToGo) {
     co_await process.warm_up();
     EXPECT_FALSE(co_await is_overwritten("the first"));
     EXPECT_TRUE(co_await is_overwritten("as long.."));
-    EXPECT_TRUE(co_await is_overwritten("longer, in its block"));
+    EXPECT_FALSE(co_await is_overwritten("longer, in its block"));
     EXPECT_FALSE(co_await is_overwritten("shorter"));
-    EXPECT_TRUE(co_await is_overwritten(std::string(4096, 'x')));
+    EXPECT_FALSE(co_await is_overwritten(std::string(4096, 'x')));
+    EXPECT_TRUE(co_await is_overwritten(std::string(4096, 'y')));
+    EXPECT_FALSE(co_await is_overwritten(std::string(4097, 'x')));
     EXPECT_FALSE(co_await is_overwritten(std::string(4097, 'y')));
-    EXPECT_FALSE(co_await is_overwritten(std::string(4098, 'z')));
-    EXPECT_FALSE(co_await is_overwritten(""));
-    EXPECT_FALSE(co_await is_overwritten("of a block that it has yet to get"));
+    EXPECT_FALSE(co_await is_overwritten("of one name"));
+    in_place = false;
+    EXPECT_FALSE(co_await is_overwritten("of two  ..."));
+    in_place = true;
+    EXPECT_TRUE(co_await is_overwritten("of one name"));
     std::filesystem::create_hard_link(at, directory_.path() + "/d1/kept");
-    EXPECT_FALSE(co_await is_overwritten("of a block that is another name's"));
-    EXPECT_EQ(content("d1/kept"), "of a block that it has yet to get");
+    EXPECT_FALSE(co_await is_overwritten("of two name"));
+    EXPECT_EQ(content("d1/kept"), "of one name");
     co_await process.journals.end();
   }());
 }

@@ -17,6 +17,7 @@ inline constexpr uint64_t kBlockBytes = 4096;  // of a header; a batch begins at
 inline constexpr uint64_t kBatchesAt = kFiles * kBlockBytes;
 inline constexpr uint64_t kFileBytes = 32u << 20;
 inline constexpr uint64_t kFileBytesMax = 256u << 20;  // that is read
+inline constexpr size_t kInPlaceBytesMax = 4096;       // one page: overwritten whole or not at all
 inline constexpr size_t kContentBytesMax = 8192;       // larger files are replaced without it
 inline constexpr size_t kRecordHeadBytes = 40;
 

@@ -191,7 +191,24 @@ Task<Result<void>> ReplaceJournal::do_round(File& file, uint64_t offset, std::st
   return journal_round_over(*store_, file, offset, batch, steps);
 }
 
+// What has the length of the old content, and no other name, is overwritten (docs/decisions/info-groups.md).
+// False: it is to be replaced.
+static Task<bool> overwrite(Store& store, const Replacement& what) {
+  if (!what.in_place || what.text.size() > journal::kInPlaceBytesMax) co_return false;
+  OpenOptions options;
+  options.write = true;
+  auto file = co_await store.open(what.path, options);
+  if (!file) co_return false;
+  auto there = co_await (*file)->attributes();
+  if (!there || there->type != FileType::kRegular || there->links != 1 || there->size != what.text.size())
+    co_return false;
+  std::string_view text = what.text;
+  auto written = co_await (*file)->write(0, std::span(&text, 1), Durable::kNo);
+  co_return written.has_value();
+}
+
 static Task<Result<void>> put_into_place(Store& store, const Replacement& what) {
+  if (co_await overwrite(store, what)) co_return Result<void>();
   OpenOptions options;
   options.write = options.create = options.exclusive = true;
   CANOPY_CO_ASSIGN(std::unique_ptr<File> file, co_await store.open(what.staged, options));

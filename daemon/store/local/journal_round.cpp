@@ -22,7 +22,6 @@ namespace {
 
 constexpr long kXfsMagic = 0x58465342;
 constexpr long kF2fsMagic = 0xF2F52010;
-constexpr size_t kInPlaceBytesMax = 4096;  // one page: copied whole or not at all
 
 // As LocalStore opens: below the root, and through no symbolic link.
 int open_beneath(int root, const char* path, int flags, uint32_t mode) {
@@ -67,23 +66,27 @@ Result<void> write_all(int fd, std::string_view left, off_t offset, const std::s
   return {};
 }
 
-// What lies in a file of one page, in memory and with room, nothing can keep from being overwritten, and
-// nobody sees more than a moment of it: a tenth of the work of making, exchanging and removing a file. Where
-// the old content would have to be cut, or has other names, it is replaced instead. Answers whether the file
-// is written.
-bool write_in_place(int root, const Replacement& what) {
-  if (what.text.size() > kInPlaceBytesMax) return false;
-  Fd file(open_beneath(root, what.path.c_str(), O_RDWR | O_NONBLOCK, 0));
+// What has the length of the old content, within one page, in memory and with room, nothing can keep from
+// being overwritten, and nobody sees more than a moment of it: a tenth of the work of making, exchanging and
+// removing a file. Where it would be longer or shorter, or has other names, it is replaced instead, as
+// whoever reads it would find an end that is not its own. Answers whether the file is written.
+bool overwrite(int root, const Replacement& what) {
+  if (!what.in_place || what.text.empty() || what.text.size() > journal::kInPlaceBytesMax) return false;
+  open_how how{};
+  how.flags = O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  // On another file system the sync of this one would say nothing of it.
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  Fd file(static_cast<int>(syscall(SYS_openat2, root, what.path.c_str(), &how, sizeof how)));
   if (!file) return false;
   struct stat there;
   if (fstat(file.get(), &there) != 0 || !S_ISREG(there.st_mode) || there.st_nlink != 1) return false;
-  const auto size = static_cast<size_t>(there.st_size);
-  const bool has_room = there.st_blocks * 512 >= static_cast<off_t>(what.text.size());
-  if (size == 0 || size > what.text.size() || !has_room) return false;
+  const auto bytes = static_cast<off_t>(what.text.size());
+  if (there.st_size != bytes || there.st_blocks * 512 < bytes) return false;
   char first;
   iovec piece{&first, 1};
-  if (preadv2(file.get(), &piece, 1, 0, RWF_NOWAIT) != 1) return false;  // else it would be read first
-  return pwrite(file.get(), what.text.data(), what.text.size(), 0) == static_cast<ssize_t>(what.text.size());
+  if (preadv2(file.get(), &piece, 1, 0, RWF_NOWAIT) != 1)
+    return false;  // else it would be read from the disk first
+  return pwrite(file.get(), what.text.data(), what.text.size(), 0) == bytes;
 }
 
 // A rename over a file would have ext4 begin to write the new one at once (auto_da_alloc); an exchange does
@@ -116,7 +119,7 @@ Result<void> round_now(int root, bool in_place, int file, uint64_t offset, std::
   if (fdatasync(file) != 0) return fail_system(errno, object, "fdatasync");
   LastDirectory stage(root), target(root);
   for (JournalOptions::Step& step : steps)
-    if (!in_place || !write_in_place(root, *step.what)) step.result = place(stage, target, *step.what);
+    if (!in_place || !overwrite(root, *step.what)) step.result = place(stage, target, *step.what);
   return {};
 }
 
@@ -140,10 +143,7 @@ long file_system_of(int fd) {  // 0: not known
 
 // Where a block that has been written once is written again at its place. Others (XFS with shared blocks,
 // Btrfs) look for room each time, and may have none.
-bool overwrites_in_place(int fd) {
-  const long found = file_system_of(fd);
-  return found == EXT4_SUPER_MAGIC || found == TMPFS_MAGIC;
-}
+bool overwrites_in_place(int fd) { return file_system_of(fd) == EXT4_SUPER_MAGIC; }
 
 }  // namespace
 

@@ -190,7 +190,7 @@ Task<Result<void>> StoreSet::replace_among(Replacement what) {
   CANOPY_CO_ASSIGN(Place source, co_await resolve(what.staged));
   CANOPY_CO_ASSIGN(Place target, co_await target_of(source, what.staged, what.path, RenameMode::kReplace));
   auto replaced = co_await SetMember::ask<void>(target.member, [&](Store& store) {
-    return store.replace({source.path, target.path, std::move(what.text)});
+    return store.replace({source.path, target.path, std::move(what.text), what.in_place});
   });
   if (!replaced && replaced.error().code() == Code::kNotFound) {
     // What was staged is durable already when only the directories above the target were missing.
