@@ -415,14 +415,15 @@ Task<int> serve(Running& running, const Options& options) {
   session_options.epoch = [&node] { return node.epoch(); };
   wire::SessionMethods session(session_options);
   wire::LoginService login(node);
-  wire::DirectoryService directory(node);
+  wire::StoresService stores(node);
+  wire::DirectoryService directory(node, &stores);
   wire::MailboxesService mailboxes(node);
   wire::InfoService info(node);
   wire::EventsService events(node);
   wire::StatusService status(node);
-  wire::StoresService stores(node);
-  wire::Relocations relocations(
-      node, [&stores](std::shared_ptr<const Mounts> of) { return stores.drop_superseded(std::move(of)); });
+  wire::Relocations relocations(node, [&stores](std::shared_ptr<const StoresConfig> as_of) {
+    return stores.drop_superseded(std::move(as_of));
+  });
   wire::DomainMoves domain_moves(node);
   wire::RelocationService relocation(node, relocations, domain_moves, stores);
   wire::TreeService tree(node);

@@ -117,6 +117,73 @@ class Renames(MailCase):
         self.assertEqual(self.ctl("check", target)["damages"], [])
 
 
+class RenamesBeyond(store_moves_test.Several):
+    """To names whose places are on other stores."""
+    renamed = Renames.renamed
+
+    def on_three_stores(self):
+        names = self.accounts(ACCOUNTS)
+        for store in ("one", "two", "three"):
+            self.add(store)
+        self.table(store_moves_test.rows_over(["one", "two", "three"]))
+        self.settled()
+        return names, self.found()
+
+    def test_accounts_get_them_while_clients_go_on_and_canopyd_is_killed(self):
+        names, before = self.on_three_stores()
+
+        def new_name(name):
+            return name.replace("@", "x@")
+        clients = [Correspondent(self, names[i::2], new_name, i) for i in range(2)]
+        for client in clients:
+            self.addCleanup(client.stop)
+            client.start()
+        for number, name in enumerate(names):
+            killer = Killer(self.stack, random.Random(number).uniform(0, 0.1)) if number % 7 == 3 else None
+            if killer:
+                killer.start()
+            self.renamed(name, new_name(name))
+            if killer:
+                killer.join()
+        for client in clients:
+            client.stop()
+        self.settled()
+        self.assertEqual([error for client in clients for error in client.errors], [])
+        self.assertEqual([name for client in clients for name in client.bounced], [])
+        after = self.found()
+        self.assertEqual(sorted(after), sorted(new_name(name) for name in names))
+        self.assertGreater(sum(before[name][0] != after[new_name(name)][0] for name in names), 0)
+        for client in clients:
+            for name in client.accounts:
+                new = new_name(name)
+                self.refused(NOT_FOUND, "account", "show", name)
+                self.assertEqual(self.ctl("locate", new)["store"], after[new][0])
+                self.assertEqual(self.ctl("settings", "get", new)["values"]["Colour"], "c" + name.split("@")[0])
+                got = [text.decode() for text in self.contents(new)]
+                for text in client.delivered[name]:
+                    self.assertEqual(sum(one.endswith(text) for one in got), 1, name)
+        self.assertEqual(self.ctl("check", DOMAIN)["damages"], [])
+        self.check_nothing_left()
+
+    def test_they_stay_where_they_lie_until_their_accounts_may_move(self):
+        names, before = self.on_three_stores()
+        hour = time.gmtime().tm_hour
+        self.ctl("relocation", "set", "/", "--window", f"{(hour + 12) % 24:02}:00-{(hour + 13) % 24:02}:00")
+        for name in names:
+            self.ctl("account", "rename", name, name.replace("@", "x@"))
+        lying = {name.replace("@", "x@"): store for name, (store, _) in before.items()}
+        self.assertEqual({name: store for name, (store, _) in self.found().items()}, lying)
+        self.assertEqual({name: self.ctl("locate", name)["store"] for name in lying}, lying)
+        self.stack.stop(signal.SIGKILL)
+        self.stack.start()
+        self.assertEqual({name: self.ctl("locate", name)["store"] for name in lying}, lying)
+        for name in lying:  # and back, which needs no other store
+            self.ctl("account", "rename", name, name.replace("x@", "@"))
+        self.ctl("relocation", "set", "/", "--window", "always")
+        self.settled()
+        self.assertEqual(self.found(), before)
+
+
 class Moves(store_moves_test.Several):
     def test_accounts_are_told_to_move_while_clients_go_on_and_canopyd_is_killed(self):
         names = self.accounts(ACCOUNTS)

@@ -200,13 +200,16 @@ void Backend::build_node() {
   session.server = name();
   session.epoch = [this] { return epoch_; };
   session_ = std::make_unique<wire::SessionMethods>(session);
-  directory_ = std::make_unique<wire::DirectoryService>(*node_);
+  stores_ = std::make_unique<wire::StoresService>(*node_);
+  directory_ = std::make_unique<wire::DirectoryService>(*node_, stores_.get());
   mailboxes_ = std::make_unique<wire::MailboxesService>(*node_);
   info_ = std::make_unique<wire::InfoService>(*node_);
   status_ = std::make_unique<wire::StatusService>(*node_);
-  stores_ = std::make_unique<wire::StoresService>(*node_);
   relocations_ = std::make_unique<wire::Relocations>(
-      *node_, [this](std::shared_ptr<const Mounts> of) { return stores_->drop_superseded(std::move(of)); },
+      *node_,
+      [this](std::shared_ptr<const StoresConfig> as_of) {
+        return stores_->drop_superseded(std::move(as_of));
+      },
       site_.plan.late_max() + kSecond);
   domain_moves_ = std::make_unique<wire::DomainMoves>(*node_);
   relocation_ = std::make_unique<wire::RelocationService>(*node_, *relocations_, *domain_moves_, *stores_);

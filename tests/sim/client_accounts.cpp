@@ -63,14 +63,6 @@ Task<void> SimClient::rename_own_account() {
   auto answer = co_await ask<v1::RenameRequest, v1::Account>(
       0, CANOPY_SIM_METHOD(Directory, RenameAccount), request,
       fmt::format("rename account {} to {}", account->name, account->or_name));
-  // A name whose place is on another store is refused for good (docs/status.md).
-  const bool crosses =
-      answer.is == Answer<v1::Account>::Is::kRefused && answer.error->code() == Code::kCrossStore;
-  if (crosses) {
-    account->or_name.clear();
-    account->busy = site_.plan.any_shared() && answer.attempts > 2;
-    co_return;
-  }
   if (expect_done(answer, account->name)) {
     account->had_names.push_back(account->name);
     account->name = std::exchange(account->or_name, "");

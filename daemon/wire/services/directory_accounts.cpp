@@ -8,6 +8,7 @@
 #include "daemon/wire/services/access.h"
 #include "daemon/wire/services/account_check.h"
 #include "daemon/wire/services/directory_service.h"
+#include "daemon/wire/services/stores_service.h"
 #include "daemon/wire/services/tree_guard.h"
 
 namespace canopy::wire {
@@ -186,7 +187,8 @@ Task<Result<v1::Account>> DirectoryService::rename_account(CallContext&, const v
     CANOPY_CO_TRY(co_await begin(from, id, *attempt));
     Shard& shard = node_.shard_of(from);
     co_await shard.loop.switch_to();
-    auto renamed = co_await shard.accounts.rename(from, to);
+    auto renamed = stores_ == nullptr ? co_await shard.accounts.rename(from, to)
+                                      : co_await stores_->rename_account(shard, from, to);
     if (!renamed) {
       // Two attempts at the same time: was the other one quicker?
       auto again = co_await look_at(to, {});

@@ -8,6 +8,7 @@
 namespace canopy::wire {
 
 class DomainHold;
+class StoresService;
 
 inline constexpr uint32_t kPageEntriesMax = 1000;
 
@@ -22,7 +23,9 @@ class DirectoryService {
     bool done() const { return before && before != now; }
   };
 
-  explicit DirectoryService(Node& node) : node_(node) {}
+  // `stores`: for names whose places are on other stores; without it a rename to one is refused. It outlives
+  // this.
+  explicit DirectoryService(Node& node, StoresService* stores = nullptr) : node_(node), stores_(stores) {}
   void add_to(MethodTable& table);  // this must outlive the server
 
  private:
@@ -64,6 +67,7 @@ class DirectoryService {
   Result<std::shared_ptr<const Domain>> domain_named(const std::string& name);
 
   Node& node_;
+  StoresService* const stores_;
 };
 
 }  // namespace canopy::wire

@@ -11,6 +11,7 @@
 
 #include "daemon/relocate/relocation_pass.h"
 #include "daemon/relocate/relocation_settings.h"
+#include "daemon/store/set/store_config.h"
 #include "daemon/tree/mounts.h"
 #include "daemon/wire/services/node.h"
 
@@ -52,9 +53,9 @@ class Relocations {
   };
   using RunRef = std::shared_ptr<Run>;
 
-  // Forgets the rows of this table that are superseded, as nothing lies there any more; false: it has
-  // changed.
-  using DropSuperseded = std::function<Task<Result<bool>>(std::shared_ptr<const Mounts> of)>;
+  // Forgets the rows that are superseded, as nothing lies there any more; false: the configuration is another
+  // one than when that was looked at.
+  using DropSuperseded = std::function<Task<Result<bool>>(std::shared_ptr<const StoresConfig> as_of)>;
   Relocations(Node& node, DropSuperseded drop, Nanos late_renames_awaited = kLateRenamesAwaited)
       : node_(node),
         drop_superseded_(std::move(drop)),

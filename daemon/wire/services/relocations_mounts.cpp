@@ -17,6 +17,7 @@ Task<Result<bool>> Relocations::try_mounts(RunRef run) {
     uint64_t files = 0;
     const uint64_t before = run->moved;
     const auto as_of = first.stores->config();
+    if (!(*as_of->mounts == *run->mounts)) co_return false;  // another run's
     MountWalk walk(
         *first.store, run->mounts,
         [this, run](std::vector<SeenAccount> page) { return move_page(run, nullptr, std::move(page)); },
@@ -42,15 +43,12 @@ Task<Result<bool>> Relocations::try_mounts(RunRef run) {
                                  "longer leads, {} among them: move or remove them",
                                  walk.others() + run->seen,
                                  walk.others() != 0 ? walk.other() : "settings of accounts that have gone"));
-    if (first.stores->config() != as_of) {  // the table may have changed, and changed back
-      if (!(*first.stores->config()->mounts == *run->mounts)) co_return false;
-      continue;
-    }
+    if (first.stores->config() != as_of) continue;  // the table may have changed, and changed back
     auto removed = co_await walk.remove_empty_folders();
     if (!removed)  // they are in nobody's way
       log_event(LogLevel::kWarning, "folders-not-removed", kMountsRun,
                 {{"error", removed.error().to_string()}});
-    co_return co_await drop_superseded_(run->mounts);
+    co_return co_await drop_superseded_(as_of);
   }
 }
 

@@ -364,13 +364,14 @@ Task<Result<v1::MountsResponse>> StoresService::set_mounts(CallContext& call,
   co_return out;
 }
 
-Task<Result<bool>> StoresService::drop_superseded(std::shared_ptr<const Mounts> of) {
+Task<Result<bool>> StoresService::drop_superseded(std::shared_ptr<const StoresConfig> as_of) {
   Shard& first = *node_.shards().front();
   auto guard = co_await gate_.lock();
-  StoresConfig next = *first.stores->config();
-  if (!(*next.mounts == *of)) co_return false;
-  const auto superseded = of->superseded();
-  next.mounts = std::make_shared<const Mounts>(of->without({superseded.begin(), superseded.end()}));
+  if (first.stores->config() != as_of) co_return false;
+  StoresConfig next = *as_of;
+  const auto superseded = as_of->mounts->superseded();
+  next.mounts =
+      std::make_shared<const Mounts>(as_of->mounts->without({superseded.begin(), superseded.end()}));
   next.rows_before.clear();
   CANOPY_CO_TRY(co_await switch_to(std::move(next)));
   co_return true;

@@ -16,13 +16,18 @@ class StoresService {
 
   // What the run of the mount table needs (relocations.h). The first on the first loop, the others begin and
   // end on the caller's. `beforehand`: also while no row is superseded, otherwise kNotFound.
-  Task<Result<bool>> drop_superseded(std::shared_ptr<const Mounts> of);
+  Task<Result<bool>> drop_superseded(std::shared_ptr<const StoresConfig> as_of);
   using ChangeHow = std::function<Result<void>(dict::Dict& relocation)>;
   Task<Result<void>> change_relocation(CallContext& call, bool beforehand, ChangeHow change);
   // The table before the newest becomes the newest again.
   Task<Result<void>> put_back_mounts(CallContext& call);
+  // As Accounts::rename() of `owner`, also to a name whose place is on another store: the account gets its
+  // name where it lies, which a superseded row leads to until the run of the mount table has moved it. Begins
+  // and ends on the owner's loop.
+  Task<Result<void>> rename_account(Shard& owner, AccountAddress from, AccountAddress to);
 
  private:
+  Task<Result<void>> rename_beyond(Shard& owner, AccountAddress from, AccountAddress to, MountRow row);
   Task<Result<v1::StoreInfo>> add(CallContext& call, const v1::AddStoreRequest& request);
   Task<Result<v1::StoreInfo>> set(CallContext& call, const v1::SetStoreRequest& request);
   Task<Result<v1::Empty>> remove(CallContext& call, const v1::StoreRequest& request);
@@ -35,6 +40,7 @@ class StoresService {
   // On the first loop, with the gate held.
   Task<Result<StoreConfig>> examine(const v1::AddStoreRequest& request);
   Task<Result<void>> switch_to(StoresConfig next);
+  Task<Result<void>> lead_to(MountRow row);
   Task<Result<v1::StoreInfo>> info_of(std::string name);
   Task<Result<std::shared_ptr<Store>>> store_named(std::string name);
 
