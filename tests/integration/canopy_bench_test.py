@@ -174,11 +174,14 @@ class Scenarios(unittest.TestCase):
     def test_staleness_looks_through_one_mount_at_what_another_changes(self):
         with Mounted(self.stack) as one, Mounted(self.stack) as other:
             before = self.stored()
-            rows = self.measured("staleness", "--dir", one.directory, "--other", other.directory, "--raw",
-                                 "SharedDomains/company.com", "--mailbox", "accounts/company.com/user00000/INBOX",
-                                 "--rounds", "2")
-            self.assertEqual([row["times"] for row in rows], [2] * 7)
+            through = ["staleness", "--dir", one.directory, "--other", other.directory, "--raw", "SharedDomains/company.com",
+                       "--mailbox", "accounts/company.com/user00000/INBOX", "--rounds", "2"]
+            self.assertEqual([row["times"] for row in self.measured(*through)], [2] * 11)
             self.assertEqual(self.stored(), before)
+            rows = self.measured(*through, "--server", self.wire)
+            self.assertEqual([row["times"] for row in rows], [2] * 16)
+            self.assertEqual([row["change"] for row in rows[11:13]], ["account created", "account removed"])
+            self.assertEqual(self.stored(), before + 2)  # what the wire protocol delivered stays
             self.assertEqual([name for name in os.listdir(one.path("SharedDomains", "company.com")) if "bench" in name], [])
 
     def test_without_json_it_prints_a_table(self):
