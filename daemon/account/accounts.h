@@ -69,8 +69,9 @@ class Accounts {
   // Moves it to the trash at once and removes it from there. kNotFound.
   Task<Result<void>> remove(AccountAddress address);
   // Renames within the same loop's reach; both addresses on this loop's store, `from` on this loop.
-  // kAlreadyExists, kNotFound.
-  Task<Result<void>> rename(AccountAddress from, AccountAddress to);
+  // kAlreadyExists, kNotFound; kCrossStore where the newest row has another store for the new name, unless it
+  // `stays` on its own, which the caller sees to that a superseded row leads to.
+  Task<Result<void>> rename(AccountAddress from, AccountAddress to, bool stays = false);
   // Replaces settings: `change` is applied to the current dictionary. Answers the new version; that of the
   // first time, and nothing happens, when the request was answered within the hour.
   using Change = std::move_only_function<Result<void>(dict::Dict&)>;

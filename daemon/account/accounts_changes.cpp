@@ -215,14 +215,25 @@ Task<Result<void>> Accounts::begin_slice_anew(AccountAddress address, std::strin
   co_return done;
 }
 
-Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
+// As long as the table may change meanwhile, no account comes to a place that only a superseded row leads to:
+// a walk that has passed there would forget the row.
+static Task<Result<void>> check_newest_place(Store& store, std::string source, std::string target) {
+  CANOPY_CO_ASSIGN(const StoreSite site, co_await store.site_of(source));
+  const StoreSite newest = store.parts_of(target).front();
+  if (newest.name == site.name) co_return Result<void>();
+  co_return fail(
+      Code::kCrossStore, std::move(source),
+      fmt::format("it lies on store {}, and {} would lie on store {}", site.name, target, newest.name));
+}
+
+Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to, bool stays) {
   EntryRef held = entry(from);
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
   // The domain that it goes to must not move meanwhile; its own does not while its gates are held.
   const EntryRef target_domain = entry({"", to.domain});
-  std::optional<Mutex::Guard> stays;
-  if (to.domain != from.domain) stays.emplace(co_await target_domain->gate.lock());
+  std::optional<Mutex::Guard> domain_stays;
+  if (to.domain != from.domain) domain_stays.emplace(co_await target_domain->gate.lock());
   const Placing placing(*this);
   const NamesBeingMade::Claim name(*options_.being_made, to.to_string());
   if (!name.mine()) co_return made_by_another(to);
@@ -236,7 +247,10 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   if (environment_.files->has_ends(store(), source.directory))
     CANOPY_CO_TRY(co_await begin_slice_anew(from, source.directory));
   const std::string target = to_domain->layout.account_directory(to);
+  if (!stays) CANOPY_CO_TRY(co_await check_newest_place(store(), source.directory, target));
   CANOPY_CO_TRY(co_await check_absent(to_domain, to));
+  for (const std::string& path : files_apart(*to_domain, to))  // of an account that is gone
+    CANOPY_CO_TRY(co_await discard_file(slot_of(to), path));
   CANOPY_CO_TRY(co_await clear_other_places(from_domain, from, source.directory));
   for (const StoreSite& part : store().parts_of(target)) CANOPY_CO_TRY(co_await settle_disposal(part.path));
   const bool from_apart =
@@ -247,6 +261,7 @@ Task<Result<void>> Accounts::rename(AccountAddress from, AccountAddress to) {
   CANOPY_CO_TRY(
       co_await make_directories(store(), std::string(store_parent_of(target)), 0700, Durable::kYes));
   CANOPY_CO_TRY(co_await copy_suspended_mark(files_, from, to));
+  CANOPY_CO_TRY(co_await files_.check_not_succeeded(slot_of(from), source.directory));
   // The rename of the directory is the renaming of the account: settings without one count for nobody.
   auto moved = co_await move_into(store(), source.directory, target, RenameMode::kNoReplace, Durable::kYes);
   names_changed_(from, moved ? std::optional(false) : std::nullopt);

@@ -91,6 +91,12 @@ std::vector<const MountRow*> served_before(const MountTable& table, const MountP
   return serving(table, std::move(lower), pattern);
 }
 
+bool names_one_account(const MountPattern& pattern) {
+  const auto& elements = pattern.elements();
+  return !elements.empty() && elements.back().text().ends_with(kAccountSuffix) &&
+         std::ranges::all_of(elements, &PatternElement::all_literal);
+}
+
 Result<void> check_above_accounts(const MountTable& table) {
   for (const MountRow& row : table.rows()) {
     const auto& elements = table.pattern_of(row).elements();
@@ -190,6 +196,17 @@ std::vector<const MountRow*> Mounts::places_of(std::string_view path) const {
   for (size_t i = 0; i < superseded_.size(); ++i)
     if (matches(superseded_patterns_[i], path)) add_once(places, superseded_[i]);
   return places;
+}
+
+bool Mounts::may_have_led_to(std::string_view domain_directory) const {
+  return std::ranges::any_of(superseded_patterns_, [&](const MountPattern& pattern) {
+    size_t below = 0;
+    return !names_one_account(pattern) || compare(pattern, domain_directory, below) >= 0;
+  });
+}
+
+size_t Mounts::superseded_of_one_account() const {
+  return static_cast<size_t>(std::ranges::count_if(superseded_patterns_, names_one_account));
 }
 
 bool Mounts::any_below(std::string_view path) const { return elements_of(path) < elements_max_; }

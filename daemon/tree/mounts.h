@@ -39,6 +39,10 @@ class Mounts {
   // Rows of other stores or prefixes than those that may hold something below the directory `path`.
   std::vector<const MountRow*> places_below(std::string_view path,
                                             const std::vector<const MountRow*>& except) const;
+  // Whether a superseded row may have led to something of the domain that has this directory: all but those
+  // that name one account elsewhere.
+  bool may_have_led_to(std::string_view domain_directory) const;
+  size_t superseded_of_one_account() const;     // rows
   bool any_below(std::string_view path) const;  // cheap where no pattern is that long
 
   bool operator==(const Mounts& other) const {

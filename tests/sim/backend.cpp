@@ -200,7 +200,7 @@ void Backend::build_node() {
   session.server = name();
   session.epoch = [this] { return epoch_; };
   session_ = std::make_unique<wire::SessionMethods>(session);
-  stores_ = std::make_unique<wire::StoresService>(*node_);
+  stores_ = std::make_unique<wire::StoresService>(*node_, site_.plan.late_max() + kSecond);
   directory_ = std::make_unique<wire::DirectoryService>(*node_, stores_.get());
   mailboxes_ = std::make_unique<wire::MailboxesService>(*node_);
   info_ = std::make_unique<wire::InfoService>(*node_);

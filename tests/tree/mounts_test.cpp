@@ -93,6 +93,22 @@ TEST(Mounts, SaysToWhichStoresSupersededPlacesAreEmptied) {
 }
 
 // Whatever the changes were: the place that any older table gave is among the places now.
+TEST(Mounts, ARowOfOneAccountConcernsItsDomainAlone) {
+  const auto table = rows({"/ root", "SharedDomains/company.com/[a-d].sub one"});
+  const std::string of_account = std::string(kAbby) + " two";
+  const Mounts one = *Mounts::make(table, rows({of_account}));
+  EXPECT_EQ(places(one, kAbby), "one two");
+  EXPECT_EQ(one.superseded_of_one_account(), 1u);
+  EXPECT_TRUE(one.may_have_led_to("SharedDomains/company.com"));
+  EXPECT_FALSE(one.may_have_led_to("SharedDomains/other.com"));
+  for (const char* wider : {"SharedDomains/company.com/*/x.macnt two", "SharedDomains/fast two", "/ two"}) {
+    const Mounts more = *Mounts::make(table, rows({of_account, wider}));
+    EXPECT_EQ(more.superseded_of_one_account(), 1u);
+    EXPECT_TRUE(more.may_have_led_to("SharedDomains/other.com")) << wider;
+  }
+  EXPECT_FALSE(Mounts::single("root").may_have_led_to("SharedDomains/company.com"));
+}
+
 TEST(Mounts, NoPlaceOfAnyOlderTableIsForgotten) {
   std::mt19937 random(5);
   const std::string_view patterns[] = {

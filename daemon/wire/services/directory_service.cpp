@@ -252,7 +252,7 @@ Task<Result<v1::Domain>> DirectoryService::rename_domain(CallContext&, const v1:
                                    "directory: canopyctl relocation show {}",
                                    before));
       // What an account has left on another store is known by where it went.
-      if (on.stores != nullptr && !on.stores->config()->mounts->superseded().empty())
+      if (on.stores != nullptr && on.stores->config()->mounts->may_have_led_to(domain->directory()))
         co_return fail(Code::kBusy, before,
                        "accounts are on the way to other stores: canopyctl relocation show /");
       if (!domain->older.empty() && on.stores != nullptr &&

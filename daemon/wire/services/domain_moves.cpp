@@ -80,8 +80,8 @@ Task<Result<void>> change_tree(
 constexpr const char kAccountsGoElsewhere[] =
     "accounts are on the way to other stores: canopyctl relocation show /";
 
-bool accounts_go_elsewhere(const Shard& on) {
-  return on.stores != nullptr && !on.stores->config()->mounts->superseded().empty();
+bool accounts_go_elsewhere(const Shard& on, const Domain& domain) {
+  return on.stores != nullptr && on.stores->config()->mounts->may_have_led_to(domain.directory());
 }
 
 }  // namespace
@@ -143,9 +143,13 @@ void DomainMoves::hold_up(const std::string& error) {
 Task<void> DomainMoves::pass(const std::atomic<bool>& over) {
   Shard& first = *node_.shards().front();
   const auto table = first.accounts.domain_table();
-  const bool some = std::ranges::any_of(
-      table->domains, [&](const auto& each) { return !is_at_place(*each.second, table->tree); });
-  if (some && accounts_go_elsewhere(first)) co_return hold_up(kAccountsGoElsewhere);
+  bool some = false, may_some = false;
+  for (const auto& [name, domain] : table->domains) {
+    if (is_at_place(*domain, table->tree)) continue;
+    some = true;
+    may_some = may_some || !accounts_go_elsewhere(first, *domain);
+  }
+  if (some && !may_some) co_return hold_up(kAccountsGoElsewhere);
   figures_.domains = table->domains.size();
   figures_.seen = figures_.failed = 0;
   bool all = true;
@@ -235,7 +239,7 @@ Task<Result<void>> DomainMoves::move_held(Node& node, Shard& on, DomainTable& ta
   const std::shared_ptr<const Domain> domain = at->second;
   attempt.directory = attempt.now = domain->directory();
   attempt.outcome = Moved::kNotYet;
-  if (accounts_go_elsewhere(on)) {
+  if (accounts_go_elsewhere(on, *domain)) {
     attempt.waits_for = kAccountsGoElsewhere;
     co_return Result<void>();
   }

@@ -4,6 +4,9 @@
 #include "daemon/wire/services/stores_service.h"
 
 namespace canopy::wire {
+
+constexpr size_t kRenamedAtOnceMax = 256;
+
 namespace {
 
 // What leads to where an account of the name `to` lies when its directory does not leave its store; none: the
@@ -34,6 +37,13 @@ Task<Result<void>> StoresService::lead_to(MountRow row) {
   StoresConfig next = *node_.shards().front()->stores->config();
   if (std::ranges::find(next.mounts->superseded(), row) != next.mounts->superseded().end())
     co_return Result<void>();
+  // Each is one more that every path is held against.
+  if (next.mounts->superseded_of_one_account() >= kRenamedAtOnceMax)
+    co_return fail(
+        Code::kTryAgain, row.pattern,
+        fmt::format(
+            "{} accounts that were renamed are on the way to their stores: canopyctl relocation show /",
+            kRenamedAtOnceMax));
   std::vector<MountRow> superseded{row};
   superseded.insert(superseded.end(), next.mounts->superseded().begin(), next.mounts->superseded().end());
   const auto rows = next.mounts->table().rows();
@@ -63,8 +73,9 @@ Task<Result<void>> StoresService::rename_beyond(Shard& owner, AccountAddress fro
     done = co_await lead_to(row);
     if (done) {
       co_await owner.loop.switch_to();
-      done = co_await owner.accounts.rename(from, to);
+      done = co_await owner.accounts.rename(from, to, true);
       co_await first.loop.switch_to();
+      if (!done) late_until_ = std::max(late_until_, first.loop.now() + late_renames_awaited_);
       // Another configuration of the same content: a walk that began before has seen nothing of the account,
       // and must not be what the row is dropped upon.
       auto renewed = co_await switch_to(StoresConfig(*first.stores->config()));

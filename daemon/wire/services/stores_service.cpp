@@ -368,6 +368,13 @@ Task<Result<bool>> StoresService::drop_superseded(std::shared_ptr<const StoresCo
   Shard& first = *node_.shards().front();
   auto guard = co_await gate_.lock();
   if (first.stores->config() != as_of) co_return false;
+  if (late_until_ != 0 && as_of->mounts->superseded_of_one_account() != 0 && first.stores->shared()) {
+    if (first.loop.now() < late_until_) co_return false;
+    // What begins when nothing can arrive any more decides.
+    late_until_ = 0;
+    CANOPY_CO_TRY(co_await switch_to(StoresConfig(*as_of)));
+    co_return false;
+  }
   StoresConfig next = *as_of;
   const auto superseded = as_of->mounts->superseded();
   next.mounts =

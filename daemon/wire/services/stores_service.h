@@ -6,12 +6,17 @@
 #include "daemon/store/set/store_set.h"
 #include "daemon/wire/server/method_table.h"
 #include "daemon/wire/services/node.h"
+#include "daemon/wire/services/relocations.h"
 
 namespace canopy::wire {
 
 class StoresService {
  public:
-  explicit StoresService(Node& node) : node_(node), gate_(node.shards().front()->loop) {}
+  explicit StoresService(Node& node, Nanos late_renames_awaited = kLateRenamesAwaited)
+      : node_(node),
+        late_renames_awaited_(late_renames_awaited),
+        late_until_(node.shards().front()->loop.now() + late_renames_awaited),
+        gate_(node.shards().front()->loop) {}
   void add_to(MethodTable& table);  // this must outlive the server
 
   // What the run of the mount table needs (relocations.h). The first on the first loop, the others begin and
@@ -45,7 +50,9 @@ class StoresService {
   Task<Result<std::shared_ptr<Store>>> store_named(std::string name);
 
   Node& node_;
-  Mutex gate_;  // one change at a time; on the first loop
+  const Nanos late_renames_awaited_;
+  Nanos late_until_;  // an account's rename of this process, or of the one before, may still arrive
+  Mutex gate_;        // one change at a time; on the first loop
 };
 
 // What the set of every loop says of its stores, in sum. Begins and ends on the caller's loop.
