@@ -71,8 +71,8 @@ class Killer(threading.Thread):
         self.stack.start()
 
 
-class Renames(MailCase):
-    domain, accounts_of, found_at = (getattr(relocation_test.Relocation, each) for each in ("domain", "accounts_of", "found_at"))
+class Renaming:
+    """What cases do with accounts that get other names."""
 
     def renamed(self, name, to):
         """As somebody does it who gives the command again when the daemon is away."""
@@ -83,18 +83,14 @@ class Renames(MailCase):
             self.assertLess(time.monotonic(), deadline, name)
             time.sleep(0.1)
 
-    def test_accounts_get_names_in_another_domain_while_clients_go_on_and_canopyd_is_killed(self):
-        source, target = self.domain("leaving.example", "foldering=1"), self.domain("joined.example", "foldering=2-1", "fast-index=2")
-        names = self.accounts_of(source, ACCOUNTS)
-
-        def new_name(name):
-            return name.split("@")[0] + "x@" + target
+    def rename_all(self, names, new_name, kills):
+        """Under clients, who are answered; `kills`: the account at which canopyd is killed, and after how many seconds."""
         clients = [Correspondent(self, names[i::2], new_name, i) for i in range(2)]
         for client in clients:
             self.addCleanup(client.stop)
             client.start()
         for number, name in enumerate(names):
-            killer = Killer(self.stack, random.Random(ACCOUNTS).uniform(0, 0.1)) if number == ACCOUNTS // 2 else None
+            killer = Killer(self.stack, kills[number]) if number in kills else None
             if killer:
                 killer.start()
             self.renamed(name, new_name(name))
@@ -104,9 +100,9 @@ class Renames(MailCase):
             client.stop()
         self.assertEqual([error for client in clients for error in client.errors], [])
         self.assertEqual([name for client in clients for name in client.bounced], [])
-        self.assertGreater(min(client.done for client in clients), 0)
-        self.assertEqual(self.found_at(source), {})
-        self.assertEqual(sorted(self.found_at(target)), sorted(new_name(name).split("@")[0] for name in names))
+        return clients
+
+    def check_renamed(self, clients, new_name):
         for client in clients:
             for name in client.accounts:
                 self.refused(NOT_FOUND, "account", "show", name)
@@ -114,13 +110,27 @@ class Renames(MailCase):
                 got = [text.decode() for text in self.contents(new_name(name))]
                 for text in client.delivered[name]:
                     self.assertEqual(sum(one.endswith(text) for one in got), 1, name)
+
+
+class Renames(Renaming, MailCase):
+    domain, accounts_of, found_at = (getattr(relocation_test.Relocation, each) for each in ("domain", "accounts_of", "found_at"))
+
+    def test_accounts_get_names_in_another_domain_while_clients_go_on_and_canopyd_is_killed(self):
+        source, target = self.domain("leaving.example", "foldering=1"), self.domain("joined.example", "foldering=2-1", "fast-index=2")
+        names = self.accounts_of(source, ACCOUNTS)
+
+        def new_name(name):
+            return name.split("@")[0] + "x@" + target
+        clients = self.rename_all(names, new_name, {ACCOUNTS // 2: random.Random(ACCOUNTS).uniform(0, 0.1)})
+        self.assertGreater(min(client.done for client in clients), 0)
+        self.assertEqual(self.found_at(source), {})
+        self.assertEqual(sorted(self.found_at(target)), sorted(new_name(name).split("@")[0] for name in names))
+        self.check_renamed(clients, new_name)
         self.assertEqual(self.ctl("check", target)["damages"], [])
 
 
-class RenamesBeyond(store_moves_test.Several):
+class RenamesBeyond(Renaming, store_moves_test.Several):
     """To names whose places are on other stores."""
-    renamed = Renames.renamed
-
     def on_three_stores(self):
         names = self.accounts(ACCOUNTS)
         for store in ("one", "two", "three"):
@@ -134,34 +144,13 @@ class RenamesBeyond(store_moves_test.Several):
 
         def new_name(name):
             return name.replace("@", "x@")
-        clients = [Correspondent(self, names[i::2], new_name, i) for i in range(2)]
-        for client in clients:
-            self.addCleanup(client.stop)
-            client.start()
-        for number, name in enumerate(names):
-            killer = Killer(self.stack, random.Random(number).uniform(0, 0.1)) if number % 7 == 3 else None
-            if killer:
-                killer.start()
-            self.renamed(name, new_name(name))
-            if killer:
-                killer.join()
-        for client in clients:
-            client.stop()
+        clients = self.rename_all(names, new_name, {number: random.Random(number).uniform(0, 0.1) for number in range(3, ACCOUNTS, 7)})
         self.settled()
-        self.assertEqual([error for client in clients for error in client.errors], [])
-        self.assertEqual([name for client in clients for name in client.bounced], [])
         after = self.found()
         self.assertEqual(sorted(after), sorted(new_name(name) for name in names))
         self.assertGreater(sum(before[name][0] != after[new_name(name)][0] for name in names), 0)
-        for client in clients:
-            for name in client.accounts:
-                new = new_name(name)
-                self.refused(NOT_FOUND, "account", "show", name)
-                self.assertEqual(self.ctl("locate", new)["store"], after[new][0])
-                self.assertEqual(self.ctl("settings", "get", new)["values"]["Colour"], "c" + name.split("@")[0])
-                got = [text.decode() for text in self.contents(new)]
-                for text in client.delivered[name]:
-                    self.assertEqual(sum(one.endswith(text) for one in got), 1, name)
+        self.assertEqual({new: self.ctl("locate", new)["store"] for new in after}, {new: store for new, (store, _) in after.items()})
+        self.check_renamed(clients, new_name)
         self.assertEqual(self.ctl("check", DOMAIN)["damages"], [])
         self.check_nothing_left()
 

@@ -92,7 +92,6 @@ TEST(Mounts, SaysToWhichStoresSupersededPlacesAreEmptied) {
   EXPECT_EQ(moved_to({"/ root", "SharedDomains/*/a.sub A"}, {"SharedDomains/c.com S"}), Names({"A", "root"}));
 }
 
-// Whatever the changes were: the place that any older table gave is among the places now.
 TEST(Mounts, ARowOfOneAccountConcernsItsDomainAlone) {
   const auto table = rows({"/ root", "SharedDomains/company.com/[a-d].sub one"});
   const std::string of_account = std::string(kAbby) + " two";
@@ -109,6 +108,7 @@ TEST(Mounts, ARowOfOneAccountConcernsItsDomainAlone) {
   EXPECT_FALSE(Mounts::single("root").may_have_led_to("SharedDomains/company.com"));
 }
 
+// Whatever the changes were: the place that any older table gave is among the places now.
 TEST(Mounts, NoPlaceOfAnyOlderTableIsForgotten) {
   std::mt19937 random(5);
   const std::string_view patterns[] = {
