@@ -11,14 +11,15 @@ namespace canopy {
 
 class LookOut {
  public:
-  static constexpr Nanos kFor = 80 * kMicrosecond;
-  static constexpr Nanos kSoon = 150 * kMicrosecond;  // with the waking, while nobody looks out yet
+  static constexpr Nanos kFor = 200 * kMicrosecond;
+  static constexpr Nanos kSoon = 300 * kMicrosecond;  // with the waking, while nobody looks out yet
   static constexpr Nanos kPauseLeast = 2 * kMillisecond;
   static constexpr int kDoublingsMax = 6;  // of the pause
   // What was seen before makes up for a look in vain, so that one long operation of the disk does not end the
   // looking among many short ones.
   static constexpr int kSeenForOneInVain = 8, kCreditMax = 64;
 
+  bool is_busy() const { return soon_; }  // the last thing came soon after another
   bool wanted(Nanos now) const { return soon_ && now >= not_before_; }
   // Something came after `idle`, whether it was looked for or slept for.
   void came(Nanos idle) { soon_ = idle < kSoon; }
