@@ -238,9 +238,13 @@ Task<Result<bool>> Accounts::bring_leftover(AccountAddress address, std::string 
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   CANOPY_CO_ASSIGN(const FoundPlace found, co_await find_place(store(), domain, address));
   const std::vector<std::string> looked_at = files_apart(*domain, address);
-  if (found.exists && std::ranges::find(looked_at, path) != looked_at.end()) co_return false;
+  const bool is_looked_at = std::ranges::find(looked_at, path) != looked_at.end();
+  if (found.exists && is_looked_at) co_return false;
   CANOPY_CO_ASSIGN(const auto mark, co_await suspended_mark(store(), address));
   if (mark) co_return false;
+  // Where no layout leads to it counts for nobody, on whatever store. A table that leads there again shows
+  // it, after the layout was dropped.
+  const bool nobodys = found.exists && !is_looked_at;
   const uint32_t slot = slot_of(address);
   const std::vector<StoreSite> places = store().parts_of(path);
   const std::string& newest = places.front().path;
@@ -252,14 +256,17 @@ Task<Result<bool>> Accounts::bring_leftover(AccountAddress address, std::string 
     if (!there) co_return fail(std::move(there).error());
     auto taken = co_await store().attributes(newest);
     if (!taken && taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
-    if (taken) {
+    if (taken || nobodys) {
       CANOPY_CO_TRY(co_await discard_file(slot, place));
     } else {
       CANOPY_CO_TRY(
           co_await make_directories(store(), std::string(store_parent_of(newest)), 0700, Durable::kYes));
       CANOPY_CO_TRY(co_await move_file(slot, path, place, newest, Durable::kYes));
     }
-    log_event(LogLevel::kInfo, "superseded-file-moved", place, {{"to", newest}});
+    if (nobodys)
+      log_event(LogLevel::kInfo, "superseded-file-removed", place, {});
+    else
+      log_event(LogLevel::kInfo, "superseded-file-moved", place, {{"to", newest}});
     moved = true;
   }
   co_return moved;

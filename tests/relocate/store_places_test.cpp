@@ -59,6 +59,24 @@ TEST_P(StorePlaces, SettingsThatNoAccountHasGoAlongOrAway) {
   EXPECT_TRUE(disks.at("two").attributes(path));
 }
 
+TEST_P(StorePlaces, SettingsUnderALayoutThatWasDroppedGoWhenTheTableShowsThemAgain) {
+  create(kWho);
+  const std::string left = "SharedDomains/fast/company.com/s.sub/jsmith.settings";
+  mount({"/ root", "SharedDomains/fast one"});
+  succeed();
+  ASSERT_TRUE(
+      process->run(make_directories(*process->set, std::string(store_parent_of(left)), 0700, Durable::kYes)));
+  ASSERT_TRUE(process->run(process->set->open(left, {.write = true, .create = true})));
+  ASSERT_TRUE(disks.at("one").attributes(left));
+  mount({"/ root"});
+  auto moved = process->run(process->accounts->bring_along(kWho, left));
+  ASSERT_TRUE(moved) << moved.error().to_string();
+  EXPECT_TRUE(*moved);
+  EXPECT_FALSE(disks.at("one").attributes(left));
+  EXPECT_FALSE(disks.at("root").attributes(left));
+  expect_whole(kWho, {});
+}
+
 TEST_P(StorePlaces, AReplacementThatFailedInAFolderThatIsNotThereYetIsDoneTheNextTime) {
   const std::string path = std::string(kFolder) + "/fast/u.info";
   ASSERT_TRUE(process->run(make_directories(*process->set, std::string(store_parent_of(path)), 0700,

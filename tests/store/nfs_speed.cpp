@@ -28,7 +28,10 @@ using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-std::string path_of(int writer) { return fmt::format("file{}", writer); }
+// As deep as an account's slices lie.
+constexpr std::string_view kDirectory = "SharedDomains/company.com/j.sub/s.sub/jsmith.macnt";
+
+std::string path_of(int writer) { return fmt::format("{}/file{}", kDirectory, writer); }
 
 // libnfs as its own examples use it: one context, mounted; calls of both kinds.
 class Plain {
@@ -173,6 +176,7 @@ double with_store(UringLoop& loop, Run& run, Work work, int depth, double second
 }
 
 Task<Result<void>> prepare(Run& run) {
+  CANOPY_CO_TRY(co_await make_directories(*run.store, std::string(kDirectory), 0700, Durable::kYes));
   for (int i = 0; i < 2 * kDepthMax; ++i) {
     CANOPY_CO_ASSIGN(auto file, co_await run.store->open(path_of(i), {.write = true, .create = true}));
     std::string_view pieces[] = {kMessage};

@@ -75,10 +75,12 @@ Task<Result<Fd>> LocalStore::open_at(std::string path, int flags, uint32_t mode)
   }
 }
 
-Task<Result<LocalStore::Parent>> LocalStore::open_parent(std::string path) {
+Task<Result<LocalStore::Parent>> LocalStore::open_parent(std::string path, Durable durable) {
   CANOPY_CO_TRY(check_store_name(path));
   Parent parent;
-  auto fd = co_await open_at(std::string(store_parent_of(path)), O_RDONLY | O_DIRECTORY, 0);
+  // What is not to be synced needs no open file, which costs more than the name.
+  const int how = durable == Durable::kNo ? O_PATH : O_RDONLY;
+  auto fd = co_await open_at(std::string(store_parent_of(path)), how | O_DIRECTORY, 0);
   if (!fd) co_return fail(fd.error().code(), std::move(path), fd.error().message());
   parent.fd = std::move(*fd);
   parent.leaf = store_leaf_of(path);
@@ -86,10 +88,7 @@ Task<Result<LocalStore::Parent>> LocalStore::open_parent(std::string path) {
 }
 
 Task<Result<void>> LocalStore::settle(Parent& parent, std::string path, Durable durable) {
-  if (durable == Durable::kNo) {
-    blocking_.close_later(std::move(parent.fd));
-    co_return Result<void>();
-  }
+  if (durable == Durable::kNo) co_return Result<void>();
   co_return co_await directory_sync_.sync(parent.fd.get(), std::move(path));
 }
 
@@ -163,7 +162,7 @@ Task<Result<void>> LocalStore::sync_whole_file_system(std::string path) {
 
 Task<Result<void>> LocalStore::make_directory(std::string path, uint32_t mode, Durable durable) {
   if (path.empty()) co_return fail(Code::kAlreadyExists, "/", "the root is always there");
-  CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
+  CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path, durable));
   const int in = parent.fd.get();
   const char* leaf = parent.leaf.c_str();
   int32_t answer = co_await blocking_.quickly(
@@ -182,7 +181,7 @@ bool LocalStore::is_large(int directory, const std::string& leaf) {  // leaf emp
 }
 
 Task<Result<void>> LocalStore::unlink(std::string path, int flags, Durable durable) {
-  CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
+  CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path, durable));
   const int in = parent.fd.get();
   const char* leaf = parent.leaf.c_str();
   auto later = [&](io_uring_sqe* sqe) { io_uring_prep_unlinkat(sqe, in, leaf, flags); };
@@ -208,13 +207,13 @@ Task<Result<void>> LocalStore::remove(std::string path, Durable durable) {
 }
 
 Task<Result<void>> LocalStore::rename(std::string from, std::string to, RenameMode mode, Durable durable) {
-  CANOPY_CO_ASSIGN(Parent source, co_await open_parent(from));
+  CANOPY_CO_ASSIGN(Parent source, co_await open_parent(from, durable));
   const bool within = store_parent_of(from) == store_parent_of(to);
   Parent elsewhere;
   if (within) {
     CANOPY_CO_TRY(check_store_name(to));
   } else {
-    CANOPY_CO_ASSIGN(elsewhere, co_await open_parent(to));
+    CANOPY_CO_ASSIGN(elsewhere, co_await open_parent(to, durable));
   }
   Parent& target = within ? source : elsewhere;
   const std::string to_leaf(store_leaf_of(to));
@@ -249,8 +248,8 @@ Task<Result<void>> LocalStore::sync_all() {
 }
 
 Task<Result<void>> LocalStore::link(std::string from, std::string to, Durable durable) {
-  CANOPY_CO_ASSIGN(Parent source, co_await open_parent(from));
-  CANOPY_CO_ASSIGN(Parent target, co_await open_parent(to));
+  CANOPY_CO_ASSIGN(Parent source, co_await open_parent(from, durable));
+  CANOPY_CO_ASSIGN(Parent target, co_await open_parent(to, durable));
   const char* leaf = source.leaf.c_str();
   const char* new_leaf = target.leaf.c_str();
   int32_t answer = co_await blocking_.quickly(
@@ -267,7 +266,7 @@ Task<Result<void>> LocalStore::make_symlink(std::string target, std::string path
     co_return fail(Code::kInvalidArgument, path, "a symbolic link needs a target without NUL bytes");
   }
   if (target.size() > kSymlinkBytesMax) co_return fail(Code::kNoSpaceForName, path, "the target is too long");
-  CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path));
+  CANOPY_CO_ASSIGN(Parent parent, co_await open_parent(path, durable));
   const char* leaf = parent.leaf.c_str();
   int32_t answer = co_await blocking_.quickly(
       [&] { return symlinkat(target.c_str(), parent.fd.get(), leaf); },

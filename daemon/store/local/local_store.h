@@ -77,7 +77,7 @@ class LocalStore final : public Store {
     local::Fd fd;
     std::string leaf;
   };
-  Task<Result<Parent>> open_parent(std::string path);
+  Task<Result<Parent>> open_parent(std::string path, Durable durable);
   static bool is_large(int directory, const std::string& leaf);
   Task<Result<DirectoryPage>> list_up_to(std::string path, uint64_t cookie, Listing listing, size_t most);
   Task<Result<void>> settle(Parent& parent, std::string path, Durable durable);

@@ -25,6 +25,8 @@ constexpr Nanos kLeftToOthers = 500 * kMicrosecond;
 // That move accounts on a file system of this machine while nobody else is at work, which more than so many
 // arrivals since the page before show; otherwise one.
 constexpr size_t kLoopsAtOnce = 2;
+// Of each loop, then: the others go on while the file system's journal holds one up.
+constexpr uint32_t kAccountsAtOnce = 4;
 constexpr uint64_t kOwnArrivals = 32;
 
 }  // namespace
@@ -268,12 +270,13 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
     if (!domain || may_have_to_move(*domain, seen))
       shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
   }
-  // A kernel moves one directory of a file system at a time: two loops keep it busy, one account each. Users'
-  // changes of names would wait for both.
+  // A kernel moves one directory of a file system at a time: two loops keep it busy. Users' changes of names
+  // would wait for both.
   const bool by_turns = domain && !shards.front()->store->shared_at(domain->directory());
-  const uint32_t at_once = by_turns ? 1 : run->settings.concurrency;
   const uint64_t before = std::exchange(run->arrivals, arrivals());
-  const size_t loops_at_once = run->arrivals - before > kOwnArrivals ? 1 : kLoopsAtOnce;
+  const bool alone = run->arrivals - before <= kOwnArrivals;
+  const size_t loops_at_once = alone ? kLoopsAtOnce : 1;
+  const uint32_t at_once = !by_turns ? run->settings.concurrency : alone ? kAccountsAtOnce : 1;
   TaskGroup moving(shards.front()->loop);
   size_t loops = 0;
   for (size_t i = 0; i < shares.size(); ++i) {
