@@ -22,9 +22,9 @@ class AccountCopy::Hashed {
 
 namespace {
 
-// A sync that takes longer says that the disk has enough to do: it is left to others for longer.
+// A sync that takes longer says that the disk has enough to do: it is left to others so many times as long.
 constexpr Nanos kLongSync = 5 * kMillisecond;
-constexpr Nanos kRestForSync = 3;  // so many times as long as it took
+constexpr int kRestTimes = 3;
 constexpr Nanos kRestMax = kSecond;
 
 std::unexpected<Error> changed(std::string path) {
@@ -55,7 +55,7 @@ Task<Result<uint64_t>> AccountCopy::copy_range(std::string name, uint64_t from, 
     const Nanos begun = loop_.now();
     CANOPY_CO_TRY(co_await (*write_to)->sync());
     const Nanos took = loop_.now() - begun;
-    if (!held_ && took > kLongSync) co_await loop_.sleep(std::min(kRestForSync * took, kRestMax));
+    if (!held_ && took > kLongSync) co_await loop_.sleep(std::min(kRestTimes * took, kRestMax));
   }
   write_to->reset();
   CANOPY_CO_TRY(co_await verify(std::move(name), from, at, hashed.value()));

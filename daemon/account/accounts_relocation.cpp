@@ -238,13 +238,12 @@ Task<Result<bool>> Accounts::bring_leftover(AccountAddress address, std::string 
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   CANOPY_CO_ASSIGN(const FoundPlace found, co_await find_place(store(), domain, address));
   const std::vector<std::string> looked_at = files_apart(*domain, address);
-  const bool is_looked_at = std::ranges::find(looked_at, path) != looked_at.end();
-  if (found.exists && is_looked_at) co_return false;
+  if (found.exists && std::ranges::find(looked_at, path) != looked_at.end()) co_return false;
   CANOPY_CO_ASSIGN(const auto mark, co_await suspended_mark(store(), address));
   if (mark) co_return false;
-  // Where no layout leads to it counts for nobody, on whatever store. A table that leads there again shows
-  // it, after the layout was dropped.
-  const bool nobodys = found.exists && !is_looked_at;
+  // An account that is there has its own: no layout leads to this one, which a table shows again that leads
+  // to its store after the layout was dropped.
+  const bool nobodys = found.exists;
   const uint32_t slot = slot_of(address);
   const std::vector<StoreSite> places = store().parts_of(path);
   const std::string& newest = places.front().path;

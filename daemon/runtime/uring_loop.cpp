@@ -28,7 +28,6 @@ Nanos clock_ns(clockid_t clock) {
 // A request starts in the first round, and what it sends goes out in the next one, before the kernel is
 // entered.
 constexpr int kRoundsPerTurn = 3;
-constexpr Nanos kSlice = 100 * kMicrosecond;
 constexpr size_t kPostedPerTurnMax = 1024;  // what other threads post must not starve the sockets
 
 std::unexpected<Error> setup_error(int error_number) {
@@ -62,6 +61,7 @@ int scarce_descriptors_begin() {
 // scheduler's slice of some milliseconds each yield lets others go first for as long (Linux 6.12; before that
 // nothing changes).
 void ask_for_short_slices() {
+  constexpr Nanos kSlice = 100 * kMicrosecond;
   struct {
     uint32_t size, policy;
     uint64_t flags;
@@ -201,12 +201,12 @@ void UringLoop::State::begin_run() {
     // Worker limits belong to the thread. Only the first number, the bounded (file) workers, changes.
     unsigned workers[2] = {options.file_workers, 0};
     io_uring_register_iowq_max_workers(&ring, workers);
+    ask_for_short_slices();  // once: the loop's thread stays the same
   }
   CANOPY_CHECK(thread == gettid());
   // Spares the look-up of the descriptor in every system call. The registration belongs to the thread, so it
   // ends with run(): another thread that destroys the loop must not undo a registration of its own.
   io_uring_register_ring_fd(&ring);
-  ask_for_short_slices();
   running_on.store(pthread_self());
 }
 

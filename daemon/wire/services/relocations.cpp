@@ -25,9 +25,9 @@ constexpr Nanos kLeftToOthers = 500 * kMicrosecond;
 // That move accounts on a file system of this machine while nobody else is at work, which more than so many
 // arrivals since the page before show; otherwise one.
 constexpr size_t kLoopsAtOnce = 2;
-// Of each loop, then: the others go on while the file system's journal holds one up.
-constexpr uint32_t kAccountsAtOnce = 4;
 constexpr uint64_t kOwnArrivals = 32;
+// Of each loop while nobody else is at work: the others go on while the file system's journal holds one up.
+constexpr uint32_t kAccountsAtOnce = 4;
 
 }  // namespace
 
@@ -276,7 +276,8 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
   const uint64_t before = std::exchange(run->arrivals, arrivals());
   const bool alone = run->arrivals - before <= kOwnArrivals;
   const size_t loops_at_once = alone ? kLoopsAtOnce : 1;
-  const uint32_t at_once = !by_turns ? run->settings.concurrency : alone ? kAccountsAtOnce : 1;
+  const uint32_t at_once_by_turns = alone ? kAccountsAtOnce : 1;
+  const uint32_t at_once = by_turns ? at_once_by_turns : run->settings.concurrency;
   TaskGroup moving(shards.front()->loop);
   size_t loops = 0;
   for (size_t i = 0; i < shares.size(); ++i) {
