@@ -52,15 +52,22 @@ def accepts(port, host="127.0.0.1"):
         return probe.connect_ex((host, port)) == 0
 
 
+def rpcbind_answers():
+    """By its Unix socket, which servers register at, in whatever network they are."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex("/run/rpcbind.sock") == 0
+
+
 def start_rpcbind():
     """NFSv3 servers do not start without it. It stays, as other servers may use it."""
-    if accepts(111):
+    if rpcbind_answers():
         return
     os.makedirs("/run/rpcbind", exist_ok=True)
     subprocess.run(["rpcbind", "-w"], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 10
-    while not accepts(111):
+    while not rpcbind_answers():
         if time.monotonic() > deadline:
             raise RuntimeError("rpcbind does not start")
         time.sleep(0.05)
@@ -118,7 +125,7 @@ class Ganesha:
         return f"nfs://{self.host}/export{path}?{query}"
 
     def start(self, wait_s=30):
-        start_rpcbind()  # here: a network namespace reaches it by its Unix socket
+        start_rpcbind()
         command = [*self.within, sys.executable, __file__, "become", str(self.directory)]
         self.process = subprocess.Popen(command)
         deadline = time.monotonic() + wait_s

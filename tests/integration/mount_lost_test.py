@@ -22,8 +22,12 @@ def own_network():
     """Puts this process into a network of its own, with nothing but a loopback device. A sentence where that fails."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
         return "no network namespace: " + os.strerror(ctypes.get_errno())
-    done = subprocess.run(["ip", "link", "set", "lo", "up"], capture_output=True, text=True, check=False, timeout=60)
-    return done.stderr.strip() or None
+    # An address beside 127.0.0.1, as getaddrinfo() knows none at all on a machine without one (AI_ADDRCONFIG).
+    for command in ("ip link set lo up", "ip address add 198.18.0.1/32 dev lo"):
+        done = subprocess.run(command.split(), capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode != 0:
+            return done.stderr.strip() or f"{command}: status {done.returncode}"
+    return None
 
 
 WHY_NOT = own_network()

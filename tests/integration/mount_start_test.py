@@ -118,9 +118,13 @@ class Starting(unittest.TestCase):
             account = f"{self.at}/accounts/{domain}/{stack.facts['accounts'][0]['name'].split('@')[0]}"
             raw = f"{self.at}/SharedDomains/{domain}"
             denied = os.strerror(errno.EACCES)
-            for directory in ("SharedDomains", "SharedDomains/" + domain):
-                os.chmod(os.path.join(stack.facts["base"], directory), 0o755)
             self.helper(url)
+            os.chmod(os.path.join(stack.facts["base"], "SharedDomains"), 0o755)  # not to be changed in the mount
+            os.chmod(raw, 0o755)
+            until = time.monotonic() + 3 * SECONDS
+            while os.stat(self.at + "/SharedDomains").st_mode & 0o777 != 0o755:  # Ganesha asks anew after 60 s
+                self.assertLess(time.monotonic(), until, "the mode does not come through")
+                time.sleep(0.1)
             write(raw + "/file", b"for all\n")
             os.chmod(raw + "/file", 0o644)
             write(raw + "/secret", b"for root\n")

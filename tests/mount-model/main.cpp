@@ -19,6 +19,10 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--pause-ms", options.pause_ms, "Between two turns; at least the mounts' cache_ms")
       ->capture_default_str();
+  app.add_flag("--without-room", options.without_room, "Reserving and freeing room in files is refused");
+  app.add_flag("--without-exchange", options.without_exchange, "Exchanging two names is refused");
+  app.add_flag("--without-link-times", options.without_link_times,
+               "Setting a symbolic link's times may change nothing");
   CLI11_PARSE(app, argc, argv);
   umask(0);
   std::setvbuf(stdout, nullptr, _IOLBF, 0);

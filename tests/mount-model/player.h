@@ -22,6 +22,9 @@ struct PlayOptions {
   uint64_t operations = 100'000;
   uint64_t turn = 1000;    // operations through one mount at most before it is the other's turn
   unsigned pause_ms = 60;  // between two turns
+  // What the store cannot do is refused and changes nothing.
+  bool without_room = false, without_exchange = false;
+  bool without_link_times = false;  // setting them may be passed over
 };
 
 class Player {

@@ -189,10 +189,14 @@ void Player::allocate() {
   const uint64_t offset = random_offset(*node), bytes = 1 + random(60'000);
   last_.back() +=
       ", mode " + std::to_string(mode) + ": " + std::to_string(bytes) + " at " + std::to_string(offset);
-  if (mode == 0 && node->content.size() < offset + bytes) node->truncate(offset + bytes);
-  if (mode != 0 && mode != FALLOC_FL_KEEP_SIZE) node->clear(offset, bytes, (mode & FALLOC_FL_KEEP_SIZE) != 0);
-  node->modified.reset();
-  expect_result(fallocate(file, mode, static_cast<off_t>(offset), static_cast<off_t>(bytes)), 0);
+  if (!options_.without_room) {
+    if (mode == 0 && node->content.size() < offset + bytes) node->truncate(offset + bytes);
+    if (mode != 0 && mode != FALLOC_FL_KEEP_SIZE)
+      node->clear(offset, bytes, (mode & FALLOC_FL_KEEP_SIZE) != 0);
+    node->modified.reset();
+  }
+  expect_result(fallocate(file, mode, static_cast<off_t>(offset), static_cast<off_t>(bytes)),
+                options_.without_room ? EOPNOTSUPP : 0);
   if (same_) read_and_compare(file, *node, offset < 100 ? 0 : offset - 100, bytes + 200);
   close(file);
 }

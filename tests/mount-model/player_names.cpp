@@ -94,7 +94,12 @@ void Player::rename() {
   struct stat seen = {};
   (void)lstat(real(from).c_str(), &seen);
   (void)lstat(real(to).c_str(), &seen);
-  const int error = model_.rename(from, to, flags);
+  const bool one_file = model_.find(from).node == model_.find(to).node;
+  int error = model_.rename(from, to, flags);
+  if (error == 0 && flags == RENAME_EXCHANGE && options_.without_exchange && !one_file) {
+    (void)model_.rename(from, to, flags);  // back again
+    error = EOPNOTSUPP;
+  }
   expect_result(renameat2(AT_FDCWD, real(from).c_str(), AT_FDCWD, real(to).c_str(), flags), error);
 }
 
@@ -194,6 +199,8 @@ void Player::set_times() {
   begin("utimens " + path);
   const int error = found.missing();
   if (error == 0) found.node->modified = to;
+  if (error == 0 && options_.without_link_times && found.node->kind == ModelNode::Kind::kSymlink)
+    found.node->modified.reset();
   expect_result(utimensat(AT_FDCWD, real(path).c_str(), times, AT_SYMLINK_NOFOLLOW), error);
 }
 

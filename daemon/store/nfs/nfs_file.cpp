@@ -61,10 +61,28 @@ Task<Result<void>> NfsFile::allocate(AllocateMode, uint64_t, uint64_t size) {
   co_return fail(Code::kUnsupported, path_, "NFS before 4.2 cannot reserve or free room in a file");
 }
 
-Task<Result<uint64_t>> NfsFile::seek_data(uint64_t) {
-  co_return fail(Code::kUnsupported, path_, "NFS before 4.2 does not say where a file has holes");
+// NFS before 4.2 does not say where holes are: a file without any, as POSIX allows (lseek, SEEK_HOLE).
+Task<Result<uint64_t>> NfsFile::seek_data(uint64_t offset) {
+  CANOPY_CO_TRY(co_await seek_end(offset));
+  co_return offset;
 }
-Task<Result<uint64_t>> NfsFile::seek_hole(uint64_t offset) { return seek_data(offset); }
+Task<Result<uint64_t>> NfsFile::seek_hole(uint64_t offset) { return seek_end(offset); }
+
+Task<Result<uint64_t>> NfsFile::seek_end(uint64_t from) {
+  CANOPY_CO_ASSIGN(const Attributes now, co_await attributes());
+  if (from >= now.size) co_return fail(Code::kNotFound, path_, "nothing lies there or behind it");
+  co_return now.size;
+}
+
+// RFC 1813 has the server make it durable before it answers.
+static Task<Result<void>> send_attributes(Client& client, FileHandle file, std::string path,
+                                          SetAttributes change, Nanos deadline) {
+  auto changed = co_await client.server().insist<void>(deadline, [&](RpcConnection& on) {
+    return client.protocol().set_attributes(on, file, change);
+  });
+  if (!changed) co_return client.fail(changed.error(), path, "SETATTR");
+  co_return Result<void>();
+}
 
 Task<Result<void>> change_attributes(Client& client, Node node, std::string path, SetAttributes change,
                                      Nanos deadline) {
@@ -78,12 +96,12 @@ Task<Result<void>> change_attributes(Client& client, Node node, std::string path
   CANOPY_CO_TRY(check_time(client, change.modified, path));
   if (change.size && *change.size > client.limits().file_bytes)
     co_return fail(Code::kTooLarge, path, "beyond the largest file");
-  // RFC 1813 has the server make it durable before it answers.
-  auto changed = co_await client.server().insist<void>(deadline, [&](RpcConnection& on) {
-    return client.protocol().set_attributes(on, node.file.handle, change);
-  });
-  if (!changed) co_return client.fail(changed.error(), path, "SETATTR");
-  co_return Result<void>();
+  CANOPY_CO_TRY(co_await send_attributes(client, node.file.handle, path, change, deadline));
+  // Another owner takes the set-id bits away, in the same call too where the server does that last.
+  if ((!change.uid && !change.gid) || (change.mode.value_or(0) & 06000) == 0) co_return Result<void>();
+  SetAttributes mode_again;
+  mode_again.mode = change.mode;
+  co_return co_await send_attributes(client, node.file.handle, path, mode_again, deadline);
 }
 
 }  // namespace canopy::nfs

@@ -32,6 +32,8 @@ class NfsFile final : public File {
 
  private:
   Result<void> check_writable() const;
+  // The end of the file; kNotFound when it is not behind `from`.
+  Task<Result<uint64_t>> seek_end(uint64_t from);
 
   Client& client_;
   const std::shared_ptr<UnsyncedFiles> unsynced_;

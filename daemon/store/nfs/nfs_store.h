@@ -6,7 +6,8 @@
 // at once. Symbolic links are never followed.
 //
 // Lost answers are decided by looking (docs/decisions/nfs-store.md). What a server cannot do is kUnsupported:
-// NFSv3 and NFSv4.0 have no holes, no reserved room, no extended attributes, no exchange of two names.
+// NFSv3 and NFSv4.0 reserve and free no room, and have no extended attributes and no exchange of two names.
+// Nor do they say where holes are: data seems to lie everywhere.
 // RenameMode::kNoReplace is made of LINK and REMOVE for files; for directories the target is looked for
 // first, and an empty directory that appears there in that moment is replaced.
 //
