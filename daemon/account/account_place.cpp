@@ -1,5 +1,7 @@
 #include "daemon/account/account_place.h"
 
+#include <algorithm>
+
 #include "daemon/base/limits.h"
 #include "daemon/dict/versioned.h"
 #include "daemon/store/departure.h"
@@ -42,20 +44,22 @@ Task<Result<dict::Version>> version_at(Store& store, std::string path) {
 // account's directory, which may each lie on several stores.
 Task<Result<std::optional<size_t>>> newest_there(Store& store, std::vector<std::string> files,
                                                  std::vector<bool> apart, std::vector<std::string>& left) {
-  std::vector<std::string> paths;
+  std::vector<std::string> paths;  // each once: that beside the directory is the same under many layouts
   std::vector<size_t> layout_of;
+  auto add = [&](const std::string& path) {
+    if (std::ranges::find(paths, path) == paths.end()) paths.push_back(path);
+  };
   for (size_t i = 0; i < files.size(); ++i) {
     const auto parts = apart[i] ? store.parts_of(files[i]) : std::vector<StoreSite>();
-    if (parts.size() <= 1) paths.push_back(files[i]);
+    if (parts.size() <= 1) add(files[i]);
     for (const StoreSite& part : parts)
-      if (parts.size() > 1) paths.push_back(part.path);
+      if (parts.size() > 1) add(part.path);
     layout_of.resize(paths.size(), i);
   }
   CANOPY_CO_ASSIGN(std::optional<size_t> newest, co_await first_there(store, paths, false));
   if (!newest) co_return newest;
   std::optional<dict::Version> version;  // of `newest`, once there was another
   for (size_t i = *newest + 1; i < paths.size(); ++i) {
-    if (paths[i] == paths[*newest]) continue;
     auto there = co_await store.attributes(paths[i]);
     if (!there && there.error().code() == Code::kNotFound) continue;
     if (!there) co_return fail(std::move(there).error());

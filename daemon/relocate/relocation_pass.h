@@ -33,7 +33,7 @@ struct NamesRemembered {
 class RelocationPass {
  public:
   static constexpr size_t kWindow = 65'536;  // names that one pass remembers; and a page more
-  static constexpr size_t kVisited = 512;    // accounts at once
+  static constexpr size_t kVisited = 1024;   // accounts at once
   // What is to be done with some accounts. False: the pass ends.
   using Visit = std::function<Task<bool>(std::vector<SeenAccount> page)>;
   // Asked at each page of a directory: true ends the pass.

@@ -77,9 +77,8 @@ Task<Result<uint64_t>> NfsFile::seek_end(uint64_t from) {
 // RFC 1813 has the server make it durable before it answers.
 static Task<Result<void>> send_attributes(Client& client, FileHandle file, std::string path,
                                           SetAttributes change, Nanos deadline) {
-  auto changed = co_await client.server().insist<void>(deadline, [&](RpcConnection& on) {
-    return client.protocol().set_attributes(on, file, change);
-  });
+  auto changed = co_await client.server().insist<void>(
+      deadline, [&](RpcConnection& on) { return client.protocol().set_attributes(on, file, change); });
   if (!changed) co_return client.fail(changed.error(), path, "SETATTR");
   co_return Result<void>();
 }

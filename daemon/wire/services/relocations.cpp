@@ -15,7 +15,8 @@ constexpr Nanos kLookForTurnsEvery = 20 * kMillisecond;
 constexpr Nanos kRetryAfter = 5 * kSecond;
 constexpr Nanos kInUseAgainAfter = 200 * kMillisecond;
 constexpr Nanos kStopLookedAtAfter = 100 * kMillisecond;
-// A move that took longer says that the store has enough to do: as long again it is left to those who use it.
+// A move that took longer says that the store has enough to do: as long again it is left to those who use it,
+// where there are any.
 constexpr Nanos kLongMove = 5 * kMillisecond;
 constexpr Nanos kRestMax = kSecond;
 // So long it goes on before others on the loop have their turn.
@@ -25,7 +26,7 @@ constexpr Nanos kLeftToOthers = 500 * kMicrosecond;
 // That move accounts on a file system of this machine while nobody else is at work, which more than so many
 // arrivals since the page before show; otherwise one.
 constexpr size_t kLoopsAtOnce = 2;
-constexpr uint64_t kOwnArrivals = 32;
+constexpr uint64_t kOwnArrivals = 64;
 // Of each loop while nobody else is at work: the others go on while the file system's journal holds one up.
 constexpr uint32_t kAccountsAtOnce = 4;
 
@@ -276,14 +277,16 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
   const uint64_t before = std::exchange(run->arrivals, arrivals());
   const bool alone = run->arrivals - before <= kOwnArrivals;
   const size_t loops_at_once = alone ? kLoopsAtOnce : 1;
-  const uint32_t at_once_by_turns = alone ? kAccountsAtOnce : 1;
-  const uint32_t at_once = by_turns ? at_once_by_turns : run->settings.concurrency;
+  const MoveManner manner{
+      .at_once = by_turns ? (alone ? kAccountsAtOnce : 1) : run->settings.concurrency,
+      .rests = !alone,
+  };
   TaskGroup moving(shards.front()->loop);
   size_t loops = 0;
   for (size_t i = 0; i < shares.size(); ++i) {
     if (shares[i].empty()) continue;
     if (by_turns && loops++ % loops_at_once == 0) co_await moving.join();
-    moving.spawn(move_share(run, *shards[i], std::move(shares[i]), at_once));
+    moving.spawn(move_share(run, *shards[i], std::move(shares[i]), manner));
   }
   co_await moving.join();
   co_return !run->stop;
@@ -296,13 +299,13 @@ struct Relocations::Shares {
 };
 
 Task<void> Relocations::move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share,
-                                   uint32_t at_once) {
+                                   MoveManner manner) {
   auto shares = std::make_shared<Shares>();
   shares->accounts = std::move(share);
   co_await shard.loop.switch_to();
   {
     TaskGroup moving(shard.loop);
-    for (uint32_t i = 0; i < at_once; ++i) moving.spawn(move_some(run, shard, shares));
+    for (uint32_t i = 0; i < manner.at_once; ++i) moving.spawn(move_some(run, shard, shares, manner.rests));
     co_await moving.join();
   }
   co_await node_.shards().front()->loop.switch_to();
@@ -316,7 +319,7 @@ uint64_t Relocations::arrivals() const {
   return sum;
 }
 
-Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares) {
+Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares, bool rests) {
   Nanos turn_ends = shard.loop.now() + kTurn;
   uint64_t arrived = arrivals();
   while (shares->next < shares->accounts.size() && !run->stop) {
@@ -354,7 +357,7 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
     if (now <= turn_ends) continue;
     co_await shard.loop.yield();
     const uint64_t came = arrivals();
-    if (now - began > kLongMove)
+    if (rests && now - began > kLongMove)
       co_await shard.loop.sleep(std::min(now - began, kRestMax));
     else if (came != arrived)
       co_await shard.loop.sleep(kLeftToOthers);

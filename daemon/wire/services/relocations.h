@@ -85,9 +85,13 @@ class Relocations {
   // True when the domain is done with, false when it is to be tried again.
   Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
-  Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);
+  struct MoveManner {
+    uint32_t at_once;  // accounts, on each loop that moves some
+    bool rests;        // after a move that took long
+  };
+  Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, MoveManner manner);
   uint64_t arrivals() const;
-  Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares);
+  Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares, bool rests);
   Task<void> await_late_renames(RunRef run);
   Task<Result<void>> remove_files_elsewhere(std::shared_ptr<const Domain> domain,
                                             std::vector<AccountAddress> page);
