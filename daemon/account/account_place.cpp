@@ -33,12 +33,6 @@ Task<Result<std::optional<size_t>>> first_there(Store& store, std::vector<std::s
   co_return std::nullopt;
 }
 
-Task<Result<dict::Version>> version_at(Store& store, std::string path) {
-  CANOPY_CO_ASSIGN(const std::string text, co_await read_file(store, path, kDictBytesMax));
-  CANOPY_CO_ASSIGN(const dict::VersionedDict file, dict::parse_versioned(text, path));
-  co_return file.version;
-}
-
 // Of settings or info files, by layout. A copy that was left behind by a move from store to store has a lower
 // version than what has been written since; it is added to `left`. `apart`: those that do not lie in the
 // account's directory, which may each lie on several stores.
@@ -82,6 +76,12 @@ std::string file_under(const TreeLayout& layout, const std::string& apart, const
 }
 
 }  // namespace
+
+Task<Result<dict::Version>> version_at(Store& store, std::string path) {
+  CANOPY_CO_ASSIGN(const std::string text, co_await read_file(store, path, kDictBytesMax));
+  CANOPY_CO_ASSIGN(const dict::VersionedDict file, dict::parse_versioned(text, path));
+  co_return file.version;
+}
 
 AccountPlace place_under(const TreeLayout& layout, const AccountAddress& address) {
   return {layout.account_directory(address), layout.settings_file(address), layout.info_file(address)};

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "daemon/account/domains.h"
+#include "daemon/dict/versioned.h"
 #include "daemon/store/store.h"
 
 namespace canopy {
@@ -18,6 +19,9 @@ struct AccountPlace {
 };
 
 AccountPlace place_under(const TreeLayout& layout, const AccountAddress& address);
+
+// Of a settings or info file. Errors are those of reading it, and kDamaged.
+Task<Result<dict::Version>> version_at(Store& store, std::string path);
 
 // Whether there is an older layout or row of the mount table that the account may still lie under.
 bool may_lie_elsewhere(Store& store, const Domain& domain, const AccountAddress& address);

@@ -234,16 +234,46 @@ Task<Result<bool>> Accounts::counts_for_nobody(std::shared_ptr<const Domain> dom
   co_return path.ends_with(kSettingsSuffix) ? co_await was_to_be_made(files_, path) : Result<bool>(false);
 }
 
-Task<Result<bool>> Accounts::bring_leftover(AccountAddress address, std::string path) {
+// Where no layout leads to `left` although the account is there: the account's own, at `counts`, when it has
+// none; otherwise it goes, unless it is the newer one.
+Task<Result<void>> Accounts::settle_leftover(EntryRef held, uint32_t slot, FoundPlace found, std::string left,
+                                             std::string counts) {
+  CANOPY_CO_ASSIGN(const dict::Version old, co_await version_at(store(), left));
+  const auto own = co_await version_at(store(), counts);
+  if (!own && own.error().code() != Code::kNotFound) co_return fail(own.error());
+  if (own && *own < old)
+    co_return fail(
+        Code::kConflict, left,
+        fmt::format("no layout leads to this file, which is newer than {}: move it away or remove it",
+                    counts));
+  if (own) {
+    CANOPY_CO_TRY(co_await discard_file(slot, left));
+    log_event(LogLevel::kInfo, "superseded-file-removed", left, {});
+    co_return Result<void>();
+  }
+  if (!co_await close_unused(held, kUseAwaited))
+    co_return fail(Code::kTryAgain, left, "the account is in use");
+  forget_place(*held);
+  held->info.reset();
+  std::string to = store().parts_of(counts).front().path;
+  if (counts.starts_with(found.place.directory)) {
+    CANOPY_CO_ASSIGN(const StoreSite directory, co_await store().site_of(found.place.directory));
+    to = inside(directory.path, counts);
+  } else {
+    CANOPY_CO_TRY(co_await make_directories(store(), std::string(store_parent_of(to)), 0700, Durable::kYes));
+  }
+  CANOPY_CO_TRY(co_await move_file(slot, counts, left, to, Durable::kYes));
+  log_event(LogLevel::kInfo, "superseded-file-moved", left, {{"to", to}});
+  co_return Result<void>();
+}
+
+Task<Result<bool>> Accounts::bring_leftover(EntryRef held, AccountAddress address, std::string path) {
   CANOPY_CO_ASSIGN(auto domain, domain_of(address));
   CANOPY_CO_ASSIGN(const FoundPlace found, co_await find_place(store(), domain, address));
   const std::vector<std::string> looked_at = files_apart(*domain, address);
   if (found.exists && std::ranges::find(looked_at, path) != looked_at.end()) co_return false;
   CANOPY_CO_ASSIGN(const auto mark, co_await suspended_mark(store(), address));
   if (mark) co_return false;
-  // An account that is there has its own: no layout leads to this one, which a table shows again that leads
-  // to its store after the layout was dropped.
-  const bool nobodys = found.exists;
   const uint32_t slot = slot_of(address);
   const std::vector<StoreSite> places = store().parts_of(path);
   const std::string& newest = places.front().path;
@@ -253,20 +283,24 @@ Task<Result<bool>> Accounts::bring_leftover(AccountAddress address, std::string 
     auto there = co_await store().attributes(place);
     if (!there && there.error().code() == Code::kNotFound) continue;
     if (!there) co_return fail(std::move(there).error());
+    moved = true;
+    // A table shows it again that leads to its store after the layout was dropped.
+    if (found.exists) {
+      const bool settings = path.ends_with(kSettingsSuffix);
+      CANOPY_CO_TRY(co_await settle_leftover(held, slot, found, place,
+                                             settings ? found.place.settings_file : found.place.info_file));
+      continue;
+    }
     auto taken = co_await store().attributes(newest);
     if (!taken && taken.error().code() != Code::kNotFound) co_return fail(std::move(taken).error());
-    if (taken || nobodys) {
+    if (taken) {
       CANOPY_CO_TRY(co_await discard_file(slot, place));
     } else {
       CANOPY_CO_TRY(
           co_await make_directories(store(), std::string(store_parent_of(newest)), 0700, Durable::kYes));
       CANOPY_CO_TRY(co_await move_file(slot, path, place, newest, Durable::kYes));
     }
-    if (nobodys)
-      log_event(LogLevel::kInfo, "superseded-file-removed", place, {});
-    else
-      log_event(LogLevel::kInfo, "superseded-file-moved", place, {{"to", newest}});
-    moved = true;
+    log_event(LogLevel::kInfo, "superseded-file-moved", place, {{"to", newest}});
   }
   co_return moved;
 }
@@ -276,7 +310,7 @@ Task<Result<bool>> Accounts::bring_along(AccountAddress address, std::string pat
   EntryRef held = entry_unused(address);
   auto gate = co_await held->gate.lock();
   auto guard = co_await held->settings_gate.lock();
-  auto done = co_await bring_leftover(std::move(address), std::move(path));
+  auto done = co_await bring_leftover(held, std::move(address), std::move(path));
   gate.release();
   guard.release();
   forget_unused(held, known);

@@ -97,13 +97,11 @@ Task<Result<void>> MountWalk::visit_file(const MountRow& row, const std::string&
     auto done = co_await file_(path, domain);
     co_return done;
   }
-  const bool fast = path.find("/fast/") != std::string::npos;
-  for (const std::string_view suffix : {std::string_view(".settings"), std::string_view(".info")}) {
-    if (!fast || domain.empty() || !leaf.ends_with(suffix)) continue;
-    seen.push_back({{std::string(leaf.substr(0, leaf.size() - suffix.size())), domain}, path});
-    co_return Result<void>();
-  }
-  count_other(row, path);
+  const TreePlace place = describe_path(path);
+  if (place.kind == TreePlaceKind::kAccountFile)
+    seen.push_back({{std::string(place.account), std::string(place.domain)}, path});
+  else
+    count_other(row, path);
   co_return Result<void>();
 }
 

@@ -233,9 +233,9 @@ void UringLoop::State::turn(UringLoop& loop) {
   fire_timers();
   for (int round = 0; round < kRoundsPerTurn && (round == 0 || !ready.empty()); ++round) run_ready();
   arm_wake();
-  const Nanos begun = clock_ns(CLOCK_BOOTTIME);
   const bool idle = ready.empty() && stashed.empty() && posted_now.empty();
   if (idle && look_out.is_busy()) sched_yield();  // who waits for an answer may wait for this processor
+  const Nanos begun = clock_ns(CLOCK_BOOTTIME);
   if (idle && look_out.wanted(begun) && comes_at_once(begun)) {
     enter(0, kNever);
   } else {

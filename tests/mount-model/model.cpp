@@ -37,7 +37,7 @@ int Model::Found::missing() const {
   return node == nullptr ? ENOENT : 0;
 }
 
-Model::Model() : root_(std::make_shared<ModelNode>()) {
+Model::Model(bool exchanges) : root_(std::make_shared<ModelNode>()), exchanges_(exchanges) {
   root_->kind = ModelNode::Kind::kDirectory;
   root_->mode = 0755;
 }
@@ -160,6 +160,7 @@ int Model::rename(const std::string& from, const std::string& to, unsigned flags
   if (target.node != nullptr && target.node->is_directory() && lies_in(source.parent, target.node))
     return exchange ? EINVAL : ENOTEMPTY;
   if (source.node == target.node) return 0;
+  if (exchange && !exchanges_) return EOPNOTSUPP;
   if (exchange) {
     source.parent->children[source.name] = target.node;
     target.parent->children[target.name] = source.node;

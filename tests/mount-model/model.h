@@ -49,7 +49,8 @@ class Model {
     int missing() const;
   };
 
-  Model();
+  // `exchanges`: two names can be.
+  explicit Model(bool exchanges);
   const ModelNodeRef& root() const { return root_; }
   Found find(const std::string& path) const;
   size_t names() const { return names_; }  // in the whole tree
@@ -69,6 +70,7 @@ class Model {
 
   ModelNodeRef root_;
   size_t names_ = 0;
+  const bool exchanges_;
 };
 
 }  // namespace canopy::mount_model

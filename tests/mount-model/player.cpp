@@ -45,7 +45,8 @@ std::string result_name(int error) {
 
 }  // namespace
 
-Player::Player(PlayOptions options) : options_(std::move(options)), state_(options_.seed) {}
+Player::Player(PlayOptions options)
+    : options_(std::move(options)), model_(!options_.without_exchange), state_(options_.seed) {}
 
 Player::~Player() {
   for (const Held& held : held_) close(held.file);

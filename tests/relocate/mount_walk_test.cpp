@@ -68,5 +68,26 @@ TEST_F(MountWalkTest, TheClustersRegisterIsNoStrayFile) {
   EXPECT_TRUE(root_disk.attributes("SharedDomains/heartbeat.data"));
 }
 
+TEST_F(MountWalkTest, OnlyWhatLiesWhereALayoutCouldHaveItIsAnAccountsFile) {
+  write_on_root("SharedDomains/fast/company.com/a.sub/abby.settings");
+  write_on_root("SharedDomains/company.com/fast/abby.info");
+  write_on_root("SharedDomains/fast/company.com/archive/abby.settings");
+  write_on_root("SharedDomains/fast/company.com/notes/fast/abby.info");
+  std::vector<std::string> seen;
+  auto see = [&](std::vector<SeenAccount> page) -> Task<bool> {
+    for (const SeenAccount& each : page) seen.push_back(each.address.to_string() + " " + each.directory);
+    co_return true;
+  };
+  MountWalk walk(*set, config->mounts, see,
+                 [](std::string, std::string) -> Task<Result<void>> { co_return Result<void>(); });
+  auto whole = run(walk.run());
+  ASSERT_TRUE(whole) << whole.error().to_string();
+  std::ranges::sort(seen);
+  EXPECT_EQ(seen, (std::vector<std::string>{
+                      "abby@company.com SharedDomains/company.com/fast/abby.info",
+                      "abby@company.com SharedDomains/fast/company.com/a.sub/abby.settings"}));
+  EXPECT_EQ(walk.others(), 2u);
+}
+
 }  // namespace
 }  // namespace canopy

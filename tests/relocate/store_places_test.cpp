@@ -59,21 +59,54 @@ TEST_P(StorePlaces, SettingsThatNoAccountHasGoAlongOrAway) {
   EXPECT_TRUE(disks.at("two").attributes(path));
 }
 
-TEST_P(StorePlaces, SettingsUnderALayoutThatWasDroppedGoWhenTheTableShowsThemAgain) {
+TEST_P(StorePlaces, SettingsUnderALayoutThatWasDroppedGoUnlessTheyAreNewer) {
   create(kWho);
+  const std::string own = domain->layout.settings_file(kWho);
   const std::string left = "SharedDomains/fast/company.com/s.sub/jsmith.settings";
+  auto text = process->run(read_file(*process->set, own, 65'536));
+  ASSERT_TRUE(text);
   mount({"/ root", "SharedDomains/fast one"});
   succeed();
   ASSERT_TRUE(
       process->run(make_directories(*process->set, std::string(store_parent_of(left)), 0700, Durable::kYes)));
-  ASSERT_TRUE(process->run(process->set->open(left, {.write = true, .create = true})));
-  ASSERT_TRUE(disks.at("one").attributes(left));
+  auto leave = [&](std::string_view what) {
+    auto file = process->run(process->set->open(left, {.write = true, .create = true, .truncate = true}));
+    ASSERT_TRUE(file) << file.error().to_string();
+    ASSERT_TRUE(process->run((*file)->write(0, std::span(&what, 1), Durable::kYes)));
+  };
+  leave(*text);
   mount({"/ root"});
   auto moved = process->run(process->accounts->bring_along(kWho, left));
   ASSERT_TRUE(moved) << moved.error().to_string();
   EXPECT_TRUE(*moved);
   EXPECT_FALSE(disks.at("one").attributes(left));
   EXPECT_FALSE(disks.at("root").attributes(left));
+
+  // The account's own, as a crash takes it back there.
+  mount({"/ root", "SharedDomains/fast one"});
+  leave(*text);
+  ASSERT_TRUE(process->run(process->set->remove(own, Durable::kYes)));
+  mount({"/ root"});
+  moved = process->run(process->accounts->bring_along(kWho, left));
+  ASSERT_TRUE(moved) << moved.error().to_string();
+  EXPECT_FALSE(disks.at("one").attributes(left));
+  auto home = process->run(read_file(*process->set, own, 65'536));
+  ASSERT_TRUE(home) << home.error().to_string();
+  EXPECT_EQ(*home, *text);
+
+  // What is newer than the account's own, or nothing that can be read, is somebody's who has to say.
+  mount({"/ root", "SharedDomains/fast one"});
+  ASSERT_TRUE(process->run(process->files->replace(0, left, {})));
+  mount({"/ root"});
+  moved = process->run(process->accounts->bring_along(kWho, left));
+  ASSERT_FALSE(moved);
+  EXPECT_EQ(moved.error().code(), Code::kConflict) << moved.error().to_string();
+  EXPECT_TRUE(disks.at("one").attributes(left));
+  mount({"/ root", "SharedDomains/fast one"});
+  leave("not a dictionary");
+  mount({"/ root"});
+  EXPECT_FALSE(process->run(process->accounts->bring_along(kWho, left)));
+  EXPECT_TRUE(disks.at("one").attributes(left));
   expect_whole(kWho, {});
 }
 

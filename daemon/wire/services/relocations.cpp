@@ -16,7 +16,7 @@ constexpr Nanos kRetryAfter = 5 * kSecond;
 constexpr Nanos kInUseAgainAfter = 200 * kMillisecond;
 constexpr Nanos kStopLookedAtAfter = 100 * kMillisecond;
 // A move that took longer says that the store has enough to do: as long again it is left to those who use it,
-// where there are any.
+// when anything came for them meanwhile.
 constexpr Nanos kLongMove = 5 * kMillisecond;
 constexpr Nanos kRestMax = kSecond;
 // So long it goes on before others on the loop have their turn.
@@ -277,16 +277,14 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
   const uint64_t before = std::exchange(run->arrivals, arrivals());
   const bool alone = run->arrivals - before <= kOwnArrivals;
   const size_t loops_at_once = alone ? kLoopsAtOnce : 1;
-  const MoveManner manner{
-      .at_once = by_turns ? (alone ? kAccountsAtOnce : 1) : run->settings.concurrency,
-      .rests = !alone,
-  };
+  const uint32_t at_once_by_turns = alone ? kAccountsAtOnce : 1;
+  const uint32_t at_once = by_turns ? at_once_by_turns : run->settings.concurrency;
   TaskGroup moving(shards.front()->loop);
   size_t loops = 0;
   for (size_t i = 0; i < shares.size(); ++i) {
     if (shares[i].empty()) continue;
     if (by_turns && loops++ % loops_at_once == 0) co_await moving.join();
-    moving.spawn(move_share(run, *shards[i], std::move(shares[i]), manner));
+    moving.spawn(move_share(run, *shards[i], std::move(shares[i]), at_once));
   }
   co_await moving.join();
   co_return !run->stop;
@@ -295,17 +293,18 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
 struct Relocations::Shares {
   std::vector<SeenAccount> accounts;
   size_t next = 0;
+  Nanos turn_ends = 0;  // of all that move some
   std::string last_error;
 };
 
 Task<void> Relocations::move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share,
-                                   MoveManner manner) {
+                                   uint32_t at_once) {
   auto shares = std::make_shared<Shares>();
   shares->accounts = std::move(share);
   co_await shard.loop.switch_to();
   {
     TaskGroup moving(shard.loop);
-    for (uint32_t i = 0; i < manner.at_once; ++i) moving.spawn(move_some(run, shard, shares, manner.rests));
+    for (uint32_t i = 0; i < at_once; ++i) moving.spawn(move_some(run, shard, shares));
     co_await moving.join();
   }
   co_await node_.shards().front()->loop.switch_to();
@@ -319,8 +318,7 @@ uint64_t Relocations::arrivals() const {
   return sum;
 }
 
-Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares, bool rests) {
-  Nanos turn_ends = shard.loop.now() + kTurn;
+Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares) {
   uint64_t arrived = arrivals();
   while (shares->next < shares->accounts.size() && !run->stop) {
     SeenAccount& seen = shares->accounts[shares->next++];
@@ -354,15 +352,12 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
                 {{"error", shares->last_error}});
     }
     const Nanos now = shard.loop.now();
-    if (now <= turn_ends) continue;
+    if (now <= shares->turn_ends) continue;
     co_await shard.loop.yield();
     const uint64_t came = arrivals();
-    if (rests && now - began > kLongMove)
-      co_await shard.loop.sleep(std::min(now - began, kRestMax));
-    else if (came != arrived)
-      co_await shard.loop.sleep(kLeftToOthers);
-    arrived = came;
-    turn_ends = shard.loop.now() + kTurn;
+    if (came != std::exchange(arrived, came))
+      co_await shard.loop.sleep(now - began > kLongMove ? std::min(now - began, kRestMax) : kLeftToOthers);
+    if (shard.loop.now() > shares->turn_ends) shares->turn_ends = shard.loop.now() + kTurn;
   }
 }
 

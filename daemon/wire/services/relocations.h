@@ -79,19 +79,16 @@ class Relocations {
   Task<void> move_all(RunRef run, std::shared_ptr<const Domain> domain);
   Task<void> settle_places();
   Task<Result<bool>> try_mounts(RunRef run);
+  Task<Result<void>> sync_moving_domains();
   Task<Result<void>> move_file(std::string path, std::string domain);
   // How many accounts there are to look at; an estimate where they move meanwhile. Ends when `moving` does.
   Task<void> count(RunRef run, std::shared_ptr<const Domain> domain, const bool& moving);
   // True when the domain is done with, false when it is to be tried again.
   Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
-  struct MoveManner {
-    uint32_t at_once;  // accounts, on each loop that moves some
-    bool rests;        // after a move that took long
-  };
-  Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, MoveManner manner);
+  Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);
   uint64_t arrivals() const;
-  Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares, bool rests);
+  Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares);
   Task<void> await_late_renames(RunRef run);
   Task<Result<void>> remove_files_elsewhere(std::shared_ptr<const Domain> domain,
                                             std::vector<AccountAddress> page);

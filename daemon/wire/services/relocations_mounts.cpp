@@ -1,6 +1,7 @@
 // The run of the mount table: what lies where only superseded rows lead goes to where the newest ones have
 // it.
 #include "daemon/base/log.h"
+#include "daemon/relocate/folders.h"
 #include "daemon/relocate/mount_walk.h"
 #include "daemon/store/set/store_set.h"
 #include "daemon/wire/services/relocations.h"
@@ -44,12 +45,23 @@ Task<Result<bool>> Relocations::try_mounts(RunRef run) {
                                  walk.others() + run->seen,
                                  walk.others() != 0 ? walk.other() : "settings of accounts that have gone"));
     if (first.stores->config() != as_of) continue;  // the table may have changed, and changed back
+    CANOPY_CO_TRY(co_await sync_moving_domains());
     auto removed = co_await walk.remove_empty_folders();
     if (!removed)  // they are in nobody's way
       log_event(LogLevel::kWarning, "folders-not-removed", kMountsRun,
                 {{"error", removed.error().to_string()}});
     co_return co_await drop_superseded_(as_of);
   }
+}
+
+// What has moved to another layout meanwhile lay where superseded rows lead, and a crash could take it back
+// there as long as its folders are not synced (seed 470).
+Task<Result<void>> Relocations::sync_moving_domains() {
+  Shard& first = *node_.shards().front();
+  const auto table = first.accounts.domain_table();
+  for (const auto& [name, domain] : table->domains)
+    if (!domain->older.empty()) CANOPY_CO_TRY(co_await sync_folders(*first.store, domain));
+  co_return Result<void>();
 }
 
 // Each where it is read and replaced, so that nobody does meanwhile.
