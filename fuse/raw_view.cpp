@@ -559,8 +559,7 @@ Task<Result<std::string>> RawView::get_xattr(NodeRef node, std::string name) {
   v1::TreeXattrRequest request;
   request.set_name(name);
   auto value = co_await on_node(node, &wire::TreeStub::get_xattr, request);
-  // The kernel asks for access lists whenever somebody who is not root looks at a file, and refuses him with
-  // whatever else than "none" it is told.
+  // The kernel asks when somebody who is not root looks, and refuses him with any error but this one.
   if (!value && value.error().code() == Code::kUnsupported && name.starts_with("system.posix_acl_"))
     co_return refuse(ENODATA, node->key, "its store has no access lists");
   if (!value) co_return fail(std::move(value).error());
