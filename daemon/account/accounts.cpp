@@ -38,7 +38,7 @@ uint64_t bytes_of(const dict::VersionedDict& file) {
 Accounts::Accounts(LogEnvironment environment, SettingsFiles& files, AccountsOptions options)
     : environment_(std::move(environment)),
       files_(files),
-      options_(options),
+      options_(std::move(options)),
       domains_(std::make_shared<DomainTable>()),
       copy_turns_(*environment_.loop),
       released_(*environment_.loop),
