@@ -557,10 +557,10 @@ Task<Result<std::string>> RawView::get_xattr(NodeRef node, std::string name) {
   // The kernel asks for security.capability at every write.
   if (name.starts_with("security.")) co_return refuse(ENODATA, node->key, "it has no such attribute");
   v1::TreeXattrRequest request;
-  request.set_name(name);
+  request.set_name(std::move(name));
   auto value = co_await on_node(node, &wire::TreeStub::get_xattr, request);
   // The kernel asks when somebody who is not root looks, and refuses him with any error but this one.
-  if (!value && value.error().code() == Code::kUnsupported && name.starts_with("system.posix_acl_"))
+  if (!value && value.error().code() == Code::kUnsupported && request.name().starts_with("system.posix_acl_"))
     co_return refuse(ENODATA, node->key, "its store has no access lists");
   if (!value) co_return fail(std::move(value).error());
   co_return std::move(*value->mutable_value());

@@ -243,8 +243,7 @@ class Accounts {
                                Durable durable);
   // With both gates held.
   Task<Result<bool>> bring_leftover(EntryRef held, AccountAddress address, std::string path);
-  Task<Result<void>> settle_leftover(EntryRef held, uint32_t slot, FoundPlace found, std::string left,
-                                     std::string counts);
+  Task<Result<void>> settle_leftover(EntryRef held, uint32_t slot, AccountPlace place, std::string left);
   // Of a file at a superseded place. kTryAgain: it has yet to move.
   Task<Result<bool>> counts_for_nobody(std::shared_ptr<const Domain> domain, AccountAddress address,
                                        std::string path);

@@ -234,10 +234,11 @@ Task<Result<bool>> Accounts::counts_for_nobody(std::shared_ptr<const Domain> dom
   co_return path.ends_with(kSettingsSuffix) ? co_await was_to_be_made(files_, path) : Result<bool>(false);
 }
 
-// Where no layout leads to `left` although the account is there: the account's own, at `counts`, when it has
+// Where no layout leads to `left` although the account is there: it becomes the account's own when that has
 // none; otherwise it goes, unless it is the newer one.
-Task<Result<void>> Accounts::settle_leftover(EntryRef held, uint32_t slot, FoundPlace found, std::string left,
-                                             std::string counts) {
+Task<Result<void>> Accounts::settle_leftover(EntryRef held, uint32_t slot, AccountPlace place,
+                                             std::string left) {
+  const std::string& counts = left.ends_with(kSettingsSuffix) ? place.settings_file : place.info_file;
   CANOPY_CO_ASSIGN(const dict::Version old, co_await version_at(store(), left));
   const auto own = co_await version_at(store(), counts);
   if (!own && own.error().code() != Code::kNotFound) co_return fail(own.error());
@@ -256,8 +257,8 @@ Task<Result<void>> Accounts::settle_leftover(EntryRef held, uint32_t slot, Found
   forget_place(*held);
   held->info.reset();
   std::string to = store().parts_of(counts).front().path;
-  if (counts.starts_with(found.place.directory)) {
-    CANOPY_CO_ASSIGN(const StoreSite directory, co_await store().site_of(found.place.directory));
+  if (counts.starts_with(place.directory)) {
+    CANOPY_CO_ASSIGN(const StoreSite directory, co_await store().site_of(place.directory));
     to = inside(directory.path, counts);
   } else {
     CANOPY_CO_TRY(co_await make_directories(store(), std::string(store_parent_of(to)), 0700, Durable::kYes));
@@ -286,9 +287,7 @@ Task<Result<bool>> Accounts::bring_leftover(EntryRef held, AccountAddress addres
     moved = true;
     // A table shows it again that leads to its store after the layout was dropped.
     if (found.exists) {
-      const bool settings = path.ends_with(kSettingsSuffix);
-      CANOPY_CO_TRY(co_await settle_leftover(held, slot, found, place,
-                                             settings ? found.place.settings_file : found.place.info_file));
+      CANOPY_CO_TRY(co_await settle_leftover(held, slot, found.place, place));
       continue;
     }
     auto taken = co_await store().attributes(newest);
