@@ -233,7 +233,7 @@ std::string mark_of(const RequestId& id, std::string_view name, Loop& loop) {
 // An info that is as long as the one before can be overwritten (Replacement): spaces before its last line's
 // end make it so, mostly.
 static void pad_info(std::string& text, std::string_view path) {
-  constexpr size_t kStep = 512, kPaddedMax = 4096;
+  constexpr size_t kStep = 1024, kPaddedMax = 4096;
   const size_t padded = (text.size() + kStep - 1) / kStep * kStep;
   if (path.ends_with(".info") && padded <= kPaddedMax)
     text.insert(text.size() - 1, padded - text.size(), ' ');

@@ -1,8 +1,10 @@
 #include "daemon/relocate/folders.h"
 
 #include <algorithm>
+#include <ranges>
 #include <set>
 
+#include "daemon/account/account_place.h"
 #include "daemon/account/domain_move.h"
 
 namespace canopy {
@@ -97,9 +99,19 @@ Task<Result<void>> remove_one(Store& store, std::string directory, bool empty) {
   co_return done;
 }
 
+bool has_fast(const TreeLayout& layout) { return layout.fast_index() != 0; }
+
+bool any_has_fast(const Domain& domain) {
+  return has_fast(domain.layout) || std::ranges::any_of(domain.older, has_fast);
+}
+
 }  // namespace
 
-Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> domain) {
+Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> domain, size_t about) {
+  if (about > kSyncedOneByOneMax) {
+    auto synced = co_await store.sync_all();
+    if (synced || synced.error().code() != Code::kUnsupported) co_return synced;
+  }
   for (const std::string& root : roots_of(*domain))
     CANOPY_CO_TRY(co_await visit_folders(store, root, 0, sync_one));
   co_return Result<void>();
@@ -107,14 +119,19 @@ Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> doma
 
 Task<Result<void>> visit_files_elsewhere(Store& store, std::shared_ptr<const Domain> domain,
                                          const VisitAddresses& visit) {
-  if (std::ranges::none_of(domain->older, [](const TreeLayout& of) { return of.fast_index() != 0; }))
-    co_return Result<void>();
+  if (std::ranges::none_of(domain->older, has_fast)) co_return Result<void>();
   for (const std::string& root : roots_of(*domain))
     CANOPY_CO_TRY(co_await visit_files(store, *domain, root, 0, visit));
   co_return Result<void>();
 }
 
-Task<Result<void>> remove_empty_folders(Store& store, std::shared_ptr<const Domain> domain) {
+Task<Result<void>> remove_empty_folders(Store& store, std::shared_ptr<const Domain> domain,
+                                        const std::vector<std::string>* known) {
+  if (known != nullptr && !any_has_fast(*domain) && !is_on_several_stores(store, domain->directory())) {
+    for (const std::string& folder : std::views::reverse(*known))
+      CANOPY_CO_TRY(co_await remove_one(store, folder, true));
+    co_return Result<void>();
+  }
   for (const std::string& root : roots_of(*domain)) {
     CANOPY_CO_TRY(co_await visit_folders(store, root, 0, remove_one));
     if (root != domain->directory()) co_await remove_empty_parents(store, root);

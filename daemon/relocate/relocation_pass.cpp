@@ -21,6 +21,12 @@ bool RelocationPass::has_enough() const {
   return remembered_ == nullptr || names_.size() >= kWindow || remembered_->count >= NamesRemembered::kMost;
 }
 
+bool RelocationPass::is_left_alone(const std::string& directory, const std::string& element) const {
+  if (left_alone_ == nullptr) return false;
+  return !visit_ || !may_have_to_move(*domain_, {{std::string(account_of_element(element)), domain_->name},
+                                                 directory + "/" + element});
+}
+
 Task<Result<bool>> RelocationPass::walk(std::string directory, uint32_t depth) {
   std::vector<std::string> folders;
   DirectoryPage page;
@@ -36,13 +42,20 @@ Task<Result<bool>> RelocationPass::walk(std::string directory, uint32_t depth) {
       const TreeElement kind = classify_element(entry.name, true);
       if (kind == TreeElement::kFolder && depth < kFolderingLevelsMax) folders.push_back(entry.name);
       if (kind != TreeElement::kAccount) continue;
+      if (is_left_alone(directory, entry.name)) {
+        left_alone_->fetch_add(1, std::memory_order_relaxed);
+        continue;
+      }
       names_.emplace(entry.file_id, Name{shared, std::move(entry.name)});
       if (remembered_ != nullptr) ++remembered_->count;
     }
     if (has_enough() && !co_await visit_remembered()) co_return false;
   } while (!page.end);
-  for (const std::string& folder : folders) {
-    auto whole = co_await walk(directory + "/" + folder, depth + 1);
+  folder_count_ += folders.size();
+  for (std::string& folder : folders) {
+    folder.insert(0, directory + "/");
+    if (folders_.size() < kFoldersRemembered) folders_.push_back(folder);
+    auto whole = co_await walk(std::move(folder), depth + 1);
     if (!whole || !*whole) co_return whole;
   }
   co_return true;

@@ -4,6 +4,7 @@
 // thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -33,7 +34,8 @@ struct NamesRemembered {
 class RelocationPass {
  public:
   static constexpr size_t kWindow = 65'536;  // names that one pass remembers; and a page more
-  static constexpr size_t kVisited = 1024;   // accounts at once
+  static constexpr size_t kVisited = 4096;   // accounts at once
+  static constexpr size_t kFoldersRemembered = 4096;
   // What is to be done with some accounts. False: the pass ends.
   using Visit = std::function<Task<bool>(std::vector<SeenAccount> page)>;
   // Asked at each page of a directory: true ends the pass.
@@ -53,9 +55,16 @@ class RelocationPass {
     if (remembered_ != nullptr) remembered_->count -= names_.size();
   }
 
+  // Those of which nothing has to move are added to `count`, as the walk meets them, and not handed on;
+  // without anything to be done with them all are.
+  void leave_alone(std::atomic<uint64_t>& count) { left_alone_ = &count; }
+
   // False: it was ended. Errors are those of listing a directory of the domain; what was met before it was
   // visited.
   Task<Result<bool>> run();
+  // The paths of those that it has met, from above on, as far as it remembers them, and how many there are.
+  const std::vector<std::string>& folders() const { return folders_; }
+  size_t folder_count() const { return folder_count_; }
 
  private:
   struct Name {
@@ -65,6 +74,7 @@ class RelocationPass {
   Task<Result<bool>> walk(std::string directory, uint32_t depth);
   Task<bool> visit_remembered();
   bool has_enough() const;
+  bool is_left_alone(const std::string& directory, const std::string& element) const;
 
   Store& store_;
   const std::shared_ptr<const Domain> domain_;
@@ -72,6 +82,9 @@ class RelocationPass {
   const Visit visit_;
   const Ended ended_;
   std::multimap<uint64_t, Name> names_;  // by file number
+  std::atomic<uint64_t>* left_alone_ = nullptr;
+  std::vector<std::string> folders_;
+  size_t folder_count_ = 0;
 };
 
 }  // namespace canopy

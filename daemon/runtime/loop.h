@@ -4,6 +4,7 @@
 // awaits switch_to().
 #pragma once
 
+#include <atomic>
 #include <coroutine>
 #include <cstdint>
 #include <functional>
@@ -93,9 +94,11 @@ class Loop {
 
   virtual bool on_this_thread() const = 0;
 
-  // How often something came from elsewhere: bytes on a stream, a piece of another thread's work. One whose
-  // work can wait sees by it whether others use the loop. Any thread.
-  virtual uint64_t arrivals() const = 0;
+  // How often something came that the loop had not asked for: bytes on a stream, somebody from another loop.
+  // One whose work can wait sees by it whether others use the loop. Any thread.
+  uint64_t arrivals() const { return arrivals_.load(std::memory_order_relaxed); }
+  // For what brings it, on the loop's thread.
+  void arrived() { arrivals_.store(arrivals() + 1, std::memory_order_relaxed); }
 
  protected:
   // A loop that can be killed (SimLoop) keeps its spawned tasks in a list, so that it can destroy their
@@ -104,6 +107,7 @@ class Loop {
   void destroy_spawned();  // the youngest first; nothing may resume any of them afterwards
 
  private:
+  std::atomic<uint64_t> arrivals_{0};
   bool spawned_kept_ = false;
   loop_detail::Spawned spawned_;
 };
@@ -146,7 +150,10 @@ class SwitchAwaiter {
   explicit SwitchAwaiter(Loop& loop) : loop_(loop) {}
   bool await_ready() const noexcept { return loop_.on_this_thread(); }
   void await_suspend(std::coroutine_handle<> handle) {
-    loop_.post([handle] { handle.resume(); });
+    loop_.post([&to = loop_, handle] {
+      to.arrived();
+      handle.resume();
+    });
   }
   void await_resume() const noexcept {}
 

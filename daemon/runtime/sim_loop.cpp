@@ -205,7 +205,6 @@ void SimLoop::run_runnable(size_t index) {
   if (index == ready_.size() && !posted_.empty()) {
     auto work = std::move(posted_.front());  // what one thread posts arrives in its order
     posted_.pop_front();
-    ++arrivals_;
     work();
     return;
   }

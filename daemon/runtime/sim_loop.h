@@ -132,7 +132,6 @@ class SimLoop final : public Loop {
   Result<std::unique_ptr<DescriptorWatch>> watch(int fd,
                                                  std::move_only_function<void(uint32_t)> ready) override;
   bool on_this_thread() const override { return world_.running_ == this; }
-  uint64_t arrivals() const override { return arrivals_; }
 
  private:
   friend class SimWorld;
@@ -156,7 +155,6 @@ class SimLoop final : public Loop {
   std::vector<SimStream*>
       streams_;  // in the order in which they were made: a seed replays what their end does
   std::vector<SimListener*> listeners_;
-  uint64_t arrivals_ = 0;
 };
 
 namespace sim_detail {

@@ -184,7 +184,7 @@ Task<Result<size_t>> SimStream::read(std::span<char> into, int64_t deadline) {
   if (count > 1 && random.one_in(loop_.world_.options_.short_read_one_in)) count = 1 + random.below(count);
   std::memcpy(into.data(), arrived.data(), count);
   arrived.erase(0, count);
-  ++loop_.arrivals_;
+  loop_.arrived();
   if (SimStream* writer = connection_->ends[1 - end_]; writer != nullptr) writer->wake_writer();
   co_return count;
 }

@@ -126,14 +126,14 @@ struct UringLoop::State {
   Result<void> setup();
   void begin_run();
   void end_run();
-  void turn(UringLoop& loop);
+  void turn();
   int enter(unsigned wait, Nanos timeout);
   bool something_came() const;
   bool comes_at_once(Nanos now);
   void make_room(uint32_t count);
   void reap();
   void deliver(const io_uring_cqe& cqe);
-  void run_posted(UringLoop& loop);
+  void run_posted();
   void fire_timers();
   void run_ready();
   void arm_wake();
@@ -218,7 +218,7 @@ void UringLoop::State::end_run() {
 void UringLoop::run() {
   State& s = *state_;
   s.begin_run();
-  while (!s.stopping.load(std::memory_order_acquire)) s.turn(*this);
+  while (!s.stopping.load(std::memory_order_acquire)) s.turn();
   s.stopping.store(false);
   s.end_run();
 }
@@ -228,8 +228,8 @@ void UringLoop::stop() {
   state_->wake_up();
 }
 
-void UringLoop::State::turn(UringLoop& loop) {
-  run_posted(loop);
+void UringLoop::State::turn() {
+  run_posted();
   fire_timers();
   for (int round = 0; round < kRoundsPerTurn && (round == 0 || !ready.empty()); ++round) run_ready();
   arm_wake();
@@ -295,7 +295,7 @@ void UringLoop::State::arm_wake() {
   io_uring_prep_read(sqe, wake_fd, &wake_value, sizeof wake_value, 0);
 }
 
-void UringLoop::State::run_posted(UringLoop& loop) {
+void UringLoop::State::run_posted() {
   if (has_posted.exchange(false)) {
     std::vector<std::move_only_function<void()>> taken;
     {
@@ -307,7 +307,6 @@ void UringLoop::State::run_posted(UringLoop& loop) {
   for (size_t i = 0; i < kPostedPerTurnMax && !posted_now.empty(); ++i) {
     auto work = std::move(posted_now.front());
     posted_now.pop_front();
-    loop.arrived();
     work();
   }
 }

@@ -44,8 +44,6 @@ class UringLoop final : public Loop {
   Result<std::unique_ptr<DescriptorWatch>> watch(int fd,
                                                  std::move_only_function<void(uint32_t)> ready) override;
   bool on_this_thread() const override;
-  uint64_t arrivals() const override { return arrivals_.load(std::memory_order_relaxed); }
-  void arrived() { arrivals_.store(arrivals() + 1, std::memory_order_relaxed); }  // for what brings it
 
   // A completion waits in here; it must stay in place until `done` is called with the CQE's result and flags.
   struct Completion {
@@ -87,7 +85,6 @@ class UringLoop final : public Loop {
   explicit UringLoop(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
   int park_from_;
-  std::atomic<uint64_t> arrivals_{0};
 };
 
 template <class Prepare>

@@ -167,7 +167,9 @@ Task<Result<std::string>> read_file(Store& store, std::string path, uint64_t byt
 }
 
 Task<Result<std::string>> Store::read_whole(std::string path, uint64_t bytes_max) {
-  CANOPY_CO_ASSIGN(std::unique_ptr<File> file, co_await open(path, OpenOptions()));
+  OpenOptions options;
+  options.keep_access_time = true;
+  CANOPY_CO_ASSIGN(std::unique_ptr<File> file, co_await open(path, options));
   CANOPY_CO_ASSIGN(Attributes found, co_await file->attributes());
   std::string bytes;
   // The size is only a first guess: the file may grow or shrink under the read. Usually it is right, and one

@@ -56,6 +56,9 @@ struct OpenOptions {
   bool exclusive =
       false;  // with create: kAlreadyExists when the name is taken, decided by the store atomically
   bool truncate = false;
+  // Reading leaves the time of the last access as it is, where the store can: a local file system would have
+  // that to write. Not with `write`.
+  bool keep_access_time = false;
   uint32_t mode = 0600;
 };
 

@@ -448,12 +448,60 @@ TEST_F(AccountMoves, AWalkMeetsEachAccountOnceAndEmptyFoldersGo) {
   EXPECT_TRUE(*whole);
   EXPECT_EQ(met.size(), 40u);
   EXPECT_EQ(remembered.count, 0u);
-  ASSERT_TRUE(backend->run(sync_folders(backend->store, domain)));
+  ASSERT_TRUE(backend->run(sync_folders(backend->store, domain, 0)));
   ASSERT_TRUE(backend->run(remove_empty_folders(backend->store, domain)));
   EXPECT_FALSE(exists("SharedDomains/company.com/fast"));
   EXPECT_FALSE(exists("SharedDomains/company.com/au.sub"));
   EXPECT_TRUE(exists("SharedDomains/company.com/a.sub"));
   for (const auto& [name, times] : met) expect_at_newest(AccountAddress{name, "company.com"}, domain->older);
+}
+
+// More folders than are synced one by one, and all of them removed as the walk has met them.
+TEST_F(AccountMoves, WhatHasMovedOutOfManyFoldersSurvivesAPowerCutOnceTheyAreSynced) {
+  put(layout_settings("hash-1-1", 0));
+  std::vector<AccountAddress> all;
+  for (int i = 0; i < 120; ++i) create(all.emplace_back(fmt::format("user{}", i), "company.com"));
+  change_layout("1", 0);
+  NamesRemembered remembered;
+  std::atomic<uint64_t> left_alone = 0;
+  auto walk = [&](size_t& handed_on) {
+    RelocationPass pass(
+        backend->store, domain, &remembered,
+        [&](std::vector<SeenAccount> page) -> Task<bool> {
+          handed_on += page.size();
+          for (SeenAccount& seen : page)
+            EXPECT_TRUE(co_await accounts->relocate(seen.address, seen.directory));
+          co_return true;
+        },
+        [] { return false; });
+    pass.leave_alone(left_alone);
+    auto whole = backend->run(pass.run());
+    EXPECT_TRUE(whole && *whole);
+    EXPECT_EQ(pass.folders().size(), pass.folder_count());
+    return pass.folders();
+  };
+  size_t first = 0, second = 0;
+  walk(first);
+  EXPECT_EQ(first, all.size());
+  left_alone = 0;
+  const std::vector<std::string> folders = walk(second);
+  EXPECT_EQ(second, 0u);
+  EXPECT_EQ(left_alone, all.size());
+  ASSERT_GT(folders.size(), kSyncedOneByOneMax);
+  EXPECT_GT(disk.unsynced_changes(), 0u);
+  ASSERT_TRUE(backend->run(sync_folders(backend->store, domain, folders.size())));
+  EXPECT_EQ(disk.unsynced_changes(), 0u);
+  const std::vector<TreeLayout> older = domain->older;
+  stop();
+  disk.crash(7);
+  restart(2);
+  ASSERT_TRUE(backend->run(remove_empty_folders(backend->store, domain, &folders)));
+  for (const std::string& folder : folders)
+    EXPECT_EQ(exists(folder), folder == "SharedDomains/company.com/u.sub") << folder;
+  for (const AccountAddress& of : all) {
+    expect_at_newest(of, older);
+    expect_whole(of, 1, 1);
+  }
 }
 
 TEST_F(AccountMoves, AWalkGoesByFileNumbersAndLeavesNoneOutWhereOthersRememberAsManyNamesAsTheyMay) {

@@ -173,6 +173,7 @@ TYPED_TEST(SyncOnEveryLoop, WorkersComeBackToTheLoopThatAsked) {
   host.run(squares(host.loop(), pool, sum, refused));
   EXPECT_EQ(sum, 338350);
   EXPECT_EQ(refused, 0);
+  EXPECT_EQ(host.loop().arrivals(), 0u);  // it has asked for them
 }
 
 Task<Result<int>> refused_by_work(Loop& loop, WorkerPool& pool) {

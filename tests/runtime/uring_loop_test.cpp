@@ -176,6 +176,8 @@ TEST(UringLoop, MovesATaskBetweenTwoLoops) {
   here->run_until_done(hop(*here, *there, 1000));
   there->stop();
   other.join();
+  EXPECT_EQ(here->arrivals(), 1000u);
+  EXPECT_EQ(there->arrivals(), 1000u);
 }
 
 TEST(UringLoop, StopsWhenItIsStoppedBeforeItRuns) {

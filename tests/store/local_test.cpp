@@ -66,6 +66,25 @@ TEST_F(Local, AFifoInTheTreeIsRefusedWithoutWaitingForItsOtherEnd) {
   EXPECT_EQ(code(store_->remove("fifo", Durable::kYes)), Code::kOk);
 }
 
+TEST_F(Local, AFileThatIsReadAsAWholeKeepsItsAccessTime) {
+  const std::string path = directory_.path() + "/f";
+  for (const bool whole : {true, false}) {
+    const local::Fd file(open(path.c_str(), O_WRONLY | O_CREAT, 0600));
+    ASSERT_EQ(write(file.get(), "text", 4), 4);
+    const timespec long_ago[2] = {{1'000'000, 0}, {1'000'001, 0}};  // relatime: it has changed since
+    ASSERT_EQ(futimens(file.get(), long_ago), 0);
+    if (whole)
+      EXPECT_EQ(*loop_->run_until_done(read_file(*store_, "f", 100)), "text");
+    else
+      ASSERT_EQ(system(("cat " + path + " > /dev/null").c_str()), 0);
+    struct stat found;
+    ASSERT_EQ(fstat(file.get(), &found), 0);
+    if (whole) EXPECT_EQ(found.st_atim.tv_sec, 1'000'000);
+    if (!whole && found.st_atim.tv_sec == 1'000'000)
+      GTEST_SKIP() << "this file system keeps it whoever reads";
+  }
+}
+
 TEST_F(Local, AStoreStaysInItsRootWhenTheRootIsMoved) {
   ASSERT_EQ(code(store_->make_directory("here", 0700, Durable::kNo)), Code::kOk);
   std::string moved = directory_.path() + "_moved";

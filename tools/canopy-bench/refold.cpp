@@ -1,5 +1,7 @@
 // canopy-bench refold: accounts move from layout to layout of their domain in a running daemon; beside it a
-// bare loop of mkdir and rename moves as many directories on the same disk, in turns.
+// bare loop of mkdir and rename moves as many directories on the same disk, in turns: empty ones of its own,
+// or those of accounts that the daemon has made in another domain, as theirs lie on the disk as the moved
+// ones do.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,7 +19,7 @@ namespace canopy::bench {
 namespace {
 
 struct Options {
-  std::string server, dir, pattern = "user%07d@bench.example.com";
+  std::string server, dir, pattern = "user%07d@bench.example.com", bare_pattern;
   std::vector<std::string> layouts = {"flat", "1", "1-1", "2-1", "2-2", "hash-1-1"};
   uint32_t count = 100'000;
 };
@@ -50,13 +52,20 @@ double seconds_since(std::chrono::steady_clock::time_point begun) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
 }
 
+std::string domain_of(const std::string& pattern) { return pattern.substr(pattern.find('@') + 1); }
+
 // The directories of the bare loop, with a file in each as accounts have.
 class Bare {
  public:
-  Bare(const Options& options, std::string domain) : options_(options), domain_(std::move(domain)) {
-    std::filesystem::create_directories(options.dir + "/SharedDomains/" + domain_);
-  }
+  explicit Bare(const Options& options)
+      : options_(options),
+        pattern_(options.bare_pattern.empty() ? options.pattern : options.bare_pattern),
+        domain_(domain_of(pattern_)) {}
   Result<void> make(const TreeLayout& layout) {
+    if (!options_.bare_pattern.empty()) {
+      if (::access(path_of(layout, options_.count - 1).c_str(), F_OK) == 0) return {};
+      return fail(Code::kNotFound, path_of(layout, options_.count - 1), "make the accounts first");
+    }
     for (uint32_t i = 0; i < options_.count; ++i) {
       const std::string path = path_of(layout, i);
       std::filesystem::create_directories(path);
@@ -90,12 +99,12 @@ class Bare {
 
  private:
   std::string path_of(const TreeLayout& layout, uint32_t number) const {
-    const std::string name = *name_from_pattern(options_.pattern, number);
+    const std::string name = *name_from_pattern(pattern_, number);
     const AccountAddress address{name.substr(0, name.find('@')), domain_};
     return options_.dir + "/" + layout.account_directory(address);
   }
   const Options& options_;
-  const std::string domain_;
+  const std::string pattern_, domain_;
 };
 
 TreeLayout layout_of(const std::string& foldering) {
@@ -128,12 +137,12 @@ Result<Report> run(const Options& options) {
   Report report("refold");
   for (const std::string& layout : options.layouts) CANOPY_TRY(Foldering::parse(layout));
   if (options.layouts.size() < 2) return fail(Code::kInvalidArgument, "layouts", "at least two");
-  const std::string domain = options.pattern.substr(options.pattern.find('@') + 1);
+  const std::string domain = domain_of(options.pattern);
   wire::ClientOptions client_options;
   CANOPY_ASSIGN(Address server, Address::parse(options.server));
   client_options.addresses = {server};
   CANOPY_ASSIGN(auto client, wire::BlockingClient::create(client_options));
-  Bare bare(options, domain);
+  Bare bare(options);
   CANOPY_TRY(bare.make(layout_of(options.layouts.front())));
   const std::vector<std::string> steps = tour(options.layouts);
   CANOPY_TRY(refold(*client, domain, options.layouts.front()));
@@ -170,10 +179,16 @@ void add_refold(CLI::App& app, Chosen& chosen) {
   CLI::App* command = app.add_subcommand(
       "refold", "move a domain's accounts from layout to layout, beside a bare loop of mkdir and rename");
   command->add_option("--server", options->server, "address of canopyd")->required();
-  command->add_option("--dir", options->dir, "an empty directory on the same disk, for the bare loop")
+  command
+      ->add_option(
+          "--dir", options->dir,
+          "an empty directory on the same disk, for the bare loop; with --bare-pattern the tree's base")
       ->required();
   command->add_option("--account-pattern", options->pattern,
                       "as `accounts` has made them, with %d or %0Nd for the number");
+  command->add_option("--bare-pattern", options->bare_pattern,
+                      "the bare loop moves the directories of these accounts, which `accounts` has made in "
+                      "another domain in the same way, and which nobody uses; --layouts begins with theirs");
   command->add_option("--count", options->count, "how many there are, numbered from 0");
   command->add_option("--layouts", options->layouts, "every pair of them is tried")->delimiter(',');
   choose(command, chosen, options, &run);

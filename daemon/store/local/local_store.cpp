@@ -103,8 +103,13 @@ Task<Result<std::unique_ptr<File>>> LocalStore::open(std::string path, OpenOptio
   if (options.create && options.exclusive) flags |= O_EXCL;
   if (options.truncate) flags |= O_TRUNC;
   // O_NONBLOCK so that a FIFO or device that somebody put into the tree cannot hold us up.
-  CANOPY_CO_ASSIGN(Fd fd, co_await open_at(path, flags | O_NONBLOCK | O_NOCTTY,
-                                           options.create ? options.mode & 07777 : 0));
+  const bool keeps_time = options.keep_access_time && !options.write;
+  auto opened = co_await open_at(path, flags | O_NONBLOCK | O_NOCTTY | (keeps_time ? O_NOATIME : 0),
+                                 options.create ? options.mode & 07777 : 0);
+  if (!opened && keeps_time && opened.error().code() == Code::kPermissionDenied)  // not the owner's process
+    opened = co_await open_at(path, flags | O_NONBLOCK | O_NOCTTY, 0);
+  if (!opened) co_return fail(std::move(opened).error());
+  Fd fd = std::move(*opened);
   struct stat found;
   if (fstat(fd.get(), &found) != 0) co_return fail_system(errno, path, "fstat");
   if (S_ISDIR(found.st_mode)) co_return fail(Code::kIsDirectory, path, "is a directory");

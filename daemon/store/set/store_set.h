@@ -113,6 +113,8 @@ class StoreSet final : public Store {
   Task<Result<DirectoryPage>> list(std::string path, uint64_t cookie,
                                    Listing listing = Listing::kNames) override;
   Task<Result<DirectoryPage>> list_few(std::string path, uint64_t cookie, size_t most) override;
+  // Of one that is alone.
+  Task<Result<void>> sync_all() override { return alone("") ? root_->sync_all() : Store::sync_all(); }
   Task<Result<void>> sync_directory(std::string path) override;
   Task<Result<std::string>> read_whole(std::string path, uint64_t bytes_max) override;
   void forget_names(std::string_view path) override;

@@ -28,7 +28,7 @@ constexpr Nanos kLeftToOthers = 500 * kMicrosecond;
 constexpr size_t kLoopsAtOnce = 2;
 constexpr uint64_t kOwnArrivals = 64;
 // Of each loop while nobody else is at work: the others go on while the file system's journal holds one up.
-constexpr uint32_t kAccountsAtOnce = 4;
+constexpr uint32_t kAccountsAtOnce = 8;
 
 }  // namespace
 
@@ -213,21 +213,22 @@ static Task<bool> answer(bool value) { co_return value; }
 // Beside the first walk, which waits for no figure. A walk that fails says so itself.
 Task<void> Relocations::count(RunRef run, std::shared_ptr<const Domain> domain, const bool& moving) {
   Store& store = *node_.shards().front()->store;
-  uint64_t found = 0;
-  auto add = [&found, &moving, run](const std::vector<SeenAccount>& page) {
-    found += page.size();
-    return answer(moving && !run->stop);
-  };
+  std::atomic<uint64_t> found = 0;
   Result<bool> counted;
   if (domain) {
-    RelocationPass pass(store, domain, nullptr, add, [&moving, run] { return !moving || run->stop; });
+    RelocationPass pass(store, domain, nullptr, {}, [&moving, run] { return !moving || run->stop; });
+    pass.leave_alone(found);
     counted = co_await pass.run();
   } else {
+    auto add = [&found, &moving, run](const std::vector<SeenAccount>& page) {
+      found += page.size();
+      return answer(moving && !run->stop);
+    };
     MountWalk walk(store, run->mounts, add,
                    [](std::string, std::string) -> Task<Result<void>> { co_return Result<void>(); });
     counted = co_await walk.run();
   }
-  if (counted && *counted) run->accounts = found;
+  if (counted && *counted) run->accounts = found.load();
 }
 
 Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domain> domain) {
@@ -246,6 +247,7 @@ Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domai
           return move_page(run, domain, std::move(page));
         },
         [run] { return run->stop.load(); });
+    pass.leave_alone(run->seen);
     auto whole = co_await pass.run();
     if (!whole) co_return fail(std::move(whole).error());
     if (!*whole || run->failed != 0) co_return false;
@@ -254,7 +256,7 @@ Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domai
     } else if (run->moved != before) {
       awaited = !first.store->shared();
     } else if (awaited) {
-      co_return co_await finish(domain, as_of);
+      co_return co_await finish(domain, as_of, pass);
     } else {
       co_await await_late_renames(run);
       awaited = true;
@@ -267,10 +269,7 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
   const auto& shards = node_.shards();
   std::vector<std::vector<SeenAccount>> shares(shards.size());
   run->seen += page.size();
-  for (SeenAccount& seen : page) {
-    if (!domain || may_have_to_move(*domain, seen))
-      shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
-  }
+  for (SeenAccount& seen : page) shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
   // A kernel moves one directory of a file system at a time: two loops keep it busy. Users' changes of names
   // would wait for both.
   const bool by_turns = domain && !shards.front()->store->shared_at(domain->directory());
@@ -284,7 +283,7 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
   for (size_t i = 0; i < shares.size(); ++i) {
     if (shares[i].empty()) continue;
     if (by_turns && loops++ % loops_at_once == 0) co_await moving.join();
-    moving.spawn(move_share(run, *shards[i], std::move(shares[i]), at_once));
+    moving.spawn(move_share(run, *shards[i], std::move(shares[i]), at_once, by_turns));
   }
   co_await moving.join();
   co_return !run->stop;
@@ -297,14 +296,14 @@ struct Relocations::Shares {
   std::string last_error;
 };
 
-Task<void> Relocations::move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share,
-                                   uint32_t at_once) {
+Task<void> Relocations::move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once,
+                                   bool while_alone) {
   auto shares = std::make_shared<Shares>();
   shares->accounts = std::move(share);
   co_await shard.loop.switch_to();
   {
     TaskGroup moving(shard.loop);
-    for (uint32_t i = 0; i < at_once; ++i) moving.spawn(move_some(run, shard, shares));
+    for (uint32_t i = 0; i < at_once; ++i) moving.spawn(move_some(run, shard, shares, i != 0 && while_alone));
     co_await moving.join();
   }
   co_await node_.shards().front()->loop.switch_to();
@@ -318,9 +317,11 @@ uint64_t Relocations::arrivals() const {
   return sum;
 }
 
-Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares) {
+Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares,
+                                  bool while_alone) {
   uint64_t arrived = arrivals();
   while (shares->next < shares->accounts.size() && !run->stop) {
+    if (while_alone && arrivals() - run->arrivals > kOwnArrivals) co_return;
     SeenAccount& seen = shares->accounts[shares->next++];
     if (const uint32_t rate = run->rate; rate != 0) {
       const Nanos step = kSecond / rate, now = shard.loop.now();
@@ -383,13 +384,14 @@ Task<Result<void>> Relocations::remove_files_elsewhere(std::shared_ptr<const Dom
 }
 
 // The older layouts are needed by nobody any more once that all lie under the newest is durable.
-Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain, dict::Version as_of) {
+Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain, dict::Version as_of,
+                                       const RelocationPass& last) {
   Shard& first = *node_.shards().front();
   CANOPY_CO_TRY(
       co_await visit_files_elsewhere(*first.store, domain, [this, domain](std::vector<AccountAddress> page) {
         return remove_files_elsewhere(domain, std::move(page));
       }));
-  CANOPY_CO_TRY(co_await sync_folders(*first.store, domain));
+  CANOPY_CO_TRY(co_await sync_folders(*first.store, domain, last.folder_count()));
   bool done = false;
   auto drop = [&done, domain, as_of](Shard& on, DomainTable& table) -> Task<Result<void>> {
     return [](Shard& shard, DomainTable& into, std::shared_ptr<const Domain> of, dict::Version seen,
@@ -410,7 +412,8 @@ Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain, dic
   CANOPY_CO_TRY(co_await node_.change_domains(drop));
   co_await first.loop.switch_to();
   if (!done) co_return false;
-  auto removed = co_await remove_empty_folders(*first.store, domain);
+  const bool all_known = last.folders().size() == last.folder_count();
+  auto removed = co_await remove_empty_folders(*first.store, domain, all_known ? &last.folders() : nullptr);
   if (!removed)  // they are in nobody's way
     log_event(LogLevel::kWarning, "folders-not-removed", domain->name,
               {{"error", removed.error().to_string()}});

@@ -86,15 +86,18 @@ class Relocations {
   // True when the domain is done with, false when it is to be tried again.
   Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
-  Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once);
+  Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once,
+                        bool while_alone);
   uint64_t arrivals() const;
-  Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares);
+  // `while_alone`: it ends when others turn out to be at work, and leaves the rest to the first one.
+  Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares, bool while_alone);
   Task<void> await_late_renames(RunRef run);
   Task<Result<void>> remove_files_elsewhere(std::shared_ptr<const Domain> domain,
                                             std::vector<AccountAddress> page);
   // False when the domain's settings are others than those of `as_of`, before the last walk: its layout may
   // have changed meanwhile, and changed back.
-  Task<Result<bool>> finish(std::shared_ptr<const Domain> domain, dict::Version as_of);
+  Task<Result<bool>> finish(std::shared_ptr<const Domain> domain, dict::Version as_of,
+                            const RelocationPass& last);
 
   Node& node_;
   const DropSuperseded drop_superseded_;
