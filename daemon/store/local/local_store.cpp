@@ -103,18 +103,20 @@ Task<Result<std::unique_ptr<File>>> LocalStore::open(std::string path, OpenOptio
   if (options.create && options.exclusive) flags |= O_EXCL;
   if (options.truncate) flags |= O_TRUNC;
   // O_NONBLOCK so that a FIFO or device that somebody put into the tree cannot hold us up.
-  const bool keeps_time = options.keep_access_time && !options.write;
+  bool keeps_time = options.keep_access_time && !options.write;
   auto opened = co_await open_at(path, flags | O_NONBLOCK | O_NOCTTY | (keeps_time ? O_NOATIME : 0),
                                  options.create ? options.mode & 07777 : 0);
-  if (!opened && keeps_time && opened.error().code() == Code::kPermissionDenied)  // not the owner's process
+  if (!opened && keeps_time && opened.error().code() == Code::kPermissionDenied) {  // it is another user's
+    keeps_time = false;
     opened = co_await open_at(path, flags | O_NONBLOCK | O_NOCTTY, 0);
+  }
   if (!opened) co_return fail(std::move(opened).error());
   Fd fd = std::move(*opened);
   struct stat found;
   if (fstat(fd.get(), &found) != 0) co_return fail_system(errno, path, "fstat");
   if (S_ISDIR(found.st_mode)) co_return fail(Code::kIsDirectory, path, "is a directory");
   if (!S_ISREG(found.st_mode)) co_return fail(Code::kUnsupported, path, "neither a file nor a directory");
-  if (fcntl(fd.get(), F_SETFL, 0) != 0)
+  if (fcntl(fd.get(), F_SETFL, keeps_time ? O_NOATIME : 0) != 0)
     co_return fail_system(errno, path, "fcntl");  // else io_uring would answer EAGAIN
   std::unique_ptr<File> file = std::make_unique<local::LocalFile>(blocking_, std::move(fd), std::move(path),
                                                                   options.write, options_.shared);
