@@ -60,7 +60,8 @@ Task<Result<void>> Relocations::sync_moving_domains() {
   Shard& first = *node_.shards().front();
   const auto table = first.accounts.domain_table();
   for (const auto& [name, domain] : table->domains)
-    if (!domain->older.empty()) CANOPY_CO_TRY(co_await sync_folders(*first.store, domain, kSyncedOneByOneMax));
+    if (!domain->older.empty())
+      CANOPY_CO_TRY(co_await sync_folders(*first.store, domain, kSyncedOneByOneMax));
   co_return Result<void>();
 }
 
