@@ -94,9 +94,14 @@ Task<Result<void>> sync_one(Store& store, std::string directory, bool) {
 Task<Result<void>> remove_one(Store& store, std::string directory, bool empty) {
   if (!empty) co_return Result<void>();
   auto done = co_await store.remove_directory(std::move(directory), Durable::kNo);
-  if (!done && (done.error().code() == Code::kNotEmpty || done.error().code() == Code::kNotFound))
-    co_return Result<void>();
-  co_return done;
+  if (done) co_return done;
+  switch (done.error().code()) {
+    case Code::kNotEmpty:
+    case Code::kAlreadyExists:  // NFS servers may say this of one that is not empty
+    case Code::kBusy:           // something is mounted there
+    case Code::kNotFound: co_return Result<void>();
+    default: co_return done;
+  }
 }
 
 bool has_fast(const TreeLayout& layout) { return layout.fast_index() != 0; }
@@ -125,11 +130,13 @@ Task<Result<void>> visit_files_elsewhere(Store& store, std::shared_ptr<const Dom
   co_return Result<void>();
 }
 
-Task<Result<void>> remove_empty_folders(Store& store, std::shared_ptr<const Domain> domain,
+Task<Result<void>> remove_empty_folders(Loop& loop, Store& store, std::shared_ptr<const Domain> domain,
                                         const std::vector<std::string>* known) {
   if (known != nullptr && !any_has_fast(*domain) && !is_on_several_stores(store, domain->directory())) {
-    for (const std::string& folder : std::views::reverse(*known))
+    for (const std::string& folder : std::views::reverse(*known)) {
       CANOPY_CO_TRY(co_await remove_one(store, folder, true));
+      co_await loop.yield();  // a local store is done with it at once
+    }
     co_return Result<void>();
   }
   for (const std::string& root : roots_of(*domain)) {

@@ -16,7 +16,7 @@ namespace canopy {
 Task<Result<bool>> next_page(Store& store, std::string directory, DirectoryPage& page);
 
 // Makes the names in all folders of the domain durable, `fast` ones included. Where there are `about` more
-// than a few, the store as a whole, if it can.
+// than a few, the store as a whole, if it can: the file system of its root.
 inline constexpr size_t kSyncedOneByOneMax = 64;
 Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> domain, size_t about);
 
@@ -30,7 +30,7 @@ Task<Result<void>> visit_files_elsewhere(Store& store, std::shared_ptr<const Dom
 // something meanwhile stays; who is about to put something into one that has gone makes it again
 // (move_into()). `known`: all folders in the domain's directory that a walk has just met, from above on, so
 // that they need not be looked for.
-Task<Result<void>> remove_empty_folders(Store& store, std::shared_ptr<const Domain> domain,
+Task<Result<void>> remove_empty_folders(Loop& loop, Store& store, std::shared_ptr<const Domain> domain,
                                         const std::vector<std::string>* known = nullptr);
 
 }  // namespace canopy

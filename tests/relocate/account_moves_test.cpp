@@ -449,7 +449,7 @@ TEST_F(AccountMoves, AWalkMeetsEachAccountOnceAndEmptyFoldersGo) {
   EXPECT_EQ(met.size(), 40u);
   EXPECT_EQ(remembered.count, 0u);
   ASSERT_TRUE(backend->run(sync_folders(backend->store, domain, 0)));
-  ASSERT_TRUE(backend->run(remove_empty_folders(backend->store, domain)));
+  ASSERT_TRUE(backend->run(remove_empty_folders(backend->loop, backend->store, domain)));
   EXPECT_FALSE(exists("SharedDomains/company.com/fast"));
   EXPECT_FALSE(exists("SharedDomains/company.com/au.sub"));
   EXPECT_TRUE(exists("SharedDomains/company.com/a.sub"));
@@ -495,7 +495,7 @@ TEST_F(AccountMoves, WhatHasMovedOutOfManyFoldersSurvivesAPowerCutOnceTheyAreSyn
   stop();
   disk.crash(7);
   restart(2);
-  ASSERT_TRUE(backend->run(remove_empty_folders(backend->store, domain, &folders)));
+  ASSERT_TRUE(backend->run(remove_empty_folders(backend->loop, backend->store, domain, &folders)));
   for (const std::string& folder : folders)
     EXPECT_EQ(exists(folder), folder == "SharedDomains/company.com/u.sub") << folder;
   for (const AccountAddress& of : all) {

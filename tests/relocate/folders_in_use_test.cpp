@@ -72,7 +72,7 @@ struct Busy {
       RelocationPass pass(backend.store, domain, nullptr, {}, [] { return false; });
       pass.leave_alone(counted);
       if (removals % 2 != 0) note(co_await pass.run());
-      note(co_await remove_empty_folders(backend.store, domain,
+      note(co_await remove_empty_folders(backend.loop, backend.store, domain,
                                          removals % 2 != 0 ? &pass.folders() : nullptr));
     }
   }

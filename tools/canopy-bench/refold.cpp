@@ -138,6 +138,11 @@ Result<Report> run(const Options& options) {
   for (const std::string& layout : options.layouts) CANOPY_TRY(Foldering::parse(layout));
   if (options.layouts.size() < 2) return fail(Code::kInvalidArgument, "layouts", "at least two");
   const std::string domain = domain_of(options.pattern);
+  for (const std::string& pattern : {options.pattern, options.bare_pattern})
+    if (!pattern.empty()) CANOPY_TRY(name_from_pattern(pattern, 0));
+  if (domain == domain_of(options.bare_pattern))
+    return fail(Code::kInvalidArgument, "--bare-pattern",
+                "needs another domain: nobody may use its accounts");
   wire::ClientOptions client_options;
   CANOPY_ASSIGN(Address server, Address::parse(options.server));
   client_options.addresses = {server};

@@ -76,9 +76,13 @@ bool ReplaceJournal::note_undurable(std::string from, std::string to) {
 }
 
 Task<Result<void>> ReplaceJournal::make_names_durable() {
+  const uint64_t own = paths_.names_noted();
+  auto turn = co_await syncing_names_.lock();
+  if (names_synced_ >= own) co_return Result<void>();  // whoever had the turn before began later than this
   const uint64_t noted = paths_.names_noted();
   CANOPY_CO_TRY(co_await store_->sync_all());
   paths_.names_durable(noted);
+  names_synced_ = noted;
   co_return Result<void>();
 }
 

@@ -10,6 +10,7 @@ ReplaceJournal::ReplaceJournal(Loop& loop, std::shared_ptr<Store> store, Journal
       store_(std::move(store)),
       options_(std::move(options)),
       beginning_(loop),
+      syncing_names_(loop),
       ended_(loop),
       progress_(loop) {}
 

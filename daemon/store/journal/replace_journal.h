@@ -178,6 +178,8 @@ class ReplaceJournal {
   bool running_ = false, in_round_ = false, in_checkpoint_ = false, checkpoint_planned_ = false;
   std::optional<Error> trouble_;
   bool recovering_ = false, given_up_ = false, sync_failed_ = false;
+  Mutex syncing_names_;  // many who come meanwhile share the next sync
+  uint64_t names_synced_ = 0;
   Event ended_;
   Event progress_;  // never set: wakes those who wait for any of the above
   uint64_t rounds_ = 0, records_ = 0, checkpoints_ = 0;

@@ -23,8 +23,8 @@ constexpr Nanos kRestMax = kSecond;
 constexpr Nanos kTurn = 200 * kMicrosecond;
 // Users come first: after a turn in which anything came for any loop they have the processors for a while.
 constexpr Nanos kLeftToOthers = 500 * kMicrosecond;
-// That move accounts on a file system of this machine while nobody else is at work, which more than so many
-// arrivals since the page before show; otherwise one.
+// That move accounts on a file system of this machine while nobody else is at work; otherwise one. More
+// arrivals than so many, during the page before or the one at hand, show that somebody is.
 constexpr size_t kLoopsAtOnce = 2;
 constexpr uint64_t kOwnArrivals = 64;
 // Of each loop while nobody else is at work: the others go on while the file system's journal holds one up.
@@ -235,6 +235,7 @@ Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domai
   Shard& first = *node_.shards().front();
   co_await settle_places();
   bool awaited = !first.store->shared();
+  run->arrivals = arrivals();
   for (;;) {
     run->seen = run->failed = run->in_use = 0;
     const uint64_t before = run->moved;
@@ -264,50 +265,63 @@ Task<Result<bool>> Relocations::try_once(RunRef run, std::shared_ptr<const Domai
   }
 }
 
-Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> domain,
-                                  std::vector<SeenAccount> page) {
-  const auto& shards = node_.shards();
-  std::vector<std::vector<SeenAccount>> shares(shards.size());
-  run->seen += page.size();
-  for (SeenAccount& seen : page) shares[slot_of(seen.address) % shards.size()].push_back(std::move(seen));
-  // A kernel moves one directory of a file system at a time: two loops keep it busy. Users' changes of names
-  // would wait for both.
-  const bool by_turns = domain && !shards.front()->store->shared_at(domain->directory());
-  const uint64_t before = std::exchange(run->arrivals, arrivals());
-  const bool alone = run->arrivals - before <= kOwnArrivals;
-  const size_t loops_at_once = alone ? kLoopsAtOnce : 1;
-  const uint32_t at_once_by_turns = alone ? kAccountsAtOnce : 1;
-  const uint32_t at_once = by_turns ? at_once_by_turns : run->settings.concurrency;
-  TaskGroup moving(shards.front()->loop);
-  size_t loops = 0;
-  for (size_t i = 0; i < shares.size(); ++i) {
-    if (shares[i].empty()) continue;
-    if (by_turns && loops++ % loops_at_once == 0) co_await moving.join();
-    moving.spawn(move_share(run, *shards[i], std::move(shares[i]), at_once, by_turns));
-  }
-  co_await moving.join();
-  co_return !run->stop;
-}
-
-struct Relocations::Shares {
+struct Relocations::Share {
   std::vector<SeenAccount> accounts;
   size_t next = 0;
   Nanos turn_ends = 0;  // of all that move some
   std::string last_error;
+  bool is_done() const { return next >= accounts.size(); }
 };
 
-Task<void> Relocations::move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once,
-                                   bool while_alone) {
-  auto shares = std::make_shared<Shares>();
-  shares->accounts = std::move(share);
+// Its own are those of the shares that go to their loops and come back, and of what looks at it meanwhile.
+bool Relocations::is_alone(const Run& run) const {
+  return arrivals() - run.arrivals <= kOwnArrivals + 4 * node_.shards().size();
+}
+
+Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> domain,
+                                  std::vector<SeenAccount> page) {
+  const auto& shards = node_.shards();
+  std::vector<std::shared_ptr<Share>> shares;
+  for (size_t i = 0; i < shards.size(); ++i) shares.push_back(std::make_shared<Share>());
+  for (SeenAccount& seen : page)
+    shares[slot_of(seen.address) % shards.size()]->accounts.push_back(std::move(seen));
+  // A kernel moves one directory of a file system at a time: two loops keep it busy. Users' changes of names
+  // would wait for both.
+  const bool by_turns = domain && !shards.front()->store->shared_at(domain->directory());
+  const uint32_t together = run->settings.concurrency;
+  const bool was_alone = is_alone(*run);
+  run->arrivals = arrivals();
+  TaskGroup moving(shards.front()->loop);
+  size_t under_way = 0;
+  for (size_t i = 0; i < shares.size(); ++i) {
+    if (shares[i]->is_done()) continue;
+    const bool alone = was_alone && is_alone(*run);
+    if (by_turns && under_way == (alone ? kLoopsAtOnce : 1)) {
+      co_await moving.join();
+      under_way = 0;
+    }
+    // When others come, one goes on.
+    const uint32_t at_once = by_turns ? (alone ? kAccountsAtOnce : 1) : together;
+    const uint32_t staying = by_turns ? (under_way == 0 ? 1 : 0) : together;
+    moving.spawn(move_share(run, *shards[i], shares[i], at_once, staying));
+    ++under_way;
+  }
+  co_await moving.join();
+  for (size_t i = 0; i < shares.size(); ++i)
+    if (!shares[i]->is_done() && !run->stop) co_await move_share(run, *shards[i], shares[i], 1, 1);
+  co_return !run->stop;
+}
+
+Task<void> Relocations::move_share(RunRef run, Shard& shard, std::shared_ptr<Share> share, uint32_t at_once,
+                                   uint32_t staying) {
   co_await shard.loop.switch_to();
   {
     TaskGroup moving(shard.loop);
-    for (uint32_t i = 0; i < at_once; ++i) moving.spawn(move_some(run, shard, shares, i != 0 && while_alone));
+    for (uint32_t i = 0; i < at_once; ++i) moving.spawn(move_some(run, shard, share, i >= staying));
     co_await moving.join();
   }
   co_await node_.shards().front()->loop.switch_to();
-  if (!shares->last_error.empty()) run->last_error = shares->last_error;
+  if (!share->last_error.empty()) run->last_error = share->last_error;
 }
 
 // What came for any loop, of which users' requests are a part.
@@ -317,12 +331,11 @@ uint64_t Relocations::arrivals() const {
   return sum;
 }
 
-Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares,
-                                  bool while_alone) {
+Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Share> share, bool while_alone) {
   uint64_t arrived = arrivals();
-  while (shares->next < shares->accounts.size() && !run->stop) {
-    if (while_alone && arrivals() - run->arrivals > kOwnArrivals) co_return;
-    SeenAccount& seen = shares->accounts[shares->next++];
+  while (!share->is_done() && !run->stop) {
+    if (while_alone && !is_alone(*run)) co_return;
+    SeenAccount& seen = share->accounts[share->next++];
     if (const uint32_t rate = run->rate; rate != 0) {
       const Nanos step = kSecond / rate, now = shard.loop.now();
       Nanos at = run->next_start;
@@ -342,23 +355,24 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
       else if (*brought)
         moved = Accounts::Relocated::kMoved;
     }
+    ++run->seen;
     run->bytes_copied += figures.bytes_copied;
     if (figures.held_for > run->held_max) run->held_max = figures.held_for;
     if (moved && *moved == Accounts::Relocated::kMoved) ++run->moved;
     if (moved && *moved == Accounts::Relocated::kInUse) ++run->in_use;
     if (!moved) {
       ++run->failed;
-      shares->last_error = moved.error().to_string();
+      share->last_error = moved.error().to_string();
       log_event(LogLevel::kWarning, "account-not-moved", seen.address.to_string(),
-                {{"error", shares->last_error}});
+                {{"error", share->last_error}});
     }
     const Nanos now = shard.loop.now();
-    if (now <= shares->turn_ends) continue;
+    if (now <= share->turn_ends) continue;
     co_await shard.loop.yield();
     const uint64_t came = arrivals();
     if (came != std::exchange(arrived, came))
       co_await shard.loop.sleep(now - began > kLongMove ? std::min(now - began, kRestMax) : kLeftToOthers);
-    if (shard.loop.now() > shares->turn_ends) shares->turn_ends = shard.loop.now() + kTurn;
+    if (shard.loop.now() > share->turn_ends) share->turn_ends = shard.loop.now() + kTurn;
   }
 }
 
@@ -413,7 +427,8 @@ Task<Result<bool>> Relocations::finish(std::shared_ptr<const Domain> domain, dic
   co_await first.loop.switch_to();
   if (!done) co_return false;
   const bool all_known = last.folders().size() == last.folder_count();
-  auto removed = co_await remove_empty_folders(*first.store, domain, all_known ? &last.folders() : nullptr);
+  auto removed =
+      co_await remove_empty_folders(first.loop, *first.store, domain, all_known ? &last.folders() : nullptr);
   if (!removed)  // they are in nobody's way
     log_event(LogLevel::kWarning, "folders-not-removed", domain->name,
               {{"error", removed.error().to_string()}});

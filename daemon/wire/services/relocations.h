@@ -47,7 +47,7 @@ class Relocations {
     std::atomic<Nanos> next_start{0};       // with a rate: when the next account may be moved
     std::atomic<bool> stop{false};
     bool active = false;
-    uint64_t arrivals = 0;  // for any loop, before the page at hand
+    uint64_t arrivals = 0;  // for any loop, when the page at hand began
 
     Nanos moving_until(Nanos now) const { return moving_for + (moving_since == 0 ? 0 : now - moving_since); }
   };
@@ -70,7 +70,7 @@ class Relocations {
   RunRef find(const std::string& domain) const;  // null: none
 
  private:
-  struct Shares;  // of one page, by shard
+  struct Share;  // of one page, of one shard
   void look(const std::atomic<bool>& over);
   void look_at_mounts(const std::atomic<bool>& over);
   void advance(const RunRef& run, std::shared_ptr<const Domain> domain, const dict::Dict* how,
@@ -86,11 +86,13 @@ class Relocations {
   // True when the domain is done with, false when it is to be tried again.
   Task<Result<bool>> try_once(RunRef run, std::shared_ptr<const Domain> domain);
   Task<bool> move_page(RunRef run, std::shared_ptr<const Domain> domain, std::vector<SeenAccount> page);
-  Task<void> move_share(RunRef run, Shard& shard, std::vector<SeenAccount> share, uint32_t at_once,
-                        bool while_alone);
+  // `at_once` accounts of it; when others turn out to be at work, only those who are `staying` go on, and may
+  // leave a part of it.
+  Task<void> move_share(RunRef run, Shard& shard, std::shared_ptr<Share> share, uint32_t at_once,
+                        uint32_t staying);
+  Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Share> share, bool while_alone);
   uint64_t arrivals() const;
-  // `while_alone`: it ends when others turn out to be at work, and leaves the rest to the first one.
-  Task<void> move_some(RunRef run, Shard& shard, std::shared_ptr<Shares> shares, bool while_alone);
+  bool is_alone(const Run& run) const;  // since the page at hand began; any loop
   Task<void> await_late_renames(RunRef run);
   Task<Result<void>> remove_files_elsewhere(std::shared_ptr<const Domain> domain,
                                             std::vector<AccountAddress> page);
