@@ -289,7 +289,7 @@ Task<bool> Relocations::move_page(RunRef run, std::shared_ptr<const Domain> doma
   // would wait for both.
   const bool by_turns = domain && !shards.front()->store->shared_at(domain->directory());
   const uint32_t together = run->settings.concurrency;
-  const bool was_alone = is_alone(*run);
+  const bool was_alone = is_alone(*run) && run->rate == 0;
   run->arrivals = arrivals();
   TaskGroup moving(shards.front()->loop);
   size_t under_way = 0;
@@ -341,7 +341,9 @@ Task<void> Relocations::move_some(RunRef run, Shard& shard, std::shared_ptr<Shar
       Nanos at = run->next_start;
       while (!run->next_start.compare_exchange_weak(at, std::max(at, now) + step)) {
       }
-      if (at > now) co_await shard.loop.sleep(at - now);
+      while (!run->stop && run->rate == rate && shard.loop.now() < at)
+        co_await shard.loop.sleep(std::min(at - shard.loop.now(), kStopLookedAtAfter));
+      if (run->stop) co_return;
     }
     const Nanos began = shard.loop.now();
     Accounts::MoveFigures figures;
