@@ -92,6 +92,11 @@ bool is_on_several_stores(Store& store, const std::string& path) {
   return parts.size() > 1 || parts.front().path != path;
 }
 
+bool may_lie_apart(const Domain& domain) {
+  return domain.layout.fast_index() != 0 ||
+         std::ranges::any_of(domain.older, [](const TreeLayout& of) { return of.fast_index() != 0; });
+}
+
 bool may_lie_elsewhere(Store& store, const Domain& domain, const AccountAddress& address) {
   if (!domain.older.empty()) return true;
   const AccountPlace place = place_under(domain.layout, address);

@@ -23,6 +23,9 @@ AccountPlace place_under(const TreeLayout& layout, const AccountAddress& address
 // Of a settings or info file. Errors are those of reading it, and kDamaged.
 Task<Result<dict::Version>> version_at(Store& store, std::string path);
 
+// Whether a layout of the domain, the newest or an older one, has settings and info apart from the
+// directories.
+bool may_lie_apart(const Domain& domain);
 // Whether there is an older layout or row of the mount table that the account may still lie under.
 bool may_lie_elsewhere(Store& store, const Domain& domain, const AccountAddress& address);
 // Whether `path` is one of a tree that several stores serve.

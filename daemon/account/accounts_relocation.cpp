@@ -28,11 +28,6 @@ Task<Result<void>> move_into(Store& store, std::string from, std::string to, Ren
 
 namespace {
 
-bool may_lie_apart(const Domain& domain) {
-  return domain.layout.fast_index() != 0 ||
-         std::ranges::any_of(domain.older, [](const TreeLayout& of) { return of.fast_index() != 0; });
-}
-
 // What goes to another place on its store because of the mount table is durable there at once, as nobody
 // makes it so before the superseded rows are dropped. Folders of superseded layouts are synced before those
 // are.

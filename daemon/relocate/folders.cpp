@@ -104,12 +104,6 @@ Task<Result<void>> remove_one(Store& store, std::string directory, bool empty) {
   }
 }
 
-bool has_fast(const TreeLayout& layout) { return layout.fast_index() != 0; }
-
-bool any_has_fast(const Domain& domain) {
-  return has_fast(domain.layout) || std::ranges::any_of(domain.older, has_fast);
-}
-
 }  // namespace
 
 Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> domain, size_t about) {
@@ -124,7 +118,8 @@ Task<Result<void>> sync_folders(Store& store, std::shared_ptr<const Domain> doma
 
 Task<Result<void>> visit_files_elsewhere(Store& store, std::shared_ptr<const Domain> domain,
                                          const VisitAddresses& visit) {
-  if (std::ranges::none_of(domain->older, has_fast)) co_return Result<void>();
+  if (std::ranges::none_of(domain->older, [](const TreeLayout& of) { return of.fast_index() != 0; }))
+    co_return Result<void>();
   for (const std::string& root : roots_of(*domain))
     CANOPY_CO_TRY(co_await visit_files(store, *domain, root, 0, visit));
   co_return Result<void>();
@@ -132,7 +127,7 @@ Task<Result<void>> visit_files_elsewhere(Store& store, std::shared_ptr<const Dom
 
 Task<Result<void>> remove_empty_folders(Loop& loop, Store& store, std::shared_ptr<const Domain> domain,
                                         const std::vector<std::string>* known) {
-  if (known != nullptr && !any_has_fast(*domain) && !is_on_several_stores(store, domain->directory())) {
+  if (known != nullptr && !may_lie_apart(*domain) && !is_on_several_stores(store, domain->directory())) {
     for (const std::string& folder : std::views::reverse(*known)) {
       CANOPY_CO_TRY(co_await remove_one(store, folder, true));
       co_await loop.yield();  // a local store is done with it at once

@@ -1,12 +1,11 @@
 #include "daemon/relocate/relocation_pass.h"
 
+#include "daemon/account/account_place.h"
+
 namespace canopy {
 
 bool may_have_to_move(const Domain& domain, const SeenAccount& seen) {
-  if (domain.layout.fast_index() != 0) return true;
-  for (const TreeLayout& older : domain.older)
-    if (older.fast_index() != 0) return true;
-  return seen.directory != domain.layout.account_directory(seen.address);
+  return may_lie_apart(domain) || seen.directory != domain.layout.account_directory(seen.address);
 }
 
 Task<Result<bool>> RelocationPass::run() {
